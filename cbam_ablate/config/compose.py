@@ -1,0 +1,65 @@
+"""From the words of the command line to one typed, checked config, by way of Hydra."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cbam_ablate.config.canonical import resolve
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.overrides import conf_dir, conf_dirs, parse, verify
+from cbam_ablate.config.rules import check
+from cbam_ablate.config.schema import RunConfig
+
+ConfigStore.instance().store(name="schema", node=RunConfig)
+
+
+def load_config(overrides: Iterable[str] = ()) -> RunConfig:
+    """The config that these words of the command line make: typed, automatic values filled in, checked.
+
+    Raises `ConfigError` with one line for each thing wrong: the value, the rule, the alternatives.
+    """
+    parsed = parse(overrides)
+    verify(parsed, sweeping=False)
+    return check(to_run_config(compose_words([word.spelled for word in parsed])))
+
+
+def compose_words(words: list[str]) -> DictConfig:
+    """Hydra's composition of words already spelled for it, the `hydra` node included."""
+    extra = [] if any(word.startswith("hydra.searchpath") for word in words) else search_path()
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
+            return compose("config", overrides=[*words, *extra], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+        raise ConfigError(" ".join(f"{error}{cause}".split())) from error
+
+
+def search_path() -> list[str]:
+    """The override that adds the working folder's own `conf`, where it has one."""
+    added = [folder for folder in conf_dirs() if folder != conf_dir()]
+    return [f"hydra.searchpath=[{','.join(repr(f'file://{folder}') for folder in added)}]"] if added else []
+
+
+def to_run_config(composed: DictConfig) -> RunConfig:
+    """The typed config of a composition, automatic values filled in, not yet checked."""
+    node = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    try:
+        filled: Any = OmegaConf.structured(RunConfig)
+        filled.merge_with(node)
+        cfg = OmegaConf.to_object(filled)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
+    cfg.store = str(Path(cfg.store).expanduser())  # type: ignore[union-attr]
+    return resolve(cfg)  # type: ignore[arg-type]
+
+
+def study_of(composed: DictConfig) -> str | None:
+    """The study file that a composition chose."""
+    name = composed.hydra.runtime.choices.get("study")
+    return None if name in (None, "none") else str(name)

@@ -1,0 +1,137 @@
+"""Every rule a config must keep, checked at once and before anything runs."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cbam_ablate.config.canonical import inert, is_run_key, leaves
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.facts import BACKBONES, DATASETS
+from cbam_ablate.config.schema import RunConfig
+
+
+NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
+"""Options whose value says which rules apply."""
+
+
+def check(cfg: RunConfig) -> RunConfig:
+    """Returns the resolved config, or raises one `ConfigError` that lists every violation."""
+    found = violations(cfg)
+    if found:
+        raise ConfigError("\n".join(found))
+    return cfg
+
+
+def violations(cfg: RunConfig) -> list[str]:
+    """One line for each broken rule: the value, the rule and the alternatives."""
+    found = [line for name, field, value in leaves(cfg) for line in _field(name, field.metadata, value)]
+    broken = {line.partition("=")[0] for line in found}
+    if any(name in broken for name in NAMING):
+        return found
+    crossed = [line for rule in (_model, _data, _train) for line in rule(cfg)]
+    return found + [line for line in crossed if line.partition("=")[0] not in broken]
+
+
+def _field(name: str, rule: Any, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if value == "???":
+        return [f"{name}=???: has no value; pick its group or set it"]
+    said = f"{name}={_show(value)}"
+    if rule["choices"] is not None:
+        given = value if isinstance(value, list) else [value]
+        wrong = [item for item in given if item not in rule["choices"]]
+        if wrong or not given:
+            return [f"{said}: not one of {', '.join(rule['choices'])}"]
+        if len(set(given)) < len(given):
+            return [f"{said}: each choice once"]
+        return []
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return []
+    bounds = {
+        "at least": (rule["low"], lambda bound: value >= bound),
+        "at most": (rule["high"], lambda bound: value <= bound),
+        "above": (rule["above"], lambda bound: value > bound),
+        "below": (rule["below"], lambda bound: value < bound),
+    }
+    set_bounds = {word: bound for word, (bound, _) in bounds.items() if bound is not None}
+    if all(bounds[word][1](bound) for word, bound in set_bounds.items()):
+        return []
+    return [f"{said}: must be {' and '.join(f'{word} {_show(bound)}' for word, bound in set_bounds.items())}"]
+
+
+def _show(value: Any) -> str:
+    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
+
+
+def _model(cfg: RunConfig) -> list[str]:
+    model, attention = cfg.model, cfg.model.attention
+    backbone = BACKBONES[model.backbone]
+    found = []
+    if model.depth not in backbone.depths:
+        legal = ", ".join(map(str, backbone.depths))
+        found.append(f"model.depth={model.depth}: {model.backbone} comes in depths {legal}")
+    if attention.kernel % 2 == 0:
+        near = f"{max(1, attention.kernel - 1)} or {attention.kernel + 1}"
+        found.append(f"model.attention.kernel={attention.kernel}: must be odd, say {near}")
+    if attention.placement == "none":
+        if attention.residual != "none":
+            found.append(
+                f"model.attention.residual={attention.residual}: placement=none has no attention to add to; "
+                "pick another placement or residual=none"
+            )
+        return found
+    if model.depth in backbone.depths and model.width and "model.attention.reduction" not in inert(cfg):
+        channels = backbone.channels(model.depth, model.width)
+        gated = {"class": channels[-1:], "stage": channels[:-1]}.get(attention.placement, channels)
+        if attention.reduction > min(gated):
+            found.append(
+                f"model.attention.reduction={attention.reduction}: at most {min(gated)}, the channels of the "
+                f"narrowest map that placement={attention.placement} gates in {model.backbone} "
+                f"of width {model.width}"
+            )
+    return found
+
+
+def _data(cfg: RunConfig) -> list[str]:
+    data, facts = cfg.data, DATASETS[cfg.data.name]
+    found = []
+    room = facts.train - data.val_size
+    if not facts.classes <= data.val_size <= facts.train - facts.classes:
+        found.append(
+            f"data.val_size={data.val_size}: {data.name} has {facts.train} training images of {facts.classes} "
+            f"classes; from {facts.classes} to {facts.train - facts.classes} can be held out"
+        )
+    elif data.train_size is not None and not facts.classes <= data.train_size <= room:
+        found.append(
+            f"data.train_size={data.train_size}: from {facts.classes} (one a class) to {room} "
+            f"({facts.train} training images less data.val_size={data.val_size})"
+        )
+    elif cfg.train.batch_size > (data.train_size or room):
+        found.append(
+            f"train.batch_size={cfg.train.batch_size}: at most {data.train_size or room}, the training images"
+        )
+    return found
+
+
+def _train(cfg: RunConfig) -> list[str]:
+    train, schedule, found = cfg.train, cfg.schedule, []
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", train.device):
+        found.append(f"train.device={train.device}: not one of auto, cpu, cuda, cuda:N")
+    if schedule.warmup_epochs > train.epochs:
+        found.append(
+            f"schedule.warmup_epochs={schedule.warmup_epochs:g}: at most train.epochs={train.epochs}"
+        )
+    marks = schedule.milestones
+    if sorted(set(marks)) != marks or not all(0 < mark < 1 for mark in marks):
+        found.append(
+            f"schedule.milestones={_show(marks)}: rising fractions of the run between 0 and 1, say [0.5,0.75]"
+        )
+    source = train.resume_from
+    if source is not None and not is_run_key(source) and not Path(source).is_file():
+        found.append(
+            f"train.resume_from={source}: neither a run key (16 hexadecimal digits) nor a checkpoint"
+        )
+    if cfg.optimizer.nesterov and cfg.optimizer.name == "sgd" and cfg.optimizer.momentum == 0:
+        found.append("optimizer.nesterov=true: needs optimizer.momentum above 0")
+    return found

@@ -1,0 +1,202 @@
+"""The typed schema of a run. Each option's unit, range and alternatives stand beside its default.
+
+Options without a default here get it from their group in `conf/`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS
+
+PLACEMENTS = ("none", "block", "class", "both", "stage")
+POOLS = ("avg", "max", "lp", "lse")
+ORDERS = ("channel_first", "spatial_first", "parallel", "channel_only", "spatial_only")
+OPTIMIZER_USES = {
+    "sgd": {"momentum", "nesterov"},
+    "adamw": {"beta1", "beta2"},
+    "adam": {"beta1", "beta2"},
+}
+SCHEDULE_USES: dict[str, set[str]] = {"cosine": set(), "constant": set(), "step": {"milestones", "gamma"}}
+OFF_UNSET = object()
+
+
+def option(
+    default: Any = MISSING,
+    help: str = "",
+    *,
+    choices: Any = None,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    identity: bool = True,
+    off: Any = OFF_UNSET,
+) -> Any:
+    """A field with its rule: `low <= value <= high`, `above < value < below`, or one of `choices`.
+
+    `identity=False` keeps it out of the run key (it doesn't change what is measured). At its `off` value
+    it leaves the key alone, so that options can be added without renaming old runs.
+    """
+    rule = {
+        "help": help, "choices": choices, "low": low, "high": high, "above": above, "below": below,
+        "identity": identity, "off": off,
+    }  # fmt: skip
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=rule)
+    return field(default=default, metadata=rule)
+
+
+@dataclass
+class AttentionConfig:
+    """An attention module and where it stands in the network."""
+
+    kind: str = option(help="attention module", choices=tuple(ATTENTIONS))
+    placement: str = option(help="where in the network", choices=PLACEMENTS)
+    reduction: int = option(help="channel reduction ratio r of the gate's MLP", low=1)
+    kernel: int = option(help="side of the spatial convolution, pixels; odd", low=1)
+    pool: list[str] = option(["avg", "max"], "channel descriptors whose MLP outputs are added", choices=POOLS)
+    order: str = option("channel_first", "how the two gates combine", choices=ORDERS)
+    mlp_bias: bool = option(True, "biases in the channel MLP")
+    conv_bias: bool = option(False, "bias in the spatial convolution")
+    spatial_norm: bool = option(True, "batch norm after the spatial convolution")
+    residual: str = option(
+        "none", "where the input is added back", choices=("none", "block", "class", "both")
+    )
+
+
+@dataclass
+class ModelConfig:
+    """The network."""
+
+    backbone: str = option(help="network family", choices=tuple(BACKBONES))
+    depth: int | None = option(help="layers; null takes the backbone's default", low=1)
+    width: int | None = option(None, "channels of the first stage; null takes the backbone's", low=1)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+
+
+@dataclass
+class DataConfig:
+    """A data set, its source and its split. Sizes are images."""
+
+    name: str = option(help="data set", choices=tuple(DATASETS))
+    root: str | None = option(None, "folder with a local copy; null looks in the cache, then downloads",
+                              identity=False)  # fmt: skip
+    cache: str | None = option(None, "decoded arrays; null is cbam_ablate in the user's cache folder",
+                               identity=False)  # fmt: skip
+    train_size: int | None = option(None, "class-balanced training subset; null is all that the split leaves",
+                                    low=1, off=None)  # fmt: skip
+    val_size: int = option(help="stratified validation images, taken from the training set", low=1)
+    subset_seed: int = option(0, "which images the training subset holds", low=0, off=0)
+
+
+@dataclass
+class AugmentConfig:
+    """Training augmentation, drawn anew for each image and epoch."""
+
+    crop_padding: int = option(help="zero padding of the random crop, pixels", low=0, high=64, off=0)
+    flip: bool = option(help="horizontal flip with probability 1/2", off=False)
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimiser."""
+
+    name: str = option(help="algorithm", choices=tuple(OPTIMIZER_USES))
+    lr: float = option(help="peak learning rate", above=0, high=100)
+    weight_decay: float = option(help="L2 coefficient (decoupled in adamw)", low=0, high=1)
+    momentum: float = option(0.9, "sgd", low=0, below=1)
+    nesterov: bool = option(True, "sgd")
+    beta1: float = option(0.9, "adam, adamw", low=0, below=1)
+    beta2: float = option(0.999, "adam, adamw", low=0, below=1)
+    decay_norm_bias: bool = option(True, "weight decay on norms and biases too", off=True)
+    clip_norm: float | None = option(None, "largest gradient norm; null doesn't clip", above=0, off=None)
+
+
+@dataclass
+class ScheduleConfig:
+    """The learning rate over the run, set at every step."""
+
+    name: str = option(help="shape", choices=tuple(SCHEDULE_USES))
+    warmup_epochs: float = option(0.0, "linear warm-up from 0, epochs", low=0, off=0.0)
+    milestones: list[float] = option([0.5, 0.75], "step: where the rate drops, as fractions of the run")
+    gamma: float = option(0.1, "step: factor at each milestone", above=0, below=1)
+
+
+@dataclass
+class TrainConfig:
+    """The training run."""
+
+    epochs: int = option(100, "passes over the training images", low=1)
+    batch_size: int = option(128, "images a step; a last partial batch is dropped", low=1)
+    label_smoothing: float = option(0.0, "cross entropy", low=0, below=1, off=0.0)
+    ema: float = option(0.0, "decay of the weights' moving average a step, which is then evaluated; 0 is off",
+                        low=0, below=1, off=0.0)  # fmt: skip
+    resume_from: str | None = option(None, "run key or checkpoint to go on from, as a new run", off=None)
+    precision: str = option("auto", "auto is bf16 where the device has it in hardware",
+                            choices=("auto", "bf16", "fp32"), off="auto")  # fmt: skip
+    device: str = option("auto", "auto, cpu, cuda or cuda:N", identity=False)
+    compile: str = option(
+        "off", "torch.compile, falling back to eager", choices=("off", "on"), identity=False
+    )
+    threads: int | None = option(
+        None, "CPU threads; null shares the cores among the jobs", low=1, identity=False
+    )
+    save_every: int = option(1, "epochs between writes of last.pt", low=1, identity=False)
+    log_every: int = option(
+        100, "steps between lines on the terminal; 0 is epochs only", low=0, identity=False
+    )
+
+
+@dataclass
+class LoggerConfig:
+    """Views of what the store holds."""
+
+    csv: bool = option(False, "history.csv beside history.jsonl")
+
+
+@dataclass
+class SweepConfig:
+    """How a sweep is run."""
+
+    mode: str = option("cached", "cached runs what isn't finished, retry only what failed, force everything, "
+                       "read_only nothing", choices=("cached", "retry", "force", "read_only"))  # fmt: skip
+    dry_run: bool = option(False, "print the plan and stop")
+    extend: bool = option(False, "accept that the study's cells changed since it was last run")
+    fail_fast: bool = option(False, "stop at the first failed run")
+    max_failures: int | None = option(None, "stop after so many failed runs", low=1)
+    retries: int = option(1, "further tries of a run that was killed or ran out of memory", low=0)
+    timeout_minutes: float | None = option(None, "time limit of one run", above=0)
+    max_hours: float | None = option(None, "refuse to start a sweep estimated to take longer", above=0)
+    probe: bool = option(False, "time a few steps of each network where the store knows none")
+
+
+@dataclass
+class TableConfig:
+    """The study's table. Null or empty infers it from what was swept."""
+
+    rows: list[str] = option([], "axes down the side")
+    columns: list[str] = option([], "axes across")
+    metrics: list[str] = option(["test_top1"], "columns of results")
+    baseline: dict[str, Any] = option({}, "axis values of the baseline row")
+    labels: dict[str, str] = option({}, "printed names of axes, values and metrics")
+    caption: str | None = option(None, "first sentence of the caption")
+
+
+@dataclass
+class RunConfig:
+    """Everything one run depends on, and how it is run."""
+
+    seed: int = option(0, "seed of weights, data order and augmentation", low=0, high=2**31 - 1)
+    name: str | None = option(None, "a name for people", identity=False)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    store: str = option("outputs", "root of the run store", identity=False)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    table: TableConfig = field(default_factory=TableConfig)
