@@ -100,6 +100,12 @@ def canonical(cfg: RunConfig) -> dict[str, Any]:
     return values
 
 
+def network_of(cfg: RunConfig) -> str:
+    """A text that is the same for runs of the same network on images of the same size."""
+    parts = {name: value for name, value in effective(cfg).items() if name.startswith("model.")}
+    return json.dumps([cfg.data.name, parts], sort_keys=True)
+
+
 def run_key(cfg: RunConfig) -> str:
     """16 hexadecimal digits that name what this config measures."""
     text = json.dumps({"schema": SCHEMA_VERSION, **canonical(cfg)}, sort_keys=True)

@@ -28,7 +28,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Attention:
-    """`builder` is `module:function` taking channels and an `AttentionConfig`; `uses` are the options it reads."""
+    """`builder` is `module:function` taking channels and an `AttentionConfig`; `uses`: options it reads."""
 
     builder: str
     uses: frozenset[str]

@@ -111,7 +111,7 @@ def _quote_choice(parser: OverridesParser, override: Override) -> Override:
             return override
         values = list(override.sweep_iterator())
     else:
-        values = [value]
+        values = [] if value is None else [value]
     if not any(isinstance(item, int | float) for item in values):
         return override
     quoted = ",".join(_element(item, quote=isinstance(item, int | float)) for item in values)

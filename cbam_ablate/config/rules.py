@@ -9,7 +9,6 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import BACKBONES, DATASETS
 from cbam_ablate.config.schema import RunConfig
 
-
 NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
 """Options whose value says which rules apply."""
 
@@ -99,8 +98,8 @@ def _data(cfg: RunConfig) -> list[str]:
     room = facts.train - data.val_size
     if not facts.classes <= data.val_size <= facts.train - facts.classes:
         found.append(
-            f"data.val_size={data.val_size}: {data.name} has {facts.train} training images of {facts.classes} "
-            f"classes; from {facts.classes} to {facts.train - facts.classes} can be held out"
+            f"data.val_size={data.val_size}: {data.name} has {facts.train} training images of "
+            f"{facts.classes} classes; from {facts.classes} to {facts.train - facts.classes} can be held out"
         )
     elif data.train_size is not None and not facts.classes <= data.train_size <= room:
         found.append(

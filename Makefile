@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup ablation train evaluate test test-all lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## make .venv with everything in it, pinned by constraints.txt
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}; set PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+ablation: setup ## train a small real ablation on CIFAR-10 and print its table
+	$(BIN)/cbam-ablate train study=quick $(ARGS)
+
+train: setup ## one run: make train ARGS="depth=18 placement=block"
+	$(BIN)/cbam-ablate train $(ARGS)
+
+evaluate: setup ## a stored run on the test set: make evaluate ARGS="run=KEY"
+	$(BIN)/cbam-ablate evaluate $(ARGS)
+
+test: setup ## the tests, at most 5 minutes on 2 cores
+	$(BIN)/python -m pytest -n 2
+
+test-all: setup ## with the slow ones: kills, real engines, browser, TeX
+	$(BIN)/python -m pytest -n 2 -m ''
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove .venv and caches; outputs/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,0 +1,73 @@
+"""The command line: `cbam-ablate COMMAND [overrides]`. One small file a command, imported when it is used."""
+
+import difflib
+import os
+import sys
+from importlib import import_module, metadata
+from typing import NoReturn
+
+COMMANDS = {
+    "train": "train one run, or with -m or study=NAME a sweep",
+    "plan": "show what a sweep would run, what is done and what it would cost",
+    "table": "print and write a study's table from whatever is done",
+    "evaluate": "a stored run or checkpoint on the test set",
+    "data": "fetch a data set and verify it",
+}
+
+USAGE = """\
+cbam-ablate COMMAND [name=value ...]
+
+{commands}
+
+Options are Hydra overrides: groups (backbone=resnet depth=18 placement=block reduction=16 kernel=7),
+any value by its dotted name (train.epochs=20), and with -m several values (placement=none,block seed=0,1,2).
+`cbam-ablate COMMAND --help` says more. Errors show a traceback with HYDRA_FULL_ERROR=1.
+"""
+
+
+def main() -> NoReturn:
+    """Runs the command of `sys.argv` and exits: 0 only when all that was asked is done."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        sys.exit(0 if words else 2)
+    if words[0] == "--version":
+        print(metadata.version("cbam_ablate"))
+        sys.exit(0)
+    sys.exit(run(words[0], words[1:]))
+
+
+def usage() -> str:
+    return USAGE.format(commands="\n".join(f"  {name:<10} {said}" for name, said in COMMANDS.items()))
+
+
+def run(command: str, words: list[str]) -> int:
+    """The exit code of one command; a user's mistake becomes one message on stderr."""
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return fail(f"{command}: no such command; there are {', '.join(COMMANDS)}{hint}")
+    module = import_module(f"cbam_ablate.cli.{command}")
+    if "-h" in words or "--help" in words:
+        print(module.__doc__.strip())
+        return 0
+    try:
+        return int(module.main(words))
+    except KeyboardInterrupt:
+        return fail("stopped", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        from cbam_ablate.config.errors import ConfigError
+
+        if isinstance(error, ConfigError | OSError):
+            return fail(str(error))
+        return fail(f"{type(error).__name__}: {error}\n(a bug of ours; HYDRA_FULL_ERROR=1 shows where)")
+
+
+def fail(message: str, code: int = 1) -> int:
+    print(f"cbam-ablate: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,14 @@
+"""cbam-ablate data [data=cifar10] [data.root=FOLDER] [data.cache=FOLDER]
+
+Fetches a data set where it isn't there yet, decodes it once into the cache, and verifies it.
+"""
+
+from cbam_ablate.config import load_config
+
+
+def main(words: list[str]) -> int:
+    from cbam_ablate.data import prepare
+
+    for name, value in prepare(load_config(words), verify=True).items():
+        print(f"{name:<10} {value}")
+    return 0

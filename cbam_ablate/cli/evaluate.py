@@ -1,0 +1,62 @@
+"""cbam-ablate evaluate run=KEY|CHECKPOINT [checkpoint=best|last] [part=test|val] [name=value ...]
+
+A stored network's loss (nats), top-1 and top-5 accuracy (percent) on the test set: the checkpoint of the
+chosen epoch (best), or of the last. `run` is a run's key, its first digits, or a checkpoint's path.
+Also taken: store=, data.root=, data.cache=, train.device=, train.precision=.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cbam_ablate.cli.words import apply, read_words
+from cbam_ablate.config.canonical import from_dict
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.runs import Run, RunStore
+
+TAKEN = ("data.root", "data.cache", "train.device", "train.precision")
+
+
+def main(words: list[str]) -> int:
+    values = read_words(words, ("run", "checkpoint", "part"), TAKEN)
+    store, wanted = RunStore(values.pop("store")), values.pop("run", None)
+    if not wanted:
+        raise ConfigError("run=: which run? a key, its first digits or a checkpoint's path")
+    which, part = values.pop("checkpoint", "best"), values.pop("part", "test")
+    if which not in ("best", "last"):
+        raise ConfigError(f"checkpoint={which}: not one of best, last")
+    if part not in ("test", "val"):
+        raise ConfigError(f"part={part}: not one of test, val")
+    path = Path(wanted)
+    if path.suffix == ".pt" or "/" in wanted:
+        run = Run(path.resolve().parents[1])
+    else:
+        run = store.find(wanted)
+        path = run.best if which == "best" else run.last
+    config = run.config()
+    if config is None:
+        raise ConfigError(f"run={wanted}: there is no config.json in {run.path}, so the network isn't known")
+    print(
+        json.dumps(
+            {"run": run.key, "checkpoint": str(path), "part": part, **_scores(config, path, part, values)}
+        )
+    )
+    return 0
+
+
+def _scores(config: dict[str, Any], path: Path, part: str, values: dict[str, Any]) -> dict[str, float]:
+    from cbam_ablate.data import make_feed
+    from cbam_ablate.models import build_model
+    from cbam_ablate.training import checkpoint
+    from cbam_ablate.training.device import pick_device, pick_precision
+    from cbam_ablate.training.evaluate import autocast, evaluate
+
+    cfg = apply(from_dict(config), values)
+    state = checkpoint.load(path)
+    device = pick_device(cfg.train.device)
+    precision = pick_precision(cfg.train.precision, device)
+    model = build_model(cfg).to(device)
+    checkpoint.load_weights(model, checkpoint.evaluated_weights(state), str(path))
+    feed = make_feed(cfg, device, precision)
+    scores = evaluate(model, feed.evaluate(part), device, autocast(device, precision))
+    return {"epoch": state.get("epoch") or state["progress"]["epoch"], **scores._asdict()}

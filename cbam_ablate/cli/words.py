@@ -1,0 +1,52 @@
+"""Reads the few name=value words of the commands that don't compose a config."""
+
+import dataclasses
+import difflib
+from collections.abc import Collection
+from typing import Any
+
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import RunConfig
+
+
+def read_words(words: list[str], own: Collection[str], sections: Collection[str] = ()) -> dict[str, Any]:
+    """The values of a command's `own` words as text, and of options in `sections` as the schema types them.
+
+    `store` is always allowed. Raises `ConfigError` listing every bad word.
+    """
+    from cbam_ablate.config.overrides import coerce, dotted_names, parse
+
+    allowed = [
+        *own,
+        "store",
+        *(n for n in dotted_names() if n.partition(".")[0] in sections or n in sections),
+    ]
+    found: dict[str, Any] = {}
+    errors = []
+    for word in parse(words):
+        name = word.name
+        holder = next((known for known in allowed if name.startswith(f"{known}.")), None)
+        if name not in allowed and holder is None:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            errors.append(f"{word.said}: this command takes {', '.join(allowed)}{hint}")
+        elif name in found or word.override.is_sweep_override():
+            errors.append(f"{word.said}: one value, once")
+        elif holder is not None:
+            found.setdefault(holder, {})[name.removeprefix(f"{holder}.")] = word.values[0]
+        else:
+            found[name] = word.said.partition("=")[2] if name in own else coerce(name, word.values[0])
+    if errors:
+        raise ConfigError("\n".join(errors))
+    found.setdefault("store", RunConfig().store)
+    return found
+
+
+def apply(cfg: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """A copy of the config with these dotted names set."""
+    for name, value in values.items():
+        head, _, rest = name.partition(".")
+        inner = getattr(cfg, head)
+        new = dataclasses.replace(inner, **{rest: value}) if rest else value
+        cfg = dataclasses.replace(cfg, **{head: new})
+    return cfg

@@ -1,0 +1,7 @@
+"""Networks and attention modules."""
+
+from cbam_ablate.models.build import build_model
+from cbam_ablate.models.cbam import CBAM, ChannelAttention, SpatialAttention
+from cbam_ablate.models.cost import ModelCost, model_cost
+
+__all__ = ["CBAM", "ChannelAttention", "ModelCost", "SpatialAttention", "build_model", "model_cost"]

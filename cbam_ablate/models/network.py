@@ -1,0 +1,62 @@
+"""What all classifiers here have in common: stem, stages, attention between and after them, a linear head."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.facts import BACKBONES
+from cbam_ablate.config.schema import ModelConfig
+from cbam_ablate.models.gates import Gates
+
+
+class Network(nn.Module):
+    """Images (N, channels, H, W) to logits (N, classes), at any H and W that the strides leave a pixel of.
+
+    `stages` holds each stage's blocks, `widths` the channels of each stage's output.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Sequence[Sequence[nn.Module]],
+        widths: Sequence[int],
+        gates: Gates,
+        classifier: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.stages = nn.Sequential()
+        for index, (blocks, width) in enumerate(zip(stages, widths, strict=True)):
+            named = OrderedDict((str(number), block) for number, block in enumerate(blocks))
+            if index < len(stages) - 1:
+                named["attention"] = gates.stage(width)
+            self.stages.append(nn.Sequential(named))
+        self.attention = gates.last(widths[-1])
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.attention(self.stages(self.stem(images)))
+        return self.classifier(x.mean((2, 3)))
+
+
+def conv(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
+) -> nn.Conv2d:
+    """A size-keeping convolution, initialised as in He et al. (2015): normal, by fan-out, biases 0."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def depth_and_width(model: ModelConfig) -> tuple[int, int]:
+    """Layers and channels of the first stage, the backbone's own where the config leaves them open."""
+    backbone = BACKBONES[model.backbone]
+    depth = backbone.default_depth if model.depth is None else model.depth
+    if depth not in backbone.depths:
+        legal = ", ".join(map(str, backbone.depths))
+        raise ConfigError(f"model.depth={depth}: backbone {model.backbone} has depths {legal}")
+    return depth, backbone.width if model.width is None else model.width

@@ -1,0 +1,62 @@
+"""Where a number comes from: code, versions, machine and command."""
+
+import hashlib
+import platform
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+RECORDED = ("cbam_ablate", "torch", "torchvision", "hydra-core", "omegaconf", "numpy")
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, whether the tree had changes, hash of the package's source, versions, host and time."""
+    return {
+        **_code(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in RECORDED}},
+        "command": command(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def command() -> list[str]:
+    """The command line, the program by its bare name."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _code() -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    commit = _git("rev-parse", "HEAD")
+    dirty = bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None
+    return {"git_commit": commit, "git_dirty": dirty, "code_sha256": digest.hexdigest()}
+
+
+def _git(*words: str) -> str | None:
+    """What git says of the clone this package is in; None where it is in none."""
+    if not (PACKAGE.parent / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE.parent), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

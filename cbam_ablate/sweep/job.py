@@ -1,0 +1,206 @@
+"""One run from config to result, wherever it is launched: claim, resume, train, and say how it ended."""
+
+import dataclasses
+import shutil
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from cbam_ablate.config.seeds import derive_seed
+from cbam_ablate.data import make_feed
+
+from cbam_ablate.config.canonical import is_run_key, run_key, to_dict
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.models import build_model, model_cost
+from cbam_ablate.runs import Run, RunStore, State
+from cbam_ablate.runs.claim import acquire
+from cbam_ablate.runs.provenance import provenance
+from cbam_ablate.runs.writer import RunWriter
+from cbam_ablate.sweep.manifest import read, run_config
+from cbam_ablate.training import Diverged, Interrupted, Result, Trainer, checkpoint
+from cbam_ablate.training.device import device_name, pick_device, pick_precision
+
+OWN = "its own last.pt"
+
+
+class TimedOut(Exception):
+    """The run's time limit has passed."""
+
+
+class Stop:
+    """Turns the first SIGINT or SIGTERM of a training run into a request to save and end; the second ends it.
+
+    Outside training, when there is nothing to save, the first ends it too. `minutes` is a time limit.
+    """
+
+    def __init__(self, minutes: float | None = None) -> None:
+        self.asked = False
+        self.armed = False
+        self._minutes = minutes
+        self._old: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def __enter__(self) -> "Stop":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._old[number] = signal.signal(number, self._on_signal)
+            if self._minutes is not None:
+                self._old[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
+                signal.setitimer(signal.ITIMER_REAL, 60 * self._minutes)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if signal.SIGALRM in self._old:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.asked or not self.armed:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        raise TimedOut(f"longer than sweep.timeout_minutes={self._minutes:g}")
+
+
+def run_cell(
+    manifest_path: Path,
+    key: str,
+    echo: Callable[[str], None] = lambda line: None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> State:
+    """One job of a sweep: the run of the frozen plan with this key, unless its study was told to stop."""
+    manifest = read(manifest_path)
+    cfg = run_config(manifest, key)
+    stop_file = manifest_path.with_name("stop")
+    if stop_file.exists():
+        return RunStore(cfg.store).run(key).state()
+    state = run_one(cfg, echo, device, threads)
+    limit = 1 if cfg.sweep.fail_fast else cfg.sweep.max_failures
+    if state.name == "failed" and limit is not None:
+        states = [RunStore(cfg.store).run(other).state() for other in manifest["runs"]]
+        if sum(other.name == "failed" for other in states) >= limit:
+            stop_file.write_text(f"{limit} failed, as sweep.fail_fast or sweep.max_failures asks\n")
+    return state
+
+
+def run_one(
+    cfg: RunConfig,
+    echo: Callable[[str], None] = print,
+    device: str | None = None,
+    threads: int | None = None,
+) -> State:
+    """Trains the run of `cfg`, or finds it done, and returns how it stands. Failures are recorded.
+
+    `echo` takes each line of the log. `device` and `threads` are this launch's, over the config's own.
+    State `running` means that another live process holds the run.
+    """
+    run = RunStore(cfg.store).run(run_key(cfg))
+    if run.result() is not None:
+        return run.state()
+    claim = acquire(run.path)
+    if claim is None:
+        return run.state()
+    stop = Stop(cfg.sweep.timeout_minutes)
+    with RunWriter(run, claim, to_dict(cfg), echo) as writer, stop:
+        if run.result() is not None:
+            return run.state()
+        try:
+            result = _train(cfg, writer, stop, device or cfg.train.device, cfg.train.threads or threads)
+            writer.finish(result)
+        except (Interrupted, KeyboardInterrupt):
+            writer.interrupt()
+        except Exception as error:  # whatever a job raises is an outcome, recorded with its traceback
+            failure = classify(error)
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            writer.line(f"failed ({failure}): {said}")
+            writer.fail(failure, said, traceback.format_exc())
+    return run.state()
+
+
+def classify(error: BaseException) -> str:
+    """The class of a failure: diverged, timeout, out_of_memory or bug."""
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, TimedOut):
+        return "timeout"
+    starved = "not enough memory" in str(error) or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or starved:
+        return "out_of_memory"
+    return "bug"
+
+
+def _train(
+    cfg: RunConfig, writer: RunWriter, stop: Stop, device_word: str, threads: int | None
+) -> dict[str, Any]:
+    device = pick_device(device_word)
+    precision = pick_precision(cfg.train.precision, device)
+    state, source = _starting_point(cfg, writer)
+    # Sums on a CPU depend on the number of threads, so a run keeps the one it began with.
+    begun = state["threads"] if state is not None and source == OWN else None
+    torch.set_num_threads(begun or threads or torch.get_num_threads())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+    feed = make_feed(cfg, device, precision)
+    torch.manual_seed(derive_seed(cfg.seed, "weights"))
+    model = build_model(cfg)
+    trainer = Trainer(cfg, model, feed, writer, device, precision, stop)
+    if state is not None:
+        trainer.resume(state, source)
+        writer.line(f"goes on from {source}, epoch {trainer.done.epoch}, step {trainer.done.step}")
+    stop.armed = True
+    result = trainer.run()
+    stop.armed = False
+    recorded = {
+        **provenance(),
+        "device": device_name(device),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "dataset_sha256": feed.sha256,
+    }
+    return _record(cfg, writer.run, result, recorded)
+
+
+def _record(cfg: RunConfig, run: Run, result: Result, recorded: dict[str, Any]) -> dict[str, Any]:
+    found = dataclasses.asdict(result)
+    return {
+        "schema": 1,
+        "key": run.key,
+        **found,
+        "cost": {**model_cost(cfg)._asdict(), **found["cost"]},
+        "parent": cfg.train.resume_from,
+        "provenance": recorded,
+    }
+
+
+def _starting_point(cfg: RunConfig, writer: RunWriter) -> tuple[dict[str, Any] | None, str]:
+    """The checkpoint to go on from and what to call it: this run's own, else its parent's, else none."""
+    if writer.last.exists():
+        try:
+            return checkpoint.load(writer.last), OWN
+        except ConfigError as error:
+            writer.line(f"starts over: {error}")
+    parent = cfg.train.resume_from
+    if parent is None:
+        return None, ""
+    source = RunStore(cfg.store).run(parent).last if is_run_key(parent) else Path(parent)
+    state = checkpoint.load(source)
+    if "optimizer" not in state:
+        raise ConfigError(f"train.resume_from={parent}: holds weights only; a last.pt can be gone on from")
+    best = source.with_name("best.pt")
+    if best.exists():
+        shutil.copyfile(best, writer.best)
+    else:
+        state["progress"] |= {"best_epoch": 0, "best_top1": -1.0}
+    return state, str(parent)

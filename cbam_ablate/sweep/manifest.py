@@ -1,0 +1,118 @@
+"""The frozen plan, `studies/<study>/manifest.json`: what jobs run from and tables are made from."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from cbam_ablate.config.canonical import flatten, from_dict
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import RunConfig, SweepConfig
+from cbam_ablate.runs.files import read_json, write_json
+from cbam_ablate.sweep.plan import Plan
+
+FORMAT = 1
+
+
+def freeze(plan: Plan, command: list[str]) -> Path:
+    """Writes the manifest and returns its path.
+
+    Raises `ConfigError` showing the difference where the study had other runs before, unless `sweep.extend`.
+    """
+    path = (plan.store.study(plan.study) / "manifest.json").absolute()
+    content = _content(plan, command)
+    old = read_json(path)
+    if old is not None and not plan.base.sweep.extend:
+        difference = _difference(old, content)
+        if difference:
+            raise ConfigError(
+                f"study {plan.study} has changed since it was last run:\n{difference}\n"
+                "sweep.extend=true accepts this; runs that no longer belong stay in the store"
+            )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if old != content:
+            write_json(path, content)
+    except OSError as error:
+        raise ConfigError(f"store={plan.base.store}: can't be written to ({error.strerror})") from error
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A manifest. Raises `ConfigError` where there is none or it is of another format."""
+    found = read_json(path)
+    if found is None:
+        raise ConfigError(f"{path}: no manifest of a study")
+    if found.get("schema") != FORMAT:
+        raise ConfigError(f"{path}: format {found.get('schema')}, this version reads {FORMAT}")
+    return found
+
+
+def run_config(manifest: dict[str, Any], key: str) -> RunConfig:
+    """The frozen config of one run, with the sweep's own options."""
+    if key not in manifest["runs"]:
+        raise ConfigError(f"{key}: not a run of study {manifest['study']}")
+    nested: dict[str, Any] = {"sweep": manifest["sweep"]}
+    for name, value in {**manifest["constants"], **manifest["runs"][key]}.items():
+        *path, last = name.split(".")
+        section = nested
+        for part in path:
+            section = section.setdefault(part, {})
+        section[last] = value
+    return from_dict(nested)
+
+
+def _content(plan: Plan, command: list[str]) -> dict[str, Any]:
+    flat = {key: _frozen(cfg) for key, cfg in plan.runs.items()}
+    first = next(iter(flat.values()))
+    constants = {
+        name: value for name, value in first.items() if all(other[name] == value for other in flat.values())
+    }
+    axes: dict[str, list[Any]] = {name: [] for name in plan.axes}
+    for cell in plan.cells:
+        for name, value in cell.axes.items():
+            if value is not None and value not in axes[name]:
+                axes[name].append(value)
+    cells = {json.dumps([cell.axes, cell.key]): cell for cell in plan.cells}
+    return {
+        "schema": FORMAT,
+        "study": plan.study,
+        "command": command,
+        "axes": axes,
+        "constants": constants,
+        "runs": {
+            key: {name: value for name, value in values.items() if name not in constants}
+            for key, values in flat.items()
+        },
+        "costs": {key: cost._asdict() for key, cost in plan.costs.items()},
+        "cells": [{"axes": cell.axes, "key": cell.key} for cell in cells.values()],
+        "sweep": dataclasses.asdict(
+            dataclasses.replace(plan.base.sweep, mode=SweepConfig().mode, extend=False)
+        ),
+        "table": dataclasses.asdict(plan.base.table),
+    }
+
+
+def _frozen(cfg: RunConfig) -> dict[str, Any]:
+    flat = flatten(cfg)
+    return {name: value for name, value in flat.items() if name.partition(".")[0] not in ("sweep", "table")}
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """In words, how the cells differ; empty where the runs are the same."""
+    if set(old.get("runs", {})) == set(new["runs"]):
+        return ""
+    lines = []
+    for name, values in new["axes"].items():
+        before = old["axes"].get(name)
+        if before is None:
+            lines.append(f"  {name}: swept over {values}, a new axis")
+        elif before != values:
+            lines.append(f"  {name}: {before} -> {values}")
+    lines += [f"  {name}: no longer swept" for name in old["axes"] if name not in new["axes"]]
+    for name in sorted(set(old["constants"]) & set(new["constants"])):
+        if old["constants"][name] != new["constants"][name]:
+            lines.append(f"  {name}: {old['constants'][name]} -> {new['constants'][name]}")
+    gone, added = set(old["runs"]) - set(new["runs"]), set(new["runs"]) - set(old["runs"])
+    lines.append(f"  {len(added)} runs are new, {len(gone)} no longer belong")
+    return "\n".join(lines)

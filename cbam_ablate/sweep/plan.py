@@ -1,0 +1,199 @@
+"""The plan of a sweep: which cells there are, which runs serve them, what is done and what must run."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from cbam_ablate.config.canonical import canonical, network_of, run_key
+from cbam_ablate.config.compose import compose_words, study_of, to_run_config
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.overrides import parse, verify
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.models import ModelCost, model_cost
+from cbam_ablate.runs import RunStore, State
+from cbam_ablate.sweep.cells import Cell, make_cells
+from cbam_ablate.sweep.declare import declare, expand
+from cbam_ablate.sweep.estimate import Guess, guess_all
+from cbam_ablate.sweep.slots import make_slots
+from cbam_ablate.training.device import pick_device
+
+
+@dataclass
+class Plan:
+    """A checked sweep. `runs` are the distinct runs by key, in the order in which they are needed first."""
+
+    study: str
+    axes: list[str]
+    cells: list[Cell]
+    runs: dict[str, RunConfig]
+    costs: dict[str, ModelCost]
+    states: dict[str, State]
+    base: RunConfig
+    device: torch.device
+    jobs: int = 1
+    guesses: dict[str, Guess] = field(default_factory=dict)
+
+    @property
+    def store(self) -> RunStore:
+        return RunStore(self.base.store)
+
+    def refresh(self) -> None:
+        """Reads again how every run stands."""
+        self.states = {key: self.store.run(key).state() for key in self.runs}
+
+    def to_run(self) -> list[str]:
+        """Keys of the runs that the sweep's mode calls for."""
+        mode = self.base.sweep.mode
+        if mode == "read_only":
+            return []
+        if mode == "force":
+            return list(self.runs)
+        if mode == "retry":
+            return [key for key, state in self.states.items() if state.name == "failed"]
+        return [key for key, state in self.states.items() if state.name != "finished"]
+
+    def set_aside(self) -> None:
+        """Moves all the runs' folders out of the way, to be trained anew; nothing is deleted."""
+        held = [key for key, state in self.states.items() if state.name == "running"]
+        if held:
+            raise ConfigError(f"sweep.mode=force: {', '.join(held)} are being trained by another process")
+        for key in self.runs:
+            self.store.set_aside(self.store.run(key))
+
+    def summary(self) -> str:
+        """One line: `36 cells -> 30 distinct, 12 done, 18 to run`."""
+        counts = Counter(state.name for state in self.states.values())
+        parts = [f"{len(self.runs)} distinct", f"{counts['finished']} done"]
+        parts += [f"{counts[name]} {name}" for name in ("failed", "running") if counts[name]]
+        told = f"{len(self.cells)} cells -> {', '.join(parts)}, {len(self.to_run())} to run"
+        return f"{told}{self._time()}"
+
+    def hours(self) -> float | None:
+        """How long what is to run will take, with `jobs` at a time; None where that isn't known."""
+        keys = self.to_run()
+        if not all(key in self.guesses for key in keys):
+            return None
+        return sum(self.guesses[key].seconds for key in keys) / self.jobs / 3600
+
+    def _time(self) -> str:
+        hours = self.hours()
+        if hours is None:
+            return f" on {self.device}; sweep.probe=true estimates the time"
+        if hours == 0:
+            return ""
+        sources = sorted({self.guesses[key].source for key in self.to_run()})
+        return f", about {clock(3600 * hours)} on {self.device} (by {' and '.join(sources)})"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def make_plan(words: Sequence[str]) -> Plan:
+    """Plans the sweep that the command line asks for; nothing is written and nothing trained.
+
+    Raises `ConfigError` listing every bad word, or every bad cell.
+    """
+    parsed = parse(words)
+    verify(parsed, sweeping=True)
+    fixed = [word for word in parsed if not word.override.is_sweep_override()]
+    composed = compose_words([word.spelled for word in fixed])
+    ours = [word for word in parsed if not word.name.startswith("hydra")]
+    declaration = declare(ours, composed.hydra.sweeper)
+    assignments = expand(declaration)
+    if not assignments:
+        raise ConfigError("hydra.sweeper.exclude: leaves no cell to run")
+    cells = make_cells([word.spelled for word in fixed], assignments, declaration.axes)
+    _refuse_broken(cells)
+    runs = {cell.key: cell.cfg for cell in reversed(cells)}
+    runs = {cell.key: runs[cell.key] for cell in cells}
+    base = to_run_config(composed)
+    plan = Plan(
+        study_of(composed) or _name(declaration.axes, runs),
+        declaration.axes,
+        cells,
+        runs,
+        _size(cells),
+        {},
+        base,
+        pick_device(base.train.device),
+    )
+    jobs = composed.hydra.launcher.get("jobs")
+    plan.jobs = 1 if jobs == 0 else len(make_slots(base.train.device, jobs))
+    return _look(plan)
+
+
+def plan_one(cfg: RunConfig) -> Plan:
+    """The plan of a single run: a sweep of one cell without axes. Raises like `make_plan`."""
+    cell = Cell("", {}, cfg, run_key(cfg), [])
+    device = pick_device(cfg.train.device)
+    plan = Plan("", [], [cell], {cell.key: cfg}, _size([cell]), {}, cfg, device)
+    return _look(plan)
+
+
+def _look(plan: Plan) -> Plan:
+    """Adds what the store says: how the runs stand, and what they will cost."""
+    _check_parents(plan)
+    plan.refresh()
+    plan.guesses = guess_all(plan.runs, plan.costs, plan.store, plan.device, plan.base.sweep.probe)
+    return plan
+
+
+def _refuse_broken(cells: Sequence[Cell]) -> None:
+    broken = [cell for cell in cells if cell.broken]
+    if not broken:
+        return
+    reasons: dict[str, list[str]] = {}
+    for cell in broken:
+        for line in cell.broken:
+            reasons.setdefault(line, []).append(cell.said or "the only cell")
+    listed = [
+        f"{line}\n    in {len(said)} cell{'s' * (len(said) > 1)}: {'; '.join(said[:4])}"
+        + ("; ..." if len(said) > 4 else "")
+        for line, said in reasons.items()
+    ]
+    raise ConfigError(
+        f"{len(broken)} of {len(cells)} cells can't run, so nothing was started:\n" + "\n".join(listed)
+    )
+
+
+def _size(cells: Sequence[Cell]) -> dict[str, ModelCost]:
+    """Parameters and MACs of every run, each distinct network built once on the meta device."""
+    networks: dict[str, ModelCost] = {}
+    costs = {}
+    for cell in cells:
+        if cell.key in costs:
+            continue
+        name = network_of(cell.cfg)
+        if name not in networks:
+            try:
+                networks[name] = model_cost(cell.cfg)
+            except (RuntimeError, ValueError) as error:
+                cell.broken.append(f"this network can't be built: {str(error).splitlines()[0]}")
+                continue
+        costs[cell.key] = networks[name]
+    _refuse_broken(cells)
+    return costs
+
+
+def _check_parents(plan: Plan) -> None:
+    for cell in plan.cells:
+        source = cell.cfg.train.resume_from
+        if source is not None and "/" not in source and not plan.store.run(source).last.is_file():
+            raise ConfigError(f"train.resume_from={source}: this run has no checkpoints/last.pt in the store")
+
+
+def _name(axes: Sequence[str], runs: dict[str, RunConfig]) -> str:
+    """A study's name made from its axes and what they are crossed with."""
+    what = json.dumps([list(axes), *(canonical(cfg) for cfg in runs.values())], sort_keys=True)
+    last = [name.rpartition(".")[2] for name in axes] or ["single"]
+    return "-".join([*last, hashlib.sha256(what.encode()).hexdigest()[:8]])

@@ -1,0 +1,3 @@
+from cbam_ablate.training.loop import Diverged, Interrupted, Result, Trainer
+
+__all__ = ["Diverged", "Interrupted", "Result", "Trainer"]

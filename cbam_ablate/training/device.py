@@ -1,0 +1,58 @@
+"""Where a run computes and in which number format."""
+
+import platform
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from cbam_ablate.config.errors import ConfigError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `train.device` names; auto is the first CUDA device, else the CPU.
+
+    Raises `ConfigError` where this machine has no such device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda:0" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        there = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
+        raise ConfigError(f"train.device={name}: this machine has {there}")
+    return torch.device("cuda:0") if name == "cuda" else device
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """bf16 or fp32; auto is bf16 where the device computes it in hardware."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called, for people and for comparing runs."""
+    if device.type == "cuda":
+        return f"{device.type}: {torch.cuda.get_device_name(device)}"
+    return f"cpu: {_processor()}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """The most memory the run held: on the device, or for a CPU by the whole process. MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,260 @@
+"""The training run: from a config, a network and data to a result. Resumable at any step."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.seeds import derive_seed
+from cbam_ablate.training import checkpoint
+from cbam_ablate.training.device import peak_memory_mib
+from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
+from cbam_ablate.training.optimizer import build_optimizer, build_schedule
+
+RULE = "highest validation top-1, the first of equals"
+
+
+class Diverged(RuntimeError):
+    """The loss stopped being finite."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its last checkpoint holds all that was done."""
+
+
+class Feed(Protocol):
+    """Batches of images (N, C, H, W) and labels (N,) on the device."""
+
+    steps: int
+
+    def train(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def evaluate(self, part: str) -> Iterator[tuple[Tensor, Tensor]]: ...
+
+
+class RunLog(Protocol):
+    """Where a run's records go."""
+
+    @property
+    def last(self) -> Path: ...
+    @property
+    def best(self) -> Path: ...
+    def line(self, text: str) -> None: ...
+    def progress(self, **values: Any) -> None: ...
+    def epoch(self, record: dict[str, Any]) -> None: ...
+    def rewrite_history(self, records: list[dict[str, Any]]) -> None: ...
+
+
+@dataclass
+class Progress:
+    """How far a run has come: `epoch` epochs done and `step` steps of the next; seconds of training."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = 0
+    best_top1: float = -1.0
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run found: metrics (losses in nats, accuracies in percent), the epoch chosen, its cost."""
+
+    metrics: dict[str, float]
+    selection: dict[str, Any]
+    cost: dict[str, float]
+
+
+class Trainer:
+    """One run's network, optimiser and progress.
+
+    `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised.
+    """
+
+    def __init__(
+        self,
+        cfg: RunConfig,
+        model: nn.Module,
+        feed: Feed,
+        log: RunLog,
+        device: torch.device,
+        precision: str,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.cfg, self.feed, self.log, self.device, self.stop = cfg, feed, log, device, stop
+        self.precision = precision
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = torch.compile(self.model) if cfg.train.compile == "on" else self.model
+        self.optimizer = build_optimizer(cfg.optimizer, self.model)
+        self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
+        decay = cfg.train.ema
+        average = get_ema_multi_avg_fn(decay)
+        self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True) if decay else None
+        self.done = Progress()
+        self.totals = Totals(device)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network whose accuracy counts: the moving average where there is one."""
+        return self.ema.module if self.ema is not None else self.model
+
+    def run(self) -> Result:
+        """Trains to the last epoch, then looks at the test set once."""
+        while self.done.epoch < self.cfg.train.epochs:
+            self._train_epoch()
+            self._end_epoch()
+        return self._result()
+
+    def resume(self, state: dict[str, Any], source: str) -> None:
+        """Goes on from a checkpoint of `save`, of this run or of a parent."""
+        checkpoint.load_weights(self.model, state, source)
+        fresh = [{**group} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, ours in zip(self.optimizer.param_groups, fresh, strict=True):
+            group.update({name: value for name, value in ours.items() if name != "params"})
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.load_state_dict(state["ema"])
+        self.done = Progress(**state["progress"])
+        if self.done.epoch > self.cfg.train.epochs:
+            raise ConfigError(
+                f"train.epochs={self.cfg.train.epochs}: {source} has trained {self.done.epoch} epochs already"
+            )
+        self.totals = Totals(self.device, state["totals"])
+        if self.done.step:
+            torch.set_rng_state(state["rng"]["cpu"])
+            if self.device.type == "cuda" and state["rng"]["cuda"] is not None:
+                torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
+        self.log.rewrite_history(self.done.history)
+
+    def save(self) -> None:
+        """Writes last.pt: everything the next step depends on."""
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict() if self.ema is not None else None,
+            "progress": vars(self.done),
+            "totals": self.totals.sums.cpu(),
+            "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
+            "threads": torch.get_num_threads(),
+        }
+        checkpoint.save(self.log.last, state)
+
+    def cast(self) -> torch.autocast:
+        return autocast(self.device, self.precision)
+
+    def _train_epoch(self) -> None:
+        done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
+        if done.step == 0:
+            torch.manual_seed(derive_seed(self.cfg.seed, "model", done.epoch))
+            self.totals = Totals(self.device)
+            done.epoch_seconds = 0.0
+        self.model.train()
+        started = time.perf_counter()
+        spent = done.epoch_seconds
+        bad_step = torch.full((), -1, device=self.device)
+        every = self.cfg.train.log_every
+        for images, labels in self.feed.train(done.epoch, done.step):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr(done.epoch * steps + done.step)
+            with self.cast():
+                logits = self.network(images)
+                loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.cfg.train.label_smoothing)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if self.cfg.optimizer.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optimizer.clip_norm)
+            self.optimizer.step()
+            if self.ema is not None:
+                self.ema.update_parameters(self.model)
+            done.step += 1
+            loss, logits = loss.detach(), logits.detach()
+            self.totals.add(loss, logits, labels)
+            bad_step = torch.where(loss.isfinite() | (bad_step >= 0), bad_step, done.step)
+            self.log.progress(epoch=done.epoch + 1, epochs=epochs, step=done.step, steps=steps)
+            if self.stop():
+                done.epoch_seconds = spent + time.perf_counter() - started
+                self._check_finite(bad_step)
+                self.save()
+                raise Interrupted
+            if every and done.step % every == 0 and done.step < steps:
+                self._check_finite(bad_step)
+                said = f"epoch {done.epoch + 1}/{epochs} step {done.step}/{steps} loss {loss.item():.4f}"
+                self.log.line(f"{said} lr {self.lr(done.epoch * steps + done.step - 1):.4g}")
+        self._check_finite(bad_step)
+        done.epoch_seconds = spent + time.perf_counter() - started
+
+    def _check_finite(self, bad_step: Tensor) -> None:
+        step = int(bad_step)
+        if step >= 0:
+            raise Diverged(f"the loss is not finite at epoch {self.done.epoch + 1}, step {step}")
+
+    def _end_epoch(self) -> None:
+        done, cfg = self.done, self.cfg
+        train, val = self.totals.scores(), self._evaluate("val")
+        if not math.isfinite(val.loss):
+            raise Diverged(
+                f"the validation loss is not finite after epoch {done.epoch + 1}, step {done.step}"
+            )
+        rate = done.step * cfg.train.batch_size / done.epoch_seconds
+        lr = self.lr(done.epoch * self.feed.steps + done.step - 1)
+        done.seconds += done.epoch_seconds
+        done.epoch, done.step = done.epoch + 1, 0
+        record = {
+            "epoch": done.epoch,
+            **{f"train_{name}": value for name, value in train._asdict().items()},
+            **{f"val_{name}": value for name, value in val._asdict().items()},
+            "lr": lr,
+            "seconds": done.epoch_seconds,
+            "images_per_second": rate,
+        }
+        done.history.append(record)
+        if val.top1 > done.best_top1:
+            done.best_top1, done.best_epoch = val.top1, done.epoch
+            weights = {"model": self.evaluated.state_dict(), "epoch": done.epoch, "val_top1": val.top1}
+            checkpoint.save(self.log.best, weights)
+        if done.epoch % cfg.train.save_every == 0 or done.epoch == cfg.train.epochs:
+            self.save()
+        self.log.epoch(record)
+        self.log.progress(epoch=done.epoch, step=0, val_top1=val.top1, best_val_top1=done.best_top1)
+        self.log.line(
+            f"epoch {done.epoch}/{cfg.train.epochs} train loss {train.loss:.4f} top-1 {train.top1:.2f} % | "
+            f"val loss {val.loss:.4f} top-1 {val.top1:.2f} % top-5 {val.top5:.2f} % | "
+            f"lr {lr:.4g} {rate:.0f} images/s {done.epoch_seconds:.1f} s"
+        )
+
+    def _evaluate(self, part: str) -> Scores:
+        return evaluate(self.evaluated, self.feed.evaluate(part), self.device, self.cast())
+
+    def _result(self) -> Result:
+        done, cfg = self.done, self.cfg
+        last = chosen = self._evaluate("test")
+        if done.best_epoch != done.epoch:
+            state = checkpoint.load(self.log.best)
+            checkpoint.load_weights(self.evaluated, state, str(self.log.best))
+            chosen = self._evaluate("test")
+        final, best = done.history[-1], done.history[done.best_epoch - 1]
+        metrics = {f"test_{name}": value for name, value in chosen._asdict().items()}
+        metrics |= {f"last_test_{name}": value for name, value in last._asdict().items()}
+        metrics |= {name: best[name] for name in ("val_loss", "val_top1", "val_top5")}
+        metrics |= {name: final[name] for name in ("train_loss", "train_top1", "train_top5")}
+        images = sum(record["images_per_second"] * record["seconds"] for record in done.history)
+        return Result(
+            metrics,
+            {"rule": RULE, "epoch": done.best_epoch, "epochs": cfg.train.epochs},
+            {
+                "train_seconds": done.seconds,
+                "images_per_second": images / done.seconds,
+                "peak_memory_mib": peak_memory_mib(self.device),
+            },
+        )

@@ -1,0 +1,47 @@
+"""Optimisers and the learning rate at every step."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from cbam_ablate.config.schema import OptimizerConfig, ScheduleConfig
+
+
+def build_optimizer(cfg: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The configured optimiser over all parameters, its rate set by the schedule before each step."""
+    groups = _groups(cfg, model)
+    if cfg.name == "sgd":
+        return torch.optim.SGD(groups, cfg.lr, momentum=cfg.momentum, nesterov=cfg.nesterov, fused=True)
+    kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
+    return kind(groups, cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True)
+
+
+def _groups(cfg: OptimizerConfig, model: nn.Module) -> list[dict[str, object]]:
+    """Weights with decay, and, unless these decay too, norms and biases (vectors) without."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if cfg.decay_norm_bias:
+        return [{"params": parameters, "weight_decay": cfg.weight_decay}]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": cfg.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def build_schedule(cfg: ScheduleConfig, lr: float, epochs: int, steps: int) -> Callable[[int], float]:
+    """The learning rate of each step, counted from 0 over the whole run of `epochs * steps`.
+
+    Linear warm-up to `lr`; then cosine to 0, or a factor `gamma` at each milestone, or constant.
+    """
+    total = epochs * steps
+    warmup = round(cfg.warmup_epochs * steps)
+
+    def shape(step: int) -> float:
+        if cfg.name == "cosine":
+            return (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
+        if cfg.name == "step":
+            return cfg.gamma ** sum(step >= mark * total for mark in cfg.milestones)
+        return 1.0
+
+    return lambda step: lr * ((step + 1) / warmup if step < warmup else shape(step))

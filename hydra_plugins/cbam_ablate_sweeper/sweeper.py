@@ -1,0 +1,80 @@
+"""Hydra's side of `cbam_ablate/sweep`: no torch at the top, since Hydra imports every plugin."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+MODULE = "hydra_plugins.cbam_ablate_sweeper"
+
+
+@dataclass
+class AblationSweeperConf:
+    """What a study declares: see `cbam_ablate/sweep/declare.py`."""
+
+    _target_: str = f"{MODULE}.sweeper.AblationSweeper"
+    params: dict[str, Any] = field(default_factory=dict)
+    grids: list[Any] = field(default_factory=list)
+    zip: list[Any] = field(default_factory=list)
+    around: dict[str, Any] = field(default_factory=dict)
+    exclude: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class LocalLauncherConf:
+    """`jobs` processes at a time: null is one a GPU or one a CPU core, 0 runs in the sweep's own process."""
+
+    _target_: str = f"{MODULE}.local_launcher.LocalLauncher"
+    jobs: int | None = None
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="cbam_ablate", node=AblationSweeperConf, provider="cbam_ablate"
+)
+ConfigStore.instance().store(
+    group="hydra/launcher", name="local", node=LocalLauncherConf, provider="cbam_ablate"
+)
+
+
+class AblationSweeper(Sweeper):
+    """Plans the sweep, then hands its launcher one short job a run: the manifest and the run's key."""
+
+    def __init__(self, **declared: Any) -> None:
+        self.declared = declared
+        self.launcher: Launcher | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        job_config = config.copy()
+        with open_dict(job_config):
+            job_config.hydra.job.config_name = "job"
+            job_config.hydra.overrides.hydra = [
+                word for word in config.hydra.overrides.hydra if not word.startswith("hydra.sweeper")
+            ]
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=job_config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Returns the sweep's `Outcome`, or its `Plan` where `sweep.dry_run` asks for no more."""
+        from cbam_ablate.runs.provenance import command
+        from cbam_ablate.sweep.plan import make_plan
+        from cbam_ablate.sweep.run import run_plan
+
+        hydra_words = OmegaConf.to_container(self.config.hydra.overrides.hydra)
+        plan = make_plan([*(hydra_words if isinstance(hydra_words, list) else []), *arguments])
+        if plan.base.sweep.dry_run:
+            return plan
+        return run_plan(plan, self._launch, command())
+
+    def _launch(self, manifest: Path, keys: Sequence[str]) -> None:
+        if self.launcher is None:
+            raise RuntimeError("the sweeper was not set up")
+        self.launcher.launch([[f"manifest='{manifest}'", f"key='{key}'"] for key in keys], initial_job_idx=0)

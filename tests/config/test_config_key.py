@@ -1,0 +1,92 @@
+import pytest
+
+from cbam_ablate import load_config
+from cbam_ablate.config.canonical import canonical, from_dict, run_key, to_dict
+
+
+def key(*words):
+    return run_key(load_config(words))
+
+
+def test_the_key_of_the_default_run_never_changes():
+    assert key() == "462163429a7cc74a"
+
+
+def test_the_key_of_a_cbam_run_never_changes():
+    assert key("backbone=resnet_cifar", "placement=block", "seed=3") == "e6608eeeb0a72ad3"
+
+
+def test_one_baseline_serves_every_reduction_kernel_and_attention():
+    assert key("placement=none", "reduction=4", "kernel=3", "attention=se") == key()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train.device=cpu",),
+        ("train.threads=1",),
+        ("train.compile=on",),
+        ("train.save_every=7",),
+        ("train.log_every=1",),
+        ("name=mine",),
+        ("store=elsewhere",),
+        ("logger=csv",),
+        ("sweep.retries=3",),
+        ("table.caption=hello",),
+        ("data.root=somewhere",),
+        ("train.label_smoothing=0",),
+        ("optimizer.beta1=0.8",),
+        ("schedule.gamma=0.5",),
+        ("data.subset_seed=5",),
+        ("depth=18",),
+        ("model.width=64",),
+    ],
+)
+def test_what_does_not_change_the_measurement_does_not_change_the_key(words):
+    assert key(*words) == key()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("seed=1",),
+        ("depth=34",),
+        ("model.width=32",),
+        ("placement=block",),
+        ("train.epochs=99",),
+        ("train.batch_size=64",),
+        ("train.label_smoothing=0.1",),
+        ("train.precision=fp32",),
+        ("optimizer.lr=0.2",),
+        ("optimizer.nesterov=false",),
+        ("optimizer=adamw",),
+        ("schedule=step",),
+        ("augment=none",),
+        ("data.train_size=1000",),
+        ("data.val_size=1000",),
+        ("data=cifar100",),
+    ],
+)
+def test_what_changes_the_measurement_changes_the_key(words):
+    assert key(*words) != key()
+
+
+def test_an_option_that_the_attention_ignores_leaves_the_key_alone():
+    se = ("placement=block", "attention=se")
+    assert key(*se, "kernel=3") == key(*se)
+    only = ("placement=block", "model.attention.order=channel_only")
+    assert key(*only, "kernel=3") == key(*only)
+
+
+def test_options_at_their_off_value_are_not_part_of_the_canonical_form():
+    assert not {"train.ema", "optimizer.clip_norm", "schedule.warmup_epochs"} & set(canonical(load_config()))
+
+
+def test_a_config_survives_json():
+    cfg = load_config(["placement=block", "table.labels.a=b", "schedule=step"])
+    assert from_dict(to_dict(cfg)) == cfg
+
+
+def test_an_option_of_another_version_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"train\.foo: this version"):
+        from_dict({"train": {"foo": 1}})

@@ -1,0 +1,125 @@
+import pytest
+
+from cbam_ablate import load_config
+from cbam_ablate.config import ConfigError
+
+
+def test_defaults_are_those_of_the_contract():
+    cfg = load_config()
+    attention = cfg.model.attention
+    assert (cfg.model.backbone, cfg.model.depth, cfg.model.width) == ("resnet", 18, 64)
+    assert (attention.placement, attention.kind, attention.reduction, attention.kernel) == ("none", "cbam", 16, 7)
+    assert (cfg.data.name, cfg.seed, cfg.store) == ("cifar10", 0, "outputs")
+
+
+def test_a_backbone_picked_without_a_depth_takes_its_own():
+    cfg = load_config(["backbone=resnet_cifar"])
+    assert (cfg.model.depth, cfg.model.width) == (20, 16)
+
+
+@pytest.mark.parametrize("depth", ["18", "34", "50", "101", "152"])
+def test_a_group_and_its_dotted_name_make_the_same_config(depth):
+    assert load_config([f"depth={depth}"]) == load_config([f"model.depth={depth}"])
+
+
+def test_values_outside_a_group_go_by_their_dotted_name():
+    assert load_config(["placement=block", "model.attention.kernel=11"]).model.attention.kernel == 11
+
+
+def test_free_keys_can_be_added_where_an_option_holds_them():
+    assert load_config(["table.labels.block=Blocks"]).table.labels == {"block": "Blocks"}
+
+
+def test_several_loggers_can_be_chosen_at_once():
+    assert load_config(["logger=[none,csv]"]).logger.csv is True
+
+
+def test_the_working_folders_own_conf_is_looked_in_first(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "optimizer").mkdir(parents=True)
+    (tmp_path / "conf" / "optimizer" / "mine.yaml").write_text("name: sgd\nlr: 0.3\nweight_decay: 0.0\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_config(["optimizer=mine"]).optimizer.lr == 0.3
+
+
+BAD = {
+    "depth=26": ("18, 20, 32", "model.depth=26"),
+    "depth=20": ("model.depth=20", "18, 34, 50, 101, 152"),
+    "depth=18,34": ("several values", "-m"),
+    "epochs=3": ("no option or group", "train.epochs"),
+    "train.epoch=3": ("train.epochs",),
+    "train.epochs=abc": ("train.epochs=abc", "whole number"),
+    "train.epochs=1.5": ("whole number",),
+    "train.epochs=0": ("at least 1",),
+    "train=3": ("is a section", "train.epochs"),
+    "placement=blok": ("did you mean block", "class"),
+    "placement=": ("none, stage",),
+    "backbone=resnext": ("resnet_cifar",),
+    "attention=foo": ("cbam", "se"),
+    "kernel=4": ("3, 5, 7, 9", "model.attention.kernel=4"),
+    "model.attention.kernel=4": ("odd", "3 or 5"),
+    "model.attention.kernel=-1": ("at least 1",),
+    "model.attention.order=foo": ("channel_first", "parallel"),
+    "model.attention.pool=[avg,foo]": ("avg, max, lp, lse",),
+    "model.attention.pool=[]": ("avg, max, lp, lse",),
+    "model.attention.residual=block": ("placement=none",),
+    "model.width=0": ("at least 1",),
+    "data.val_size=0": ("at least 1",),
+    "data.val_size=50000": ("50000", "49990"),
+    "data.train_size=45001": ("45000",),
+    "data.train_size=5": ("from 10",),
+    "data.train_size=1.5": ("whole number",),
+    "data=cifar11": ("cifar10", "did you mean"),
+    "train.batch_size=45001": ("45000",),
+    "train.label_smoothing=1": ("below 1",),
+    "train.ema=1": ("below 1",),
+    "train.device=tpu": ("auto, cpu, cuda",),
+    "train.precision=fp8": ("auto, bf16, fp32",),
+    "train.threads=0": ("at least 1",),
+    "train.resume_from=nothing.pt": ("run key", "checkpoint"),
+    "optimizer=lion": ("adam, adamw, sgd",),
+    "optimizer.lr=0": ("above 0",),
+    "optimizer.lr=nan": ("above 0",),
+    "optimizer.lr=1e9": ("at most 100",),
+    "optimizer.momentum=1": ("below 1",),
+    "optimizer.momentum=0": ("nesterov",),
+    "schedule.warmup_epochs=101": ("train.epochs=100",),
+    "schedule.milestones=[0.7,0.5]": ("rising",),
+    "augment.flip=maybe": ("true or false",),
+    "seed=-1": ("at least 0",),
+    "seed=one": ("whole number",),
+    "sweep.mode=again": ("cached, retry, force, read_only",),
+    "study=nothing": ("placement", "quick"),
+    "logger=[csv,foo]": ("csv", "none"),
+    "nonsense": ("name=value",),
+    "a=[1": ("can read",),
+    "~seed": ("without ~",),
+    "+foo=1": ("without ~, +",),
+}
+
+
+@pytest.mark.parametrize("word", BAD)
+def test_bad_input_is_refused_naming_the_value_the_rule_and_the_alternatives(word):
+    with pytest.raises(ConfigError) as error:
+        load_config([word])
+    for part in BAD[word]:
+        assert part in str(error.value)
+
+
+def test_all_violations_are_reported_at_once():
+    words = ["train.epochs=0", "optimizer.lr=-1", "model.attention.kernel=4", "seed=-1", "depth=20"]
+    with pytest.raises(ConfigError) as error:
+        load_config(words)
+    named = {line.partition("=")[0] for line in str(error.value).splitlines()}
+    assert named == {"train.epochs", "optimizer.lr", "model.attention.kernel", "seed", "model.depth"}
+
+
+def test_an_option_given_twice_is_refused():
+    with pytest.raises(ConfigError, match="already given by seed=1"):
+        load_config(["seed=1", "seed=2"])
+
+
+def test_reduction_is_held_to_the_narrowest_gated_map():
+    with pytest.raises(ConfigError, match="at most 16"):
+        load_config(["backbone=resnet_cifar", "placement=block", "reduction=32"])
+    assert load_config(["backbone=resnet_cifar", "placement=class", "reduction=32"])
+    assert load_config(["backbone=resnet_cifar", "placement=none", "reduction=32"])

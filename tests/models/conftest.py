@@ -1,0 +1,3 @@
+from cbam_ablate.torchvision_shim import import_torchvision
+
+import_torchvision()
