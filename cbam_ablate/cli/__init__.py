@@ -49,7 +49,7 @@ def run(command: str, words: list[str]) -> int:
         return fail(f"{command}: no such command; there are {', '.join(COMMANDS)}{hint}")
     module = import_module(f"cbam_ablate.cli.{command}")
     if "-h" in words or "--help" in words:
-        print(module.__doc__.strip())
+        print((module.__doc__ or "").strip())
         return 0
     try:
         return int(module.main(words))

@@ -14,11 +14,11 @@ from cbam_ablate.sweep.watch import label
 
 def show(plan: Plan) -> int:
     """Prints every run of a plan, and its sum."""
-    console = Console()
+    console = Console(soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("run", "left"), ("status", "left"), ("cell", "left"), ("parameters", "right"),
                           ("MACs", "right"), ("time", "right"), ("memory", "right")):  # fmt: skip
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     labels: dict[str, str] = {}
     for cell in plan.cells:
         labels.setdefault(cell.key, label(cell.axes))

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from cbam_ablate.cli import fail
 from cbam_ablate.cli.show import close, show
 from cbam_ablate.config import ConfigError, load_config
-from cbam_ablate.config.compose import search_path
+from cbam_ablate.config.compose import plain_error, search_path
 from cbam_ablate.config.overrides import conf_dir, parse, verify
 from cbam_ablate.runs import Run
 from cbam_ablate.runs.claim import holder
@@ -62,6 +64,7 @@ def _single(words: list[str]) -> int:
             f"{_told(run)}\nAlready trained; sweep.mode=force trains it anew." if run.result() else NOT_DONE
         )
         return int(run.result() is None)
+    plan.store.make_writable()
     prepare(cfg)
     print(f"run {run.key} in {run.path}")
     state = run_one(cfg)
@@ -89,10 +92,13 @@ def _sweep(words: list[str]) -> int:
     parsed = parse(words)
     verify(parsed, sweeping=True)
     spelled = [word.spelled for word in parsed]
-    with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
-        found = GlobalHydra.instance().hydra.multirun(  # type: ignore[union-attr]
-            "config", task, [*spelled, *search_path()], with_log_configuration=False
-        )
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
+            found = GlobalHydra.instance().hydra.multirun(  # type: ignore[union-attr]
+                "config", task, [*spelled, *search_path()], with_log_configuration=False
+            )
+    except (HydraException, OmegaConfBaseException) as error:
+        raise plain_error(error) from error
     from cbam_ablate.sweep.run import Outcome
 
     return close(found, words) if isinstance(found, Outcome) else show(found)

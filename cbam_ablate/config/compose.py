@@ -6,6 +6,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -32,12 +33,25 @@ def load_config(overrides: Iterable[str] = ()) -> RunConfig:
 def compose_words(words: list[str]) -> DictConfig:
     """Hydra's composition of words already spelled for it, the `hydra` node included."""
     extra = [] if any(word.startswith("hydra.searchpath") for word in words) else search_path()
+    shared = GlobalHydra.instance()
+    outer = shared.hydra
+    # Inside a sweep Hydra is at work already; this composition is one of its own.
+    shared.clear()
     try:
         with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
             return compose("config", overrides=[*words, *extra], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-        raise ConfigError(" ".join(f"{error}{cause}".split())) from error
+        raise plain_error(error) from error
+    finally:
+        shared.clear()
+        if outer is not None:
+            shared.initialize(outer)
+
+
+def plain_error(error: Exception) -> ConfigError:
+    """An error of Hydra's or OmegaConf's in one line."""
+    cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    return ConfigError(" ".join(f"{error}{cause}".split()))
 
 
 def search_path() -> list[str]:

@@ -78,11 +78,15 @@ class Word(NamedTuple):
             return list(value.filter(choices(self.name)))
         if not self.override.is_discrete_sweep():
             raise ConfigError(f"{self.said}: an interval has no list of values; use range(a,b,step) or a,b,c")
-        return list(self.override.sweep_iterator())
+        return [_plain(item) for item in self.override.sweep_iterator()]
+
+
+def _plain(value: Any) -> Any:
+    return value.text if isinstance(value, QuotedString) else value
 
 
 def parse(words: Iterable[str]) -> list[Word]:
-    """Hydra's reading of each word, choices of our groups as strings.
+    """Hydra's reading of each word, choices of our groups as strings; of an option given twice, the last.
 
     Raises `ConfigError` listing every word that can't be read.
     """
@@ -98,7 +102,7 @@ def parse(words: Iterable[str]) -> list[Word]:
             errors.append(f"{word}: not a name=value that Hydra can read ({why}); quote special characters")
     if errors:
         raise ConfigError("\n".join(errors))
-    return parsed
+    return list({word.name: word for word in parsed}.values())
 
 
 def _quote_choice(parser: OverridesParser, override: Override) -> Override:
@@ -127,14 +131,10 @@ def _element(item: Any, quote: bool) -> str:
 def verify(words: Iterable[Word], sweeping: bool) -> None:
     """Checks names, choices and types of all words at once; raises one `ConfigError` naming every bad one."""
     found: list[str] = []
-    seen: dict[str, str] = {}
     for word in words:
         name, override = word.name, word.override
         if name.startswith("hydra"):
             continue
-        if name in seen:
-            found.append(f"{word.said}: {name} is already given by {seen[name]}; give each option once")
-        seen[name] = word.said
         try:
             if override.is_delete() or override.package or (override.is_add() and not _holder(name)):
                 found.append(f"{word.said}: options are set by name=value, without ~, + or @")
@@ -185,6 +185,8 @@ def _bad_values(word: Word) -> list[str]:
 
 def _holder(key: str) -> bool:
     """Whether the key is, or is inside, an option that holds free keys, as `table.labels` does."""
+    if key.startswith(("hydra.sweeper.around", "hydra.sweeper.params")):
+        return True
     return any(kind is dict and f"{key}.".startswith(f"{name}.") for name, kind in dotted_names().items())
 
 
@@ -227,8 +229,6 @@ def _schema() -> Any:
 
 def coerce(key: str, value: Any) -> Any:
     """The value as the schema types it. Raises `ConfigError` naming value and type."""
-    if isinstance(value, QuotedString):
-        value = value.text
     section, _, name = key.rpartition(".")
     node = OmegaConf.select(_schema(), section).copy() if section else _schema().copy()
     try:

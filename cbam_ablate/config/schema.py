@@ -179,8 +179,19 @@ class TableConfig:
     rows: list[str] = option([], "axes down the side")
     columns: list[str] = option([], "axes across")
     metrics: list[str] = option(["test_top1"], "columns of results")
-    baseline: dict[str, Any] = option({}, "axis values of the baseline row")
+    costs: list[str] | None = option(
+        None, "columns of measured costs; null is params, macs and train_seconds, and none in a pivoted table"
+    )
+    baseline: dict[str, Any] = option({}, "axis values of the baseline row; empty is placement=none")
     labels: dict[str, str] = option({}, "printed names of axes, values and metrics")
+    filters: dict[str, Any] = option({}, "axis values that are shown; empty shows all")
+    better: dict[str, str] = option({}, "up or down for metrics of your own, which direction is better")
+    references: list[Any] = option(
+        [], "published numbers, each {label, cite, metric, values: [{AXIS: VALUE, ..., value: NUMBER}]}"
+    )
+    interval: str = option(
+        "t", "of the mean over seeds; bootstrap needs 20 of them", choices=("t", "bootstrap")
+    )
     caption: str | None = option(None, "first sentence of the caption")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +74,15 @@ class RunStore:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+
+    def make_writable(self) -> None:
+        """Makes the store's folder. Raises `ConfigError` where it can't be written to."""
+        try:
+            (self.root / "runs").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root / "runs"):
+                pass
+        except OSError as error:
+            raise ConfigError(f"store={self.root}: can't be written to ({error.strerror})") from error
 
     def run(self, key: str) -> Run:
         return Run(self.root / "runs" / key)

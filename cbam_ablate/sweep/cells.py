@@ -43,8 +43,8 @@ def make_cells(fixed: list[str], assignments: Iterable[Assignment], axes: list[s
             cells.append(Cell(said, {}, RunConfig(), "", [str(error)]))
             continue
         key = "" if broken else run_key(cfg)
-        axes = {} if broken else _axis_values(cfg, assignment, axes)
-        cells.append(Cell(said, axes, cfg, key, broken))
+        values = {} if broken else _axis_values(cfg, assignment, axes)
+        cells.append(Cell(said, values, cfg, key, broken))
     return cells
 
 
@@ -86,5 +86,7 @@ def _composer(fixed: list[str]) -> Callable[[Assignment], RunConfig]:
 
 
 def _interpolates(composed: DictConfig) -> bool:
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(composed, [k for k in composed if k != "hydra"]))
+    plain = OmegaConf.to_container(
+        OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
+    )
     return "${" in str(plain)

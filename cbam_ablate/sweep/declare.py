@@ -89,7 +89,7 @@ def _single(word: Word) -> list[Word]:
     if not word.override.is_sweep_override():
         return [word]
     head = word.spelled.partition("=")[0]
-    return parse(f"{head}={text}" for text in word.override.sweep_string_iterator())
+    return [parse([f"{head}={text}"])[0] for text in word.override.sweep_string_iterator()]
 
 
 def _matcher(entry: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -11,12 +11,12 @@ from types import FrameType
 from typing import Any
 
 import torch
-from cbam_ablate.config.seeds import derive_seed
-from cbam_ablate.data import make_feed
 
 from cbam_ablate.config.canonical import is_run_key, run_key, to_dict
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.seeds import derive_seed
+from cbam_ablate.data import make_feed
 from cbam_ablate.models import build_model, model_cost
 from cbam_ablate.runs import Run, RunStore, State
 from cbam_ablate.runs.claim import acquire
@@ -118,6 +118,7 @@ def run_one(
         try:
             result = _train(cfg, writer, stop, device or cfg.train.device, cfg.train.threads or threads)
             writer.finish(result)
+            _views(writer, cfg)
         except (Interrupted, KeyboardInterrupt):
             writer.interrupt()
         except Exception as error:  # whatever a job raises is an outcome, recorded with its traceback
@@ -126,6 +127,15 @@ def run_one(
             writer.line(f"failed ({failure}): {said}")
             writer.fail(failure, said, traceback.format_exc())
     return run.state()
+
+
+def _views(writer: RunWriter, cfg: RunConfig) -> None:
+    from cbam_ablate.loggers import write_views
+
+    try:
+        write_views(writer.run, cfg)
+    except Exception as error:  # a view is never worth a run
+        writer.line(f"the run is whole, but its views could not be made: {type(error).__name__}: {error}")
 
 
 def classify(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Jobs on this machine: a process each, forked from a warm server, so that imports are paid once."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -19,7 +20,7 @@ from cbam_ablate.sweep.slots import Slot
 
 GRACE = 30.0
 """Seconds that a job past its time limit has to end by itself before it is killed."""
-WARM = ["cbam_ablate.sweep.local", "torch._dynamo", "torch.utils.flop_counter"]
+WARM = ["cbam_ablate.sweep.local", "cbam_ablate.loggers", "torch._dynamo", "torch.utils.flop_counter"]
 """What jobs import: done once, in the server they are forked from."""
 
 
@@ -112,11 +113,14 @@ def _record_end(job: _Job) -> None:
     if code == 0 or job.run.state().failure != "killed":
         return
     if time.monotonic() > job.deadline:
-        mark_ended(job.run, "timeout", "did not end by itself after its time limit")
+        failure, error = "timeout", "did not end by itself after its time limit"
     elif code < 0:
-        mark_ended(job.run, "killed", f"its process was killed by {signal.Signals(-code).name}")
+        failure, error = "killed", f"its process was killed by {signal.Signals(-code).name}"
     else:
-        mark_ended(job.run, "bug", f"its process exited with code {code}")
+        failure, error = "bug", f"its process exited with code {code}"
+    # On a full disk there is no writing it down; the run still shows as killed.
+    with contextlib.suppress(OSError):
+        mark_ended(job.run, failure, error)
 
 
 def _job_process(manifest_path: str, key: str, device: str, threads: int) -> None:

@@ -29,12 +29,10 @@ def freeze(plan: Plan, command: list[str]) -> Path:
                 f"study {plan.study} has changed since it was last run:\n{difference}\n"
                 "sweep.extend=true accepts this; runs that no longer belong stay in the store"
             )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if old != content:
-            write_json(path, content)
-    except OSError as error:
-        raise ConfigError(f"store={plan.base.store}: can't be written to ({error.strerror})") from error
+    plan.store.make_writable()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if old != content:
+        write_json(path, content)
     return path
 
 

@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 MODULE = "hydra_plugins.cbam_ablate_sweeper"
 
@@ -48,6 +48,7 @@ class AblationSweeper(Sweeper):
 
     def __init__(self, **declared: Any) -> None:
         self.declared = declared
+        self.words: list[str] = []
         self.launcher: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -57,7 +58,7 @@ class AblationSweeper(Sweeper):
             job_config.hydra.overrides.hydra = [
                 word for word in config.hydra.overrides.hydra if not word.startswith("hydra.sweeper")
             ]
-        self.config = config
+        self.words = list(config.hydra.overrides.hydra)
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=job_config
         )
@@ -68,8 +69,7 @@ class AblationSweeper(Sweeper):
         from cbam_ablate.sweep.plan import make_plan
         from cbam_ablate.sweep.run import run_plan
 
-        hydra_words = OmegaConf.to_container(self.config.hydra.overrides.hydra)
-        plan = make_plan([*(hydra_words if isinstance(hydra_words, list) else []), *arguments])
+        plan = make_plan([*self.words, *arguments])
         if plan.base.sweep.dry_run:
             return plan
         return run_plan(plan, self._launch, command())

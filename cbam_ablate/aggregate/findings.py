@@ -1,0 +1,113 @@
+"""What the table shows, in sentences: what can be told apart, and what more seeds would settle."""
+
+from cbam_ablate.aggregate.compare import Contest
+from cbam_ablate.aggregate.model import Difference, Effect, Quantity, Row
+from cbam_ablate.aggregate.names import Names
+from cbam_ablate.aggregate.records import Study
+from cbam_ablate.aggregate.statistics import MOST_SEEDS, POWER
+from cbam_ablate.aggregate.words import more_command
+
+MOST_SAID = 6
+MOST_OFFERED = 30
+"""More seeds than this are not offered as a command."""
+
+
+def find(
+    study: Study,
+    rows: list[Row],
+    quantities: list[Quantity],
+    contest: Contest,
+    moved: list[Effect],
+    names: Names,
+) -> list[str]:
+    """Sentences for every compared metric, advice on seeds for what stays open in the first, and effects."""
+    results = [quantity for quantity in quantities if quantity.kind == "result" and quantity.better]
+    if len(rows) < 2 or not results:
+        return []
+    if not contest.comparisons:
+        return [
+            "Nothing can be told apart: no two rows share two finished seeds. "
+            f"To add 2 seeds: {more_command(study, 2)}"
+        ]
+    sentences = [_verdict(rows, quantity, contest) for quantity in results]
+    sentences += _advice(study, rows, results[0])
+    clear = [effect for effect in moved if effect.significant]
+    sentences += [_effect(effect, quantities, names) for effect in clear[:MOST_SAID]]
+    if len(clear) > MOST_SAID:
+        sentences.append(f"{len(clear) - MOST_SAID} more effects are in table.json.")
+    return sentences
+
+
+def _verdict(rows: list[Row], quantity: Quantity, contest: Contest) -> str:
+    cells = [row.cell(quantity.name) for row in rows]
+    there = [cell for cell in cells if cell.value is not None]
+    best = [label(row) for row, cell in zip(rows, cells, strict=True) if cell.best]
+    if len(best) == len(there):
+        return (
+            f"{quantity.label}: nothing can be told apart at 5 % "
+            f"(paired t-tests, Holm over {contest.tested} comparisons)."
+        )
+    told = ", ".join(best[:MOST_SAID])
+    if len(best) > MOST_SAID:
+        told += f" and {len(best) - MOST_SAID} more"
+    if len(best) == 1:
+        return f"{quantity.label}: {told} is best."
+    return f"{quantity.label}: the best can't be told apart: {told}."
+
+
+def _advice(study: Study, rows: list[Row], quantity: Quantity) -> list[str]:
+    pairs = [(row, row.cell(quantity.name).difference) for row in rows]
+    unsettled = [(row, found) for row, found in pairs if found is not None and not found.significant]
+    sentences = _sensitivity([found for _, found in unsettled], quantity)
+    known = [(row, found) for row, found in unsettled if found.more_seeds is not None]
+    sentences += [_seeds(row, found, quantity) for row, found in known[:MOST_SAID]]
+    if len(known) > MOST_SAID:
+        sentences.append(f"{len(known) - MOST_SAID} more open comparisons are in table.json.")
+    fewest = [found.more_seeds[0] for _, found in known if found.more_seeds and found.more_seeds[0]]
+    if fewest and min(fewest) <= MOST_OFFERED:
+        count = min(fewest)
+        sentences.append(f"To add {count} seed{'s' * (count > 1)}: {more_command(study, count)}")
+    return sentences
+
+
+def _sensitivity(unsettled: list[Difference], quantity: Quantity) -> list[str]:
+    sizes = sorted(found.smallest for found in unsettled if found.smallest is not None)
+    if not sizes:
+        return []
+    told = (
+        f"{sizes[0]:.2g}" if f"{sizes[0]:.2g}" == f"{sizes[-1]:.2g}" else f"{sizes[0]:.2g} to {sizes[-1]:.2g}"
+    )
+    return [
+        f"Smallest difference that these n and spreads could have shown with {POWER:.0%} power: "
+        f"{told}{_unit(quantity)}.".replace("%", " %", 1)
+    ]
+
+
+def _seeds(row: Row, found: Difference, quantity: Quantity) -> str:
+    few, many = found.more_seeds or (None, None)
+    size = f"{abs(found.value):.2g}{_unit(quantity)}"
+    if few is None:
+        return f"{label(row)}: {size} would take over {MOST_SEEDS} seeds to resolve."
+    upto = f"{few} to over {MOST_SEEDS}" if many is None else f"{few} to {many}" if many > few else f"{few}"
+    return f"{label(row)}: {upto} more seed{'s' * (upto != '1')} would resolve {size} at 80 % power."
+
+
+def _effect(effect: Effect, quantities: list[Quantity], names: Names) -> str:
+    quantity = next(quantity for quantity in quantities if quantity.name == effect.quantity)
+    change = f"{effect.value:+.2g}{_unit(quantity)}".replace("-", "−")
+    steps = [
+        f"{names.axis(axis)} {names.value(axis, level)} against {names.value(axis, against)}"
+        for axis, level, against in zip(effect.axes, effect.levels, effect.against, strict=True)
+    ]
+    if len(steps) == 1:
+        return f"Main effect on {quantity.label}: {steps[0]} {change}, averaged over the other axes."
+    return f"Interaction on {quantity.label}: {steps[0]} gains {change} with {steps[1]}."
+
+
+def _unit(quantity: Quantity) -> str:
+    return " points" if quantity.unit == "%" else f" {quantity.unit}".rstrip()
+
+
+def label(row: Row) -> str:
+    """A row by its axis values."""
+    return "/".join(text for name, text in row.labels.items() if row.axes[name] is not None) or "the only row"

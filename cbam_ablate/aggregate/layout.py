@@ -1,0 +1,143 @@
+"""Rows from runs: one row for each setting of the swept axes, its runs by seed."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbam_ablate.aggregate.names import Names, same, spell
+from cbam_ablate.aggregate.records import SEED, Place, Record, Study
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass
+class Setting:
+    """The runs of one row: for each seed, the records of its distinct runs (normally one)."""
+
+    axes: dict[str, Any]
+    by_seed: dict[str, list[Record]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for records in self.by_seed.values() for record in records]
+
+    @property
+    def finished(self) -> list[Record]:
+        return [record for record in self.records if record.finished]
+
+    @property
+    def n(self) -> int:
+        """Seeds with at least one finished run."""
+        return sum(any(record.finished for record in records) for records in self.by_seed.values())
+
+    def missing(self) -> dict[str, int]:
+        """What became of the runs that are not finished, and how often."""
+        return dict(Counter(record.why for record in self.records if not record.finished))
+
+    def values(self, metric: str) -> dict[str, float]:
+        """The metric by seed. Several runs of one seed count once, by their mean."""
+        found = {}
+        for seed, records in self.by_seed.items():
+            known = [record.values[metric] for record in records if metric in record.values]
+            if known:
+                found[seed] = known[0] if len(known) == 1 else sum(known) / len(known)
+        return found
+
+
+def hashable(value: Any) -> Any:
+    """An axis value as a dictionary's key; True and 1 stay apart."""
+    return (tuple(value),) if isinstance(value, list) else (value, type(value) is bool)
+
+
+def point(axes: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The values of the axes as a dictionary's key."""
+    return tuple(hashable(value) for value in axes.values())
+
+
+def settings_of(study: Study, places: Iterable[Place], axes: list[str]) -> list[Setting]:
+    """The settings in the manifest's order. Two runs of one setting and seed become a warning."""
+    found: dict[tuple[Any, ...], Setting] = {}
+    constant = study.constants.get(SEED)
+    for place in places:
+        chosen = {name: place.axes.get(name) for name in axes}
+        setting = found.setdefault(point(chosen), Setting(chosen))
+        own = study.runs.get(place.key, {}).get(SEED, constant)
+        records = setting.by_seed.setdefault(spell(place.axes.get(SEED, own)), [])
+        record = study.records[place.key]
+        if record not in records:
+            records.append(record)
+    names = Names({}, axes)
+    for setting in found.values():
+        for seed, records in setting.by_seed.items():
+            if len(records) > 1:
+                keys = ", ".join(record.key for record in records)
+                study.warnings.append(
+                    f"{said(setting.axes, names)} has {len(records)} runs of seed {seed} ({keys}); "
+                    "their mean counts as one seed."
+                )
+    return list(found.values())
+
+
+def varying_axes(settings: list[Setting], axes: list[str]) -> set[str]:
+    """The axes that take more than one value, having no effect being one."""
+    taken = {name: {hashable(setting.axes[name]) for setting in settings} for name in axes}
+    return {name for name, values in taken.items() if len(values) > 1}
+
+
+def arrange(settings: list[Setting], order: list[str], values: dict[str, list[Any]]) -> list[Setting]:
+    """Settings sorted by the axes in `order`, each by the manifest's order of its values, no effect first."""
+    places = {
+        name: {hashable(value): index for index, value in enumerate([None, *values.get(name, [])])}
+        for name in order
+    }
+
+    def place(setting: Setting) -> list[int]:
+        return [places[name].get(hashable(setting.axes[name]), len(places[name])) for name in order]
+
+    return sorted(settings, key=place)
+
+
+def matrix(settings: list[Setting], seeds: list[str], metric: str) -> Matrix:
+    """(settings, seeds) results of a metric, NaN where a run is missing."""
+    column = {seed: index for index, seed in enumerate(seeds)}
+    found = np.full((len(settings), len(seeds)), np.nan)
+    for index, setting in enumerate(settings):
+        for seed, value in setting.values(metric).items():
+            found[index, column[seed]] = value
+    return found
+
+
+def baselines(settings: list[Setting], wanted: dict[str, Any]) -> list[int | None]:
+    """For each setting the index of its baseline: the one with the wanted values, and otherwise like it.
+
+    An axis without effect on the baseline may have any value in the setting. None for a setting that has
+    no such baseline, or several, and for all where nothing is wanted.
+    """
+    if not wanted:
+        return [None] * len(settings)
+    # Candidates by the axes that have an effect on them, then by those axes' values.
+    known: dict[tuple[str, ...], dict[tuple[str, ...], list[int]]] = {}
+    for index, setting in enumerate(settings):
+        if all(same(setting.axes[name], value) for name, value in wanted.items()):
+            free = tuple(n for n, value in setting.axes.items() if n not in wanted and value is not None)
+            values = tuple(spell(setting.axes[name]) for name in free)
+            known.setdefault(free, {}).setdefault(values, []).append(index)
+    found: list[int | None] = []
+    for setting in settings:
+        alike: list[int] = []
+        for free, by_values in known.items():
+            alike += by_values.get(tuple(spell(setting.axes[name]) for name in free), [])
+        found.append(alike[0] if len(alike) == 1 else None)
+    return found
+
+
+def said(axes: dict[str, Any], names: Names) -> str:
+    """A setting in words: `placement block, kernel 7`; axes without effect are left out."""
+    parts = [
+        f"{names.axis(name)} {names.value(name, value)}" for name, value in axes.items() if value is not None
+    ]
+    return ", ".join(parts) or "the only setting"

@@ -1,0 +1,69 @@
+"""What can stand in a table's columns: printed name, unit, and which direction is better."""
+
+from typing import NamedTuple
+
+from cbam_ablate.config.errors import ConfigError
+
+
+class Metric(NamedTuple):
+    """`better` is up, down or empty; `kind` is result (compared, tested) or cost (measured, shown)."""
+
+    label: str
+    unit: str = ""
+    better: str = ""
+    kind: str = "result"
+
+
+def _accuracies() -> dict[str, Metric]:
+    found = {}
+    for part, said in (
+        ("test", "test"),
+        ("last_test", "test, last epoch"),
+        ("val", "val."),
+        ("train", "train"),
+    ):
+        for k in (1, 5):
+            found[f"{part}_top{k}"] = Metric(f"{said} top-{k}", "%", "up")
+            found[f"{part}_error{k}"] = Metric(f"{said} top-{k} error", "%", "down")
+        found[f"{part}_loss"] = Metric(f"{said} loss", "nats", "down")
+    return found
+
+
+METRICS = {
+    **_accuracies(),
+    "params": Metric("params", "", "down", "cost"),
+    "macs": Metric("MACs", "", "down", "cost"),
+    "train_seconds": Metric("train time", "s", "down", "cost"),
+    "images_per_second": Metric("images/s", "", "up", "cost"),
+    "peak_memory_mib": Metric("peak memory", "MiB", "down", "cost"),
+}
+"""The metrics that every run stores, `..._error1` and `..._error5` being 100 less the accuracy."""
+
+COSTS = tuple(name for name, metric in METRICS.items() if metric.kind == "cost")
+
+
+def complete(values: dict[str, float]) -> dict[str, float]:
+    """Adds the error rates, percent, to the accuracies that are there."""
+    for name, value in list(values.items()):
+        head, found, k = name.rpartition("_top")
+        if found:
+            values[f"{head}_error{k}"] = 100 - value
+    return values
+
+
+def describe(name: str, known: set[str], better: str = "") -> Metric:
+    """The metric called so. `known` are the names that the study's results hold; `better` is for new ones.
+
+    Raises `ConfigError` for one that nothing measures, and for a test score that chooses its own epoch.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    if "test" in name and name.partition("_")[0] in ("best", "max", "min"):
+        raise ConfigError(
+            f"table.metrics={name}: test data chooses nothing; test_top1 is the epoch that validation chose, "
+            "last_test_top1 the last epoch"
+        )
+    if name not in known:
+        listed = ", ".join([*METRICS, *sorted(known - set(METRICS))])
+        raise ConfigError(f"table.metrics={name}: no run measured it; there are {listed}")
+    return Metric(name, "", better)

@@ -1,0 +1,150 @@
+"""The table model: what every rendering shows, and what table.json holds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+FORMAT = 1
+Pair = tuple[float, float]
+
+
+@dataclass
+class Axis:
+    """A swept axis: its dotted name and its printed one."""
+
+    name: str
+    label: str
+
+
+@dataclass
+class Quantity:
+    """What a column measures. `better` is up, down or empty; `kind` is result or cost."""
+
+    name: str
+    label: str
+    unit: str
+    better: str
+    kind: str
+
+
+@dataclass
+class Difference:
+    """A cell less its baseline, paired by seed over n pairs.
+
+    `interval` is the 95 % t-interval of this one difference; `p_holm` is corrected for all the table's
+    comparisons, and `significant` says whether it is below 5 %. `effect` is Hedges' g of the paired
+    differences. `smallest` is the difference that n and sd could have shown with 80 % power; `more_seeds`
+    the fewest and most further seeds that would show the observed one (None: over a thousand).
+    """
+
+    value: float
+    n: int
+    sd: float | None
+    interval: Pair | None
+    p: float | None
+    p_holm: float | None
+    effect: float | None
+    significant: bool
+    smallest: float | None
+    more_seeds: tuple[int | None, int | None] | None
+
+
+@dataclass
+class Cell:
+    """One quantity in one row: mean over n seeds, standard deviation (ddof 1), 95 % t-interval."""
+
+    quantity: str
+    value: float | None
+    n: int
+    sd: float | None
+    interval: Pair | None
+    run_keys: list[str]
+    best: bool = False
+    second: bool = False
+    difference: Difference | None = None
+
+
+@dataclass
+class Row:
+    """One setting of the swept axes, over its seeds. A pivoted rendering puts several on one line.
+
+    An axis without effect here is None, labelled by an en dash. `n` of `expected` seeds are finished,
+    `missing` counts the others by what became of them. `mixes` names what differs between its runs.
+    """
+
+    axes: dict[str, Any]
+    labels: dict[str, str]
+    n: int
+    expected: int
+    missing: dict[str, int]
+    run_keys: list[str]
+    baseline: bool
+    mixes: list[str]
+    cells: list[Cell]
+
+    def cell(self, quantity: str) -> Cell:
+        return next(cell for cell in self.cells if cell.quantity == quantity)
+
+
+@dataclass
+class Reference:
+    """Published numbers for comparison: `values` are (rows,) as printed there, empty where there is none."""
+
+    label: str
+    cite: str
+    quantity: str
+    values: list[str]
+
+
+@dataclass
+class Effect:
+    """How much one swept axis, or two together, moves a quantity, averaged over the other axes.
+
+    A main effect is the mean at `levels[0]` less that at `against[0]`. An interaction is how much the first
+    axis's effect changes as the second goes from `against[1]` to `levels[1]`. Statistics are over seeds, as
+    in `Difference`; Holm's correction is over all effects on the quantity.
+    """
+
+    quantity: str
+    axes: list[str]
+    levels: list[Any]
+    against: list[Any]
+    value: float
+    n: int
+    sd: float | None
+    interval: Pair | None
+    p: float | None
+    p_holm: float | None
+    significant: bool
+
+
+@dataclass
+class Table:
+    """A study's table. `caption` and `findings` are sentences; `notes` say what a reader must beware of.
+
+    `options` are the table's options, by which the same runs give the same table again.
+    """
+
+    study: str
+    caption: list[str]
+    row_axes: list[Axis]
+    column_axes: list[Axis]
+    quantities: list[Quantity]
+    rows: list[Row]
+    effects: list[Effect]
+    references: list[Reference]
+    findings: list[str]
+    notes: list[str]
+    options: dict[str, Any]
+
+    @property
+    def axes(self) -> list[Axis]:
+        return [*self.row_axes, *self.column_axes]
+
+
+def tidy(number: Any) -> Any:
+    """A float to 12 digits, so that the same runs give the same bytes on any machine."""
+    return float(f"{number:.12g}") if isinstance(number, float) else number
+
+
+def tidy_pair(pair: Pair | None) -> Pair | None:
+    return None if pair is None else (tidy(pair[0]), tidy(pair[1]))

@@ -1,0 +1,76 @@
+"""Printed names: of axes, values, metrics and constants."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cbam_ablate.config.overrides import ALIASES
+
+NO_EFFECT = "–"
+GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
+
+
+def spell(value: Any) -> str:
+    """A config value as the command line spells it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "+".join(spell(item) for item in value)
+    return str(value)
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether two config values are the same, however they were spelled (16, "16", 16.0)."""
+    if spell(value) == spell(other):
+        return True
+    try:
+        return float(value) == float(other) and not isinstance(value, bool) and not isinstance(other, bool)
+    except (TypeError, ValueError):
+        return False
+
+
+class Names:
+    """Labels from `table.labels` by `axis=value`, axis, value or metric, else the field's own words."""
+
+    def __init__(self, labels: Mapping[str, Any], dotted: Iterable[str]) -> None:
+        self._labels = {str(name): str(text) for name, text in labels.items()}
+        short = [name.rpartition(".")[2] for name in dotted]
+        self._ambiguous = {name for name in short if short.count(name) > 1}
+
+    def axis(self, dotted: str) -> str:
+        """Its group's name where it has one, else the last part, or all of it where that is ambiguous."""
+        said = self._said(_spellings(dotted))
+        if said is not None:
+            return said
+        group, last = GROUP_OF.get(dotted), dotted.rpartition(".")[2]
+        return group or (dotted if last in self._ambiguous else last).replace("_", " ")
+
+    def value(self, dotted: str, value: Any) -> str:
+        if value is None:
+            return NO_EFFECT
+        text = spell(value)
+        return self._said([*(f"{name}={text}" for name in _spellings(dotted)), text]) or text
+
+    def metric(self, name: str, default: str) -> str:
+        return self._said([name]) or default
+
+    def _said(self, names: Iterable[str]) -> str | None:
+        return next((self._labels[name] for name in names if name in self._labels), None)
+
+
+def _spellings(dotted: str) -> list[str]:
+    group = GROUP_OF.get(dotted)
+    return [dotted, *([group] if group else []), dotted.rpartition(".")[2]]
+
+
+def find_axis(name: str, axes: Iterable[str]) -> str | None:
+    """The swept axis meant by a dotted name, a group's name or the last part of a dotted name."""
+    known = list(axes)
+    dotted = ALIASES.get(name, name)
+    if dotted in known:
+        return dotted
+    found = [axis for axis in known if axis.rpartition(".")[2] == name]
+    return found[0] if len(found) == 1 else None

@@ -1,0 +1,220 @@
+"""From the store to records: what each run of a study measured, or why it didn't; nothing goes silently."""
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cbam_ablate.aggregate.metrics import complete
+from cbam_ablate.config.canonical import is_run_key
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.runs import RunStore
+
+FORMAT = 1
+"""The version of result.json and manifest.json that is read here."""
+SEED = "seed"
+SECTIONS = ("metrics", "cost", "selection", "provenance")
+WORDS = {
+    "out_of_memory": "out of memory",
+    "timeout": "timed out",
+    "bug": "failed",
+    "new": "not run",
+}
+
+
+@dataclass(slots=True)
+class Record:
+    """One run as the store has it.
+
+    `state` is finished, failed, interrupted, running, new, or refused where its files can't be used; `why`
+    is that in a word or two (diverged, out of memory, unreadable). A finished run has `values` by metric
+    name (accuracies in percent), and `facts`: what else may differ between the runs of a table.
+    """
+
+    key: str
+    state: str
+    why: str = ""
+    error: str = ""
+    values: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.state == "finished"
+
+
+@dataclass(slots=True)
+class Place:
+    """A cell of the manifest: axis values (None where an axis has no effect) and the run that serves it."""
+
+    axes: dict[str, Any]
+    key: str
+
+
+@dataclass
+class Study:
+    """A study's manifest with the records of its runs. `warnings` are sentences about what was odd."""
+
+    name: str
+    command: list[str]
+    axes: dict[str, list[Any]]
+    constants: dict[str, Any]
+    runs: dict[str, dict[str, Any]]
+    places: list[Place]
+    table: dict[str, Any]
+    costs: dict[str, dict[str, float]]
+    records: dict[str, Record] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def config(self, key: str) -> dict[str, Any]:
+        """A run's options by dotted name."""
+        return {**self.constants, **self.runs.get(key, {})}
+
+
+def load_study(store: Path | str, study: str) -> Study:
+    """Reads a study's manifest and the record of each of its runs.
+
+    Raises `ConfigError` where the manifest is missing or can't be used; what is odd about a run becomes a
+    warning, and the run a record that is not finished.
+    """
+    found = read_manifest(store, study)
+    root = RunStore(store)
+    for key in dict.fromkeys(place.key for place in found.places):
+        record, odd = read_record(root, key)
+        found.records[key] = record
+        found.warnings += odd
+    return found
+
+
+def read_manifest(store: Path | str, study: str) -> Study:
+    """The study as declared, without records. Raises `ConfigError` where it can't be read."""
+    if not study or Path(study).name != study or study in (".", ".."):
+        raise ConfigError(f"study={study}: not a study's name (it can't hold a path)")
+    path = RunStore(store).study(study) / "manifest.json"
+    manifest, problem = _read(path)
+    if manifest is None:
+        raise ConfigError(f"study={study}: {path} {problem or 'is not there'}")
+    if manifest.get("schema") != FORMAT:
+        raise ConfigError(f"{path}: format {manifest.get('schema')}, this version reads {FORMAT}")
+    sections = {"axes": dict, "constants": dict, "runs": dict, "cells": list}
+    wrong = [name for name, kind in sections.items() if not isinstance(manifest.get(name), kind)]
+    if wrong:
+        raise ConfigError(f"{path}: has no usable {', '.join(wrong)}; plan the study again")
+    found = Study(
+        study,
+        [str(word) for word in manifest.get("command") or []],
+        {str(name): list(values) for name, values in manifest["axes"].items()},
+        manifest["constants"],
+        manifest["runs"],
+        [],
+        manifest.get("table") or {},
+        manifest.get("costs") or {},
+    )
+    for cell in manifest["cells"]:
+        axes, key = (cell.get("axes"), cell.get("key")) if isinstance(cell, dict) else (None, None)
+        if isinstance(axes, dict) and isinstance(key, str) and is_run_key(key):
+            found.places.append(Place(axes, key))
+        else:
+            found.warnings.append(f"{path.name} has a cell without axes and a run key: {str(cell)[:80]}.")
+    return found
+
+
+def read_record(store: RunStore, key: str) -> tuple[Record, list[str]]:
+    """A run's record, and sentences about what is odd in its folder."""
+    folder = f"{store.root}/runs/{key}"
+    result, problem = _read(f"{folder}/result.json")
+    if problem:
+        return _refused(key, "unreadable", f"result.json {problem}")
+    if result is not None:
+        return parse_result(key, result)
+    state = store.run(key).state()
+    _, problem = _read(f"{folder}/status.json")
+    odd = [f"Run {key}: status.json {problem}."] if problem else []
+    if state.name == "failed":
+        why = WORDS.get(state.failure or "bug", state.failure or "failed")
+        return Record(key, "failed", why, state.error), odd
+    return Record(key, state.name, WORDS.get(state.name, state.name), state.error), odd
+
+
+def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
+    """The record of a result.json, and sentences about what is odd in it."""
+    if result.get("schema") != FORMAT:
+        said = f"result.json has format {result.get('schema')}, this version reads {FORMAT}"
+        return _refused(key, "other format", said)
+    if result.get("key") != key:
+        return _refused(key, "foreign", f"result.json belongs to run {result.get('key')}")
+    parts = {name: result[name] for name in SECTIONS if isinstance(result.get(name), dict)}
+    missing = [name for name in SECTIONS if name not in parts]
+    if missing:
+        return _refused(key, "unreadable", f"result.json has no {', '.join(missing)}")
+    rule = str(parts["selection"].get("rule"))
+    if "test" in rule.lower():
+        return _refused(
+            key, "chosen on test data", f"its epoch was chosen by {rule}: test data chooses nothing"
+        )
+    values: dict[str, float] = {}
+    odd = []
+    for name, value in [*parts["metrics"].items(), *parts["cost"].items()]:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            values[name] = value
+        elif value is not None:
+            odd.append(f"Run {key}: {name} is {value!r:.40}, not a number; it is left out.")
+    facts = {"rule": rule, "epochs": str(parts["selection"].get("epochs")), **_facts(parts["provenance"])}
+    return Record(key, "finished", "", "", complete(values), facts), odd
+
+
+def _facts(provenance: dict[str, Any]) -> dict[str, str]:
+    versions = provenance.get("versions")
+    device = str(provenance.get("device") or "unknown")
+    found = {
+        "code": _code(provenance),
+        "torch": str(versions.get("torch")) if isinstance(versions, dict) else "unknown",
+        "device": device,
+        "precision": str(provenance.get("precision") or "unknown"),
+        "data": str(provenance.get("dataset_sha256") or "unknown")[:12],
+    }
+    if device.startswith("cpu"):
+        found["threads"] = str(provenance.get("threads") or "unknown")
+    return found
+
+
+def _code(provenance: dict[str, Any]) -> str:
+    """The source's own hash tells versions apart; commits of the same source are the same code."""
+    source = provenance.get("code_sha256")
+    if source:
+        return str(source)[:10]
+    commit = str(provenance.get("git_commit") or "unknown")[:10]
+    return f"{commit} with changes" if provenance.get("git_dirty") else commit
+
+
+def _refused(key: str, why: str, error: str) -> tuple[Record, list[str]]:
+    return Record(key, "refused", why, error), [f"Run {key} is not used: {error}."]
+
+
+def _bytes(path: str | Path) -> bytes:
+    """A file's content; over thousands of small files, Python's own file objects cost more than the reading."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        parts = []
+        while part := os.read(handle, 1 << 20):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(handle)
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any] | None, str]:
+    """A JSON object, or None with what is wrong; None and no words where there is no file."""
+    try:
+        value = json.loads(_bytes(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None, ""
+    except (ValueError, RecursionError):
+        return None, "is cut short or not JSON"
+    except OSError as error:
+        return None, f"can't be read ({os.strerror(error.errno or 0)})"
+    if not isinstance(value, dict):
+        return None, "holds no JSON object"
+    return value, ""

@@ -1,0 +1,207 @@
+"""Statistics over seeds: pure functions of numbers, nothing random, nothing read.
+
+`values` are (n,) results, one a seed. A matrix is (settings, seeds), NaN where a run is missing.
+Student's t comes from scipy.special: scipy.stats and statsmodels would triple the start-up time of a table.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtri, gammaln, nctdtr, stdtr, stdtrit
+
+Interval = tuple[float, float]
+LEVEL = 0.95
+"""Coverage of intervals; 1 - LEVEL is the level of tests."""
+POWER = 0.8
+"""Probability with which an advised number of seeds shows the difference it is advised for."""
+MOST_SEEDS = 1000
+"""Where the search for enough seeds ends."""
+FLAT = 1e-9
+"""A spread below this share of the numbers' size is rounding: it proves nothing."""
+
+
+class Summary(NamedTuple):
+    """Of (n,) values: mean, standard deviation (ddof 1), t-interval of the mean; None for too small an n."""
+
+    n: int
+    mean: float | None
+    sd: float | None
+    interval: Interval | None
+
+
+BOOTSTRAP_FROM = 20
+"""Fewer values than this, and a bootstrap interval covers 72 to 90 % instead of 95."""
+
+
+def bootstrap_interval(values: Sequence[float], rng: np.random.Generator, level: float = LEVEL) -> Interval:
+    """BCa bootstrap interval of the mean of (n,) values. Raises `ValueError` below `BOOTSTRAP_FROM`."""
+    if len(values) < BOOTSTRAP_FROM:
+        raise ValueError(f"a bootstrap of {len(values)} values: needs {BOOTSTRAP_FROM}; use the t-interval")
+    from scipy.stats import bootstrap
+
+    found = bootstrap((np.asarray(values),), np.mean, confidence_level=level, rng=rng).confidence_interval
+    return float(found.low), float(found.high)
+
+
+class Paired(NamedTuple):
+    """A difference paired by seed: mean over n pairs, sd of the differences, t-interval and two-sided p.
+
+    `effect` is Hedges' g of the paired differences: mean / sd (Cohen's d_z) times the small-sample
+    correction J(n - 1), None below three pairs. All but `n` and `mean` are None below two.
+    """
+
+    n: int
+    mean: float | None
+    sd: float | None
+    interval: Interval | None
+    p: float | None
+    effect: float | None
+
+
+@cache
+def t_limit(df: int, level: float = LEVEL) -> float:
+    """What |t| exceeds with probability 1 - level under Student's distribution."""
+    return float(stdtrit(df, 0.5 + level / 2))
+
+
+def t_interval(mean: float, sd: float, n: int, level: float = LEVEL) -> Interval:
+    """Student's interval of a mean of n values, n >= 2."""
+    half = t_limit(n - 1, level) * sd / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean, sd and interval of (n,) values."""
+    n = len(values)
+    if n == 0:
+        return Summary(0, None, None, None)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Summary(1, mean, None, None)
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    return Summary(n, mean, sd, t_interval(mean, sd, n))
+
+
+def paired(values: Sequence[float], baseline: Sequence[float]) -> Paired:
+    """`values` less `baseline`, both (n,) and in the same order of seeds."""
+    found = summarise([a - b for a, b in zip(values, baseline, strict=True)])
+    if found.mean is None or found.sd is None:
+        return Paired(found.n, found.mean, None, None, None, None)
+    size = max(map(abs, [*values, *baseline]))
+    if found.sd <= FLAT * size:
+        return Paired(found.n, found.mean, found.sd, found.interval, 1.0, None)
+    effect = found.mean / found.sd * small_sample_correction(found.n - 1) if found.n > 2 else None
+    p = t_test(found.mean, found.sd, found.n)
+    return Paired(found.n, found.mean, found.sd, found.interval, p, effect)
+
+
+def t_test(mean: float, sd: float, n: int) -> float:
+    """Two-sided p of a mean of n differences against zero."""
+    return float(2 * stdtr(n - 1, -abs(mean) * math.sqrt(n) / sd))
+
+
+def small_sample_correction(df: int) -> float:
+    """Hedges' J: makes a standardised difference with `df` >= 2 degrees of freedom unbiased."""
+    return math.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / math.sqrt(df / 2)
+
+
+def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Holm's step-down adjustment of (m,) p-values (Holm 1979)."""
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def pairwise_p(results: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Two-sided p of every pair of rows of (settings, seeds), paired by seed.
+
+    Gives (settings * (settings - 1) / 2,) in the order of `numpy.triu_indices(settings, 1)`: NaN where two
+    rows share fewer than two seeds, 1 where their differences don't vary.
+    """
+    count = len(results)
+    size = np.nanmax(np.abs(results), initial=0.0)
+    found = [np.empty(0)]
+    for index in range(count - 1):
+        differences = results[index + 1 :] - results[index]
+        there = ~np.isnan(differences)
+        n = there.sum(axis=1)
+        filled = np.where(there, differences, 0.0)
+        mean = filled.sum(axis=1) / np.maximum(n, 1)
+        squares = np.where(there, differences - mean[:, None], 0.0) ** 2
+        spread = np.sqrt(squares.sum(axis=1) / np.maximum(n - 1, 1))
+        flat = spread <= FLAT * size
+        t = -np.abs(mean) * np.sqrt(n) / np.where(flat, 1.0, spread)
+        p = np.where(flat, 1.0, 2 * stdtr(np.maximum(n - 1, 1), t))
+        found.append(np.where(n >= 2, p, np.nan))
+    return np.concatenate(found)
+
+
+def pair_count(results: NDArray[np.float64]) -> int:
+    """How many pairs of rows of (settings, seeds) share two seeds or more."""
+    there = (~np.isnan(results)).astype(np.float32)
+    return sum(int((there[i + 1 :] @ there[i] >= 2).sum()) for i in range(len(there) - 1))
+
+
+def holm_limit(p: NDArray[np.float64], alpha: float = 1 - LEVEL) -> float:
+    """The largest of (m,) p-values that Holm's procedure rejects at level alpha; -1 where it rejects none."""
+    small = np.sort(p[p <= alpha])
+    held = small * np.arange(len(p), len(p) - len(small), -1) <= alpha
+    rejected = len(small) if held.all() else int(np.argmin(held))
+    return float(small[rejected - 1]) if rejected else -1.0
+
+
+def power(difference: float, sd: float, n: int, level: float = LEVEL) -> float:
+    """Probability that a paired t-test of n pairs shows a true difference of this size, sd known."""
+    if n < 2:
+        return 0.0
+    limit = t_limit(n - 1, level)
+    shift = abs(difference) / sd * math.sqrt(n)
+    # nctdtr loses all its digits far out, where the power is 1 anyway.
+    return (
+        1.0 if shift > 37 + limit else float(1 - nctdtr(n - 1, shift, limit) + nctdtr(n - 1, shift, -limit))
+    )
+
+
+@cache
+def smallest_effect(n: int, level: float = LEVEL, wanted: float = POWER) -> float:
+    """The smallest true difference, in sds of the differences, that n pairs show with the wanted power."""
+    low, high = 0.0, 1.0
+    while power(high, 1.0, n, level) < wanted:
+        low, high = high, 2 * high
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if power(middle, 1.0, n, level) < wanted else (low, middle)
+    return high
+
+
+def seeds_needed(difference: float, sd: float, level: float = LEVEL, wanted: float = POWER) -> int | None:
+    """The smallest number of pairs with the wanted power; None above `MOST_SEEDS`."""
+    effect = abs(difference) / sd
+    if smallest_effect(MOST_SEEDS, level, wanted) > effect:
+        return None
+    low, high = 1, MOST_SEEDS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if smallest_effect(middle, level, wanted) > effect else (low, middle)
+    return high
+
+
+def sd_range(sd: float, n: int, level: float = 0.8) -> Interval:
+    """The chi-square interval of a standard deviation known from n values."""
+    df, tail = n - 1, (1 - level) / 2
+    return sd * math.sqrt(df / chdtri(df, tail)), sd * math.sqrt(df / chdtri(df, 1 - tail))
+
+
+def seeds_range(
+    difference: float, sd: float, n: int, level: float = LEVEL, wanted: float = POWER
+) -> tuple[int | None, int | None]:
+    """Fewest and most pairs that may be needed, as the sd is known from n pairs only (its 80 % interval)."""
+    low, high = sd_range(sd, n)
+    return seeds_needed(difference, low, level, wanted), seeds_needed(difference, high, level, wanted)

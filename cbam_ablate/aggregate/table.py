@@ -1,0 +1,177 @@
+"""From a study to its table: rows, statistics, comparisons and words."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from cbam_ablate.aggregate.compare import Contest, differences
+from cbam_ablate.aggregate.effects import effects
+from cbam_ablate.aggregate.findings import find
+from cbam_ablate.aggregate.layout import (
+    Matrix,
+    Setting,
+    arrange,
+    baselines,
+    matrix,
+    settings_of,
+    varying_axes,
+)  # fmt: skip
+from cbam_ablate.aggregate.metrics import COSTS, METRICS, Metric, complete, describe
+from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Row, Table, tidy, tidy_pair
+from cbam_ablate.aggregate.names import Names
+from cbam_ablate.aggregate.options import axes_of, axis_named, keep, read_options, split_axes
+from cbam_ablate.aggregate.records import Study
+from cbam_ablate.aggregate.references import read_references
+from cbam_ablate.aggregate.statistics import BOOTSTRAP_FROM, Interval, bootstrap_interval, summarise
+from cbam_ablate.aggregate.words import caption, failures, mixtures
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import TableConfig
+
+PLACEMENT = "model.attention.placement"
+DEFAULT_COSTS = ["params", "macs", "train_seconds"]
+
+
+def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
+    """The study's table of whatever is done. `values` are options by name, over those the study declares.
+
+    Raises `ConfigError` for options that don't fit the study.
+    """
+    options = read_options(study, values)
+    swept = axes_of(study)
+    settings = settings_of(study, keep(study, options), swept)
+    down, across = split_axes(options, swept, varying_axes(settings, swept))
+    settings = arrange(settings, [*down, *across], study.axes)
+    names = Names(options.labels, swept)
+    quantities = _quantities(study, options, names, bool(across))
+    wanted = _baseline(options, swept, settings)
+    base = baselines(settings, wanted)
+    rows = [_row(study, setting, [*down, *across], names, quantities, options) for setting in settings]
+    for index in set(base) - {None}:
+        rows[index].baseline = True  # type: ignore[index]
+    results = _results(settings, quantities)
+    contest = _compare(rows, quantities, results, base)
+    moved = effects(settings, results, [*down, *across], wanted)
+    shown = [quantity.name for quantity in quantities]
+    published, odd = read_references(options.references, settings, swept, shown)
+    notes = [*mixtures(study, settings, rows), *failures(settings, names), *odd, *study.warnings]
+    return Table(
+        study.name,
+        caption(study, options, names, quantities, settings, [*down, *across]),
+        [Axis(name, names.axis(name)) for name in down],
+        [Axis(name, names.axis(name)) for name in across],
+        quantities,
+        rows,
+        moved,
+        published,
+        find(study, rows, quantities, contest, moved, names),
+        list(dict.fromkeys(notes)),
+        dataclasses.asdict(options),
+    )
+
+
+def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool) -> list[Quantity]:
+    known = {name for record in study.records.values() for name in record.values}
+    costs = options.costs if options.costs is not None else ([] if pivoted else DEFAULT_COSTS)
+    wrong = [name for name in costs if name not in COSTS]
+    if wrong:
+        raise ConfigError(f"table.costs={wrong[0]}: not one of {', '.join(COSTS)}")
+    if not options.metrics:
+        raise ConfigError(f"table.metrics=[]: at least one of {', '.join(METRICS)}")
+    found = []
+    for name in dict.fromkeys([*options.metrics, *costs]):
+        better = options.better.get(name, "")
+        if better not in ("", "up", "down"):
+            raise ConfigError(f"table.better.{name}={better}: not one of up, down")
+        metric: Metric = describe(name, known, better)
+        if name not in METRICS and not better:
+            study.warnings.append(
+                f"{name}: no unit and no better direction are known; nothing in it is bold."
+            )
+        found.append(
+            Quantity(name, names.metric(name, metric.label), metric.unit, metric.better, metric.kind)
+        )
+    return found
+
+
+def _baseline(options: TableConfig, axes: list[str], settings: list[Setting]) -> dict[str, Any]:
+    """The axis values of the baseline; empty where there is none."""
+    if not options.baseline:
+        none = any(setting.axes.get(PLACEMENT) == "none" for setting in settings)
+        return {PLACEMENT: "none"} if none and len(settings) > 1 else {}
+    wanted = {axis_named("baseline", name, axes): value for name, value in options.baseline.items()}
+    if not any(index is not None for index in baselines(settings, wanted)):
+        said = ", ".join(f"{name}={value}" for name, value in options.baseline.items())
+        raise ConfigError(f"table.baseline: no row, or no single one, has {said}")
+    return wanted
+
+
+def _row(
+    study: Study,
+    setting: Setting,
+    axes: list[str],
+    names: Names,
+    quantities: list[Quantity],
+    options: TableConfig,
+) -> Row:
+    return Row(
+        {name: setting.axes[name] for name in axes},
+        {name: names.value(name, setting.axes[name]) for name in axes},
+        setting.n,
+        len(setting.by_seed),
+        setting.missing(),
+        [record.key for record in setting.records],
+        False,
+        [],
+        [_cell(study, setting, quantity, options) for quantity in quantities],
+    )
+
+
+def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConfig) -> Cell:
+    metric = quantity.name
+    values = list(setting.values(metric).values())
+    found = summarise(values)
+    keys = [record.key for record in setting.records if metric in record.values]
+    value = found.mean if found.sd else next(iter(values), None)
+    if value is None and setting.records:
+        # Parameters and MACs are known from the plan before anything is trained.
+        value = complete(dict(study.costs.get(setting.records[0].key) or {})).get(metric)
+    interval = found.interval
+    if options.interval == "bootstrap" and quantity.kind == "result":
+        interval = _bootstrapped(values, quantity)
+    return Cell(metric, tidy(value), found.n, tidy(found.sd), tidy_pair(interval), keys)
+
+
+def _bootstrapped(values: list[float], quantity: Quantity) -> Interval:
+    if len(values) < BOOTSTRAP_FROM:
+        raise ConfigError(
+            f"table.interval=bootstrap: a row has {len(values)} seeds of {quantity.name} and a bootstrap of "
+            f"fewer than {BOOTSTRAP_FROM} covers too little; table.interval=t"
+        )
+    return bootstrap_interval(values, np.random.default_rng(0))
+
+
+def _results(settings: list[Setting], quantities: list[Quantity]) -> dict[str, Matrix]:
+    seeds = list(dict.fromkeys(seed for setting in settings for seed in setting.by_seed))
+    return {
+        quantity.name: matrix(settings, seeds, quantity.name)
+        for quantity in quantities
+        if quantity.kind == "result"
+    }
+
+
+def _compare(
+    rows: list[Row], quantities: list[Quantity], results: dict[str, Matrix], base: list[int | None]
+) -> Contest:
+    found = differences(results, base)
+    for (name, index), difference in found.items():
+        rows[index].cell(name).difference = difference
+    tested = [difference for difference in found.values() if difference.p is not None]
+    directed = {q.name: q.better for q in quantities if q.kind == "result" and q.better}
+    contest = Contest(
+        {name: results[name] for name in directed},
+        len(tested),
+        not tested or any(difference.significant for difference in tested),
+    )
+    for name, better in directed.items():
+        contest.crown(name, [row.cell(name) for row in rows], better)
+    return contest

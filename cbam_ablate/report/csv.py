@@ -1,0 +1,69 @@
+"""The table as CSV: a line for each setting of the axes, every statistic in a column of its own."""
+
+import csv
+import io
+from typing import Any
+
+from cbam_ablate.aggregate.model import Cell, Row, Table
+from cbam_ablate.aggregate.names import spell
+
+DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def render(table: Table) -> str:
+    """CSV with a header; numbers in full, texts that a spreadsheet would run made harmless."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    records = [record(table, row) for row in table.rows]
+    if records:
+        writer.writerow(safe(name) for name in records[0])
+    for values in records:
+        writer.writerow(safe(value) if isinstance(value, str) else value for value in values.values())
+    return out.getvalue()
+
+
+def record(table: Table, row: Row) -> dict[str, Any]:
+    """One row by column name; None where there is nothing."""
+    found: dict[str, Any] = {
+        axis.name: None if row.axes[axis.name] is None else spell(row.axes[axis.name]) for axis in table.axes
+    }
+    found |= {"n": row.n, "expected": row.expected}
+    found["missing"] = "; ".join(f"{count} {word}" for word, count in row.missing.items())
+    for quantity in table.quantities:
+        found |= _columns(row.cell(quantity.name), quantity.kind)
+    found["mixes"] = " ".join(row.mixes)
+    found["run_keys"] = " ".join(row.run_keys)
+    return found
+
+
+def _columns(cell: Cell, kind: str) -> dict[str, Any]:
+    name = cell.quantity
+    low, high = cell.interval or (None, None)
+    found = {name: cell.value, f"{name}_n": cell.n, f"{name}_sd": cell.sd}
+    if kind == "cost":
+        return found
+    difference = cell.difference
+    apart = difference.interval if difference and difference.interval else (None, None)
+    return {
+        **found,
+        f"{name}_low": low,
+        f"{name}_high": high,
+        f"{name}_best": int(cell.best),
+        f"{name}_difference": difference.value if difference else None,
+        f"{name}_difference_n": difference.n if difference else None,
+        f"{name}_difference_low": apart[0],
+        f"{name}_difference_high": apart[1],
+        f"{name}_p_holm": difference.p_holm if difference else None,
+        f"{name}_effect": difference.effect if difference else None,
+    }
+
+
+def safe(text: str) -> str:
+    """A text that no spreadsheet runs as a formula; plain numbers stay as they are."""
+    if not text.startswith(DANGEROUS):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text

@@ -1,0 +1,64 @@
+"""The table model itself as JSON, a line for each row of it."""
+
+import dataclasses
+import json
+from typing import Any
+
+from cbam_ablate.aggregate import model
+from cbam_ablate.aggregate.model import FORMAT, Table
+from cbam_ablate.config.errors import ConfigError
+
+LISTS = {
+    "row_axes": model.Axis, "column_axes": model.Axis, "quantities": model.Quantity, "rows": model.Row,
+    "effects": model.Effect, "references": model.Reference,
+}  # fmt: skip
+
+
+def render(table: Table) -> str:
+    """JSON text; the same table gives the same bytes."""
+    sections = [_line("schema", FORMAT)]
+    for field in dataclasses.fields(table):
+        value = getattr(table, field.name)
+        if isinstance(value, list) and value:
+            rows = ",\n".join(_dump(item) for item in value)
+            sections.append(f'"{field.name}": [\n{rows}\n]')
+        else:
+            sections.append(_line(field.name, value))
+    return "{\n" + ",\n".join(sections) + "\n}\n"
+
+
+def _line(name: str, value: Any) -> str:
+    return f'"{name}": {_dump(value)}'
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, default=vars, allow_nan=False, ensure_ascii=False)
+
+
+def parse(text: str) -> Table:
+    """The table that `render` wrote. Raises `ConfigError` for anything else."""
+    try:
+        found = json.loads(text)
+        if found.pop("schema") != FORMAT:
+            raise ConfigError(f"a table.json of another format than {FORMAT}; make the table again")
+        for name, kind in LISTS.items():
+            found[name] = [kind(**item) for item in found[name]]
+        for row in found["rows"]:
+            row.cells = [_cell(cell) for cell in row.cells]
+        return Table(**found)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"not a table.json: {error}") from error
+
+
+def _cell(values: dict[str, Any]) -> model.Cell:
+    cell = model.Cell(**values)
+    cell.interval = _pair(cell.interval)
+    if values["difference"] is not None:
+        cell.difference = model.Difference(**values["difference"])
+        cell.difference.interval = _pair(cell.difference.interval)
+        cell.difference.more_seeds = _pair(cell.difference.more_seeds)
+    return cell
+
+
+def _pair(value: Any) -> Any:
+    return None if value is None else tuple(value)

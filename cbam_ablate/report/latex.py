@@ -1,0 +1,123 @@
+"""The table as LaTeX: booktabs and siunitx, as it stands in a two-column paper."""
+
+import re
+
+from cbam_ablate.aggregate.model import Table
+from cbam_ablate.report.grid import Grid, Text, lay_out, legend
+
+ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
+    "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "−": r"$-$",
+    "Δ": r"$\Delta$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "—": "---", "‡": r"\ddag{}",
+    "×": r"$\times$", "…": r"\ldots{}", "*": r"\textasteriskcentered{}",
+}  # fmt: skip
+NARROW = 50
+"""Characters that fit beside each other in one column of a two-column paper, in small type."""
+WIDE = 110
+PREAMBLE = "% \\usepackage{booktabs,siunitx,graphicx}"
+
+
+def render(table: Table) -> str:
+    """A table environment; `table*` where it is wider than one column, scaled where wider than the page."""
+    grid = lay_out(table)
+    width = _width(grid)
+    star = "*" if width > NARROW else ""
+    caption = " ".join(f"{escape(sentence)}." for sentence in [*table.caption, *_bare(legend(table, grid))])
+    lines = [
+        PREAMBLE,
+        f"\\begin{{table{star}}}[t]",
+        "\\centering\\small\\setlength{\\tabcolsep}{4pt}",
+        "\\sisetup{group-minimum-digits=4,group-separator={,}}",
+        f"\\caption{{{caption}}}",
+        f"\\label{{tab:{_label(table.study)}}}",
+    ]
+    tabular = [
+        f"\\begin{{tabular}}{{{''.join('l' if h.kind == 'label' else 'r' for h in grid.headings)}}}",
+        "\\toprule",
+        *_spans(grid),
+        _line([_heading(heading.text) for heading in grid.headings]),
+        "\\midrule",
+        *(_line([_cell(text) for text in line]) for line in grid.lines),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    lines += ["\\resizebox{\\textwidth}{!}{%", *tabular, "}"] if width > WIDE else tabular
+    below = [*table.findings, *table.notes]
+    if below:
+        said = "\\\\\n".join(escape(sentence) for sentence in below)
+        lines += [f"\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright {said}}}"]
+    return "\n".join([*lines, f"\\end{{table{star}}}"]) + "\n"
+
+
+def _bare(sentences: list[str]) -> list[str]:
+    return [sentence.rstrip(".") for sentence in sentences]
+
+
+def _width(grid: Grid) -> int:
+    columns = zip(*([text.text for text in line] for line in grid.lines), strict=True)
+    widths = [
+        max([len(heading.text), *map(len, texts)])
+        for heading, texts in zip(grid.headings, columns, strict=True)
+    ]
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _spans(grid: Grid) -> list[str]:
+    """Nested headings, each with a rule below it."""
+    lines = []
+    for level in range(grid.levels):
+        cells, rules, column = [], [], 1
+        for text, span in grid.spans(level):
+            said = f"{grid.across[level]} {text}" if text else ""
+            cells.append(f"\\multicolumn{{{span}}}{{c}}{{{escape(said)}}}")
+            if text:
+                rules.append(f"\\cmidrule(lr){{{column}-{column + span - 1}}}")
+            column += span
+        lines += [_line(cells), "".join(rules)]
+    return lines
+
+
+def _line(cells: list[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
+
+
+def _heading(text: str) -> str:
+    return f"{{{escape(text)}}}"
+
+
+def _cell(text: Text) -> str:
+    if text.kind == "cost":
+        return _number(text.text)
+    said = escape(text.text)
+    if text.kind == "result" and "±" in text.text:
+        said = f"${_math(text.text)}$" if not text.bold else f"$\\mathbf{{{_math(text.text)}}}$"
+    elif text.bold:
+        said = f"\\textbf{{{said}}}"
+    if text.underline:
+        said = f"\\underline{{{said}}}"
+    return f"{said}\\rlap{{$^{{*}}$}}" if text.star else said
+
+
+def _math(text: str) -> str:
+    return text.replace("±", r"\pm").replace("−", "-").replace("‡", r"^{\ddagger}")
+
+
+def _number(text: str) -> str:
+    """A cost by siunitx, its unit in words behind it."""
+    found = re.fullmatch(r"([\d,.]+)( \w+)?", text)
+    if found is None:
+        return escape(text)
+    return f"\\num{{{found[1].replace(',', '')}}}{(found[2] or '').replace(' ', chr(92) + ',')}"
+
+
+def _label(study: str) -> str:
+    return re.sub(r"[^A-Za-z0-9:-]+", "-", study)
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is; characters that pdfLaTeX lacks become a question mark."""
+    plain = " ".join(text.split())
+    return "".join(
+        ESCAPES.get(letter, letter if letter.isascii() or letter.isalpha() else "?") for letter in plain
+    )

@@ -1,0 +1,54 @@
+"""The table as Markdown (GitHub's pipe tables)."""
+
+import re
+
+from cbam_ablate.aggregate.model import Table
+from cbam_ablate.report.grid import Grid, Text, lay_out, legend
+
+SPECIAL = re.compile(r"[\\`*<>|~$&]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|^#")
+
+
+def render(table: Table) -> str:
+    """Markdown text; caption above, legend, findings and notes below."""
+    grid = lay_out(table)
+    right = ["---" if heading.kind == "label" else "---:" for heading in grid.headings]
+    lines = [
+        _pipes(_headings(grid)),
+        _pipes(right),
+        *(_pipes([_cell(text) for text in line]) for line in grid.lines),
+    ]
+    caption = ". ".join(escape(sentence) for sentence in table.caption) + "."
+    parts = [caption, "\n".join(lines)]
+    below = [*legend(table, grid), *table.findings, *table.notes]
+    if below:
+        parts.append("\n".join(f"- {escape(sentence)}" for sentence in below))
+    return "\n\n".join(parts) + "\n"
+
+
+def _headings(grid: Grid) -> list[str]:
+    """Markdown has one line of headings: what goes across stands before each column's own."""
+    found = []
+    for heading in grid.headings:
+        above = ", ".join(f"{axis} {value}" for axis, value in zip(grid.across, heading.above, strict=False))
+        found.append(escape(f"{above}: {heading.text}" if above else heading.text))
+    return found
+
+
+def _cell(text: Text) -> str:
+    said = escape(text.text)
+    if not said:
+        return ""
+    if text.bold:
+        said = f"**{said}**"
+    if text.underline:
+        said = f"<u>{said}</u>"
+    return f"{said} \\*" if text.star else said
+
+
+def _pipes(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def escape(text: str) -> str:
+    """Text that no Markdown reader takes for markup, on one line."""
+    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))

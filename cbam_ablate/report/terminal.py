@@ -1,0 +1,54 @@
+"""The table for a terminal, by rich."""
+
+import io
+import shutil
+import sys
+
+from rich.console import Console
+from rich.table import Table as Drawn
+from rich.text import Text as Styled
+
+from cbam_ablate.aggregate.model import Table
+from cbam_ablate.report.grid import Text, lay_out, legend
+
+PLAIN_WIDTH = 10_000
+
+
+def render(table: Table, color: bool | None = None) -> str:
+    """Text for the terminal. Without colour (the default where stdout is none) ranks show as * and _."""
+    color = sys.stdout.isatty() if color is None else color
+    grid = lay_out(table)
+    drawn = Drawn(box=None, pad_edge=False, header_style="bold")
+    for heading in grid.headings:
+        above = [f"{axis} {value}" for axis, value in zip(grid.across, heading.above, strict=False)]
+        title = Styled("\n".join([*above, heading.text]))
+        drawn.add_column(title, justify="left" if heading.kind == "label" else "right", no_wrap=True)
+    for line in grid.lines:
+        drawn.add_row(*(_cell(text, color) for text in line))
+    width = max(shutil.get_terminal_size((100, 24)).columns, 40) if color else PLAIN_WIDTH
+    console = Console(
+        file=io.StringIO(), force_terminal=color, width=width, color_system="auto" if color else None
+    )
+    console.print(Styled(". ".join(table.caption) + "."))
+    console.print()
+    console.print(drawn)
+    console.print()
+    marks = legend(table, grid)
+    if not color:
+        marks = [_plain(sentence) for sentence in marks]
+    for sentence in [*marks, *table.findings, *table.notes]:
+        console.print(Styled(sentence))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+
+
+def _cell(text: Text, color: bool) -> Styled:
+    said = f"{text.text} *" if text.star else text.text
+    if color:
+        return Styled(said, "bold" if text.bold else "underline" if text.underline else "")
+    mark = "*" if text.bold else "_" if text.underline else ""
+    return Styled(f"{mark}{said}{mark}")
+
+
+def _plain(sentence: str) -> str:
+    """The legend where there is no bold: what is drawn between marks."""
+    return sentence.replace("Bold:", "*...*:", 1).replace("Underlined:", "_..._:", 1)

@@ -1,0 +1,66 @@
+"""Malformed command lines: one clear error, no traceback, a non-zero exit code, no run folder."""
+
+import os
+
+import pytest
+
+from cbam_ablate.cli import run
+
+LINES = {
+    "trian": "did you mean train",
+    "train depth=26": "18, 20, 32",
+    "train -m depth=18,26": "depth=26",
+    "train -m depth=18,34 backbone=vgg99": "backbone=vgg99",
+    "train -x": "no such flag",
+    "train seed=0,1": "add -m",
+    "train -m seed=0,x": "seed=x",
+    "train -m seed=range(": "can read",
+    "train -m optimizer.lr=interval(0,1)": "interval",
+    "train -m seed=0,1 hydra.sweeper.nothing=1": "nothing",
+    "train -m seed=0,1 hydra/launcher=nowhere": "nowhere",
+    "train -m seed=0,1 hydra.launcher.jobs=-1": "at least 1",
+    "train study=nothing": "placement",
+    "train train.device=cuda:7": "this machine has cpu",
+    "train train.resume_from=0123456789abcdef": "no checkpoints/last.pt",
+    "train hydra.foo=1": "hydra.foo",
+    "plan -m kernel=4": "kernel=4",
+    "plan --now": "no such flag",
+    "table": "study=",
+    "table study=nothing": "no such study",
+    "table study=x foo=1": "this command takes",
+    "table study=x table.rows=3": "table.rows=3",
+    "evaluate": "which run",
+    "evaluate run=0123": "no such run",
+    "evaluate run=nothing.pt": "config.json",
+    "evaluate run=0123 part=train": "test, val",
+    "evaluate run=0123 checkpoint=first": "best, last",
+    "data data=cifar11": "cifar10",
+    "data data.root=/nowhere": "/nowhere",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_bad_line_gets_one_clear_error(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command, *words = line.split()
+    code = run(command, words)
+    error = capsys.readouterr().err
+    assert code != 0
+    assert LINES[line] in error
+    assert "a bug of ours" not in error
+    assert not os.path.exists("outputs")
+
+
+def test_errors_show_their_traceback_on_request(monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="depth=26"):
+        run("train", ["depth=26"])
+
+
+def test_help_names_every_command(capsys):
+    from cbam_ablate.cli import COMMANDS, usage
+
+    assert all(f"  {name} " in usage() for name in COMMANDS)
+    for command in COMMANDS:
+        assert run(command, ["--help"]) == 0
+        assert f"cbam-ablate {command}" in capsys.readouterr().out

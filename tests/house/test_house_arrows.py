@@ -1,0 +1,64 @@
+"""The rooms of the house and which of them each may know (DESIGN.md's table)."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cbam_ablate
+
+ROOT = Path(cbam_ablate.__file__).parent
+MAY_IMPORT = {
+    "config": set(),
+    "models": {"config"},
+    "data": {"config"},
+    "training": {"config"},
+    "runs": {"config"},
+    "aggregate": {"runs", "config"},
+    "report": {"aggregate", "runs", "config"},
+    "loggers": {"runs", "config", "report"},
+    "sweep": {"config", "runs", "models", "data", "training", "loggers"},
+    "explain": {"models", "data", "runs", "config", "training"},
+}
+WITHOUT_TORCH = ("config", "runs", "aggregate", "report", "loggers")
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("room", [room for room in MAY_IMPORT if (ROOT / room).is_dir()])
+def test_a_room_knows_only_the_rooms_before_it(room):
+    known = {
+        f"{path.name}: {name}"
+        for path in (ROOT / room).rglob("*.py")
+        for name in imported(path)
+        if name.startswith("cbam_ablate.") and name.split(".")[1] not in {room, "torchvision_shim"} | MAY_IMPORT[room]
+    }
+    assert known == set()
+
+
+@pytest.mark.parametrize("room", WITHOUT_TORCH)
+def test_a_room_imports_without_torch(room):
+    code = f"import sys; sys.modules['torch'] = None; import cbam_ablate.{room}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["cbam_ablate.cli", "hydra_plugins.cbam_ablate_sweeper.sweeper"])
+def test_start_up_does_not_import_torch(name):
+    code = f"import sys, {name}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_no_file_is_too_long_to_read_in_one_sitting():
+    folders = (ROOT, ROOT.parent / "tests", ROOT.parent / "hydra_plugins", ROOT.parent / "benchmarks")
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    assert [path for path in files if len(path.read_text().splitlines()) > 320] == []

@@ -1,0 +1,121 @@
+import itertools
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from cbam_ablate.config import ConfigError
+from cbam_ablate.config.compose import compose_words, to_run_config
+from cbam_ablate.config.overrides import conf_dir
+from cbam_ablate.sweep.plan import make_plan
+
+BASE = ["backbone=resnet_cifar", "data=synthetic"]
+
+
+def said(words):
+    return [cell.said for cell in make_plan([*BASE, *words]).cells]
+
+
+def test_axes_on_the_command_line_replace_a_studys_of_the_same_name_however_spelled():
+    plan = make_plan(["study=quick", "model.attention.placement=none,block", "seed=7"])
+    assert plan.axes == ["model.attention.placement"]
+    assert {(c.cfg.model.attention.placement, c.cfg.seed) for c in plan.cells} == {("none", 7), ("block", 7)}
+
+
+def test_a_single_value_replaces_a_studys_axis():
+    assert [cell.said for cell in make_plan(["study=quick", "placement=block"]).cells] == [
+        "seed=0",
+        "seed=1",
+        "seed=2",
+    ]
+
+
+def test_zipped_axes_advance_together():
+    zipped = "hydra.sweeper.zip=[[seed,train.epochs]]"
+    assert said(["seed=0,1", "train.epochs=2,3", zipped]) == ["seed=0 train.epochs=2", "seed=1 train.epochs=3"]
+
+
+def test_zipped_axes_of_different_lengths_are_refused():
+    with pytest.raises(ConfigError, match="seed has 2, train.epochs has 3"):
+        make_plan([*BASE, "seed=0,1", "train.epochs=1,2,3", "hydra.sweeper.zip=[[seed,train.epochs]]"])
+
+
+def test_excluded_combinations_are_left_out():
+    words = ["placement=none,block", "kernel=3,7", "hydra.sweeper.exclude=[{placement:block,kernel:3}]"]
+    assert said(words) == ["placement=none kernel=3", "placement=none kernel=7", "placement=block kernel=7"]
+
+
+def test_factors_vary_one_at_a_time_around_a_baseline():
+    words = ["placement=block", "reduction=4,8,16", "kernel=3,7", "seed=0,1"]
+    found = said([*words, "hydra.sweeper.around={reduction:16,kernel:7}"])
+    one_seed = [name.removesuffix(" seed=0") for name in found if name.endswith("seed=0")]
+    assert len(found) == 2 * len(one_seed)
+    assert sorted(one_seed) == sorted(
+        ["reduction=16 kernel=7", "reduction=4 kernel=7", "reduction=8 kernel=7", "reduction=16 kernel=3"]
+    )
+
+
+def test_several_grids_are_joined_each_cell_once():
+    grids = "hydra.sweeper.grids=[{placement:'none,block'},{placement:'block,class',train.epochs:'100'}]"
+    assert said(["seed=0", grids]) == [
+        "placement=none",
+        "placement=block",
+        "placement=block train.epochs=100",
+        "placement=class train.epochs=100",
+    ]
+
+
+def test_an_exclusion_of_what_is_not_swept_is_refused():
+    with pytest.raises(ConfigError, match=r"model\.depth is not an axis"):
+        make_plan([*BASE, "seed=0,1", "hydra.sweeper.exclude=[{depth:18}]"])
+
+
+def test_one_baseline_serves_all_reductions_and_kernels():
+    plan = make_plan([*BASE, "placement=none,block", "reduction=4,8", "kernel=3,7"])
+    assert (len(plan.cells), len(plan.runs)) == (8, 5)
+    baseline = plan.cells[0]
+    assert baseline.axes["model.attention.reduction"] is None
+
+
+def test_all_bad_cells_are_reported_at_once():
+    with pytest.raises(ConfigError) as error:
+        make_plan(["backbone=resnet,resnet_cifar", "depth=18,20", "data=synthetic"])
+    assert "2 of 4 cells" in str(error.value)
+    assert "resnet comes in depths" in str(error.value)
+    assert "resnet_cifar comes in depths" in str(error.value)
+
+
+def test_the_same_axes_get_the_same_name():
+    words = [*BASE, "placement=none,block", "seed=0,1"]
+    assert make_plan(words).study == make_plan(words).study
+    assert make_plan(words).study != make_plan([*words, "train.epochs=7"]).study
+
+
+def test_every_cell_equals_what_hydra_composes():
+    axes = {
+        "placement": ["none", "block"],
+        "reduction": ["4", "8"],
+        "optimizer": ["sgd", "adamw"],
+        "train.epochs": ["2", "3"],
+        "model.attention.pool": ["[avg]", "[avg,max]"],
+        "optimizer.lr": ["0.1", "1e-3"],
+        "augment.flip": ["true", "false"],
+    }
+    cells = make_plan([*BASE, *(f"{name}={','.join(values)}" for name, values in axes.items())]).cells
+    combinations = list(itertools.product(*axes.values()))
+    assert len(cells) == len(combinations)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        for cell, values in list(zip(cells, combinations, strict=True))[::7]:
+            words = [f"{name}={value}" for name, value in zip(axes, values, strict=True)]
+            quoted = [word.replace("=4", "='4'").replace("=8", "='8'") if "reduction" in word else word for word in words]
+            composed = compose("config", [*BASE, *quoted], return_hydra_config=True)
+            assert cell.cfg == to_run_config(composed)
+
+
+def test_interpolations_follow_the_values_that_a_cell_sets(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    study = "# @package _global_\ntrain:\n  batch_size: ${train.epochs}\ndata: {name: synthetic, val_size: 100}\n"
+    (tmp_path / "conf" / "study" / "linked.yaml").write_text(study)
+    monkeypatch.chdir(tmp_path)
+    cells = make_plan(["study=linked", "train.epochs=8,16"]).cells
+    assert [cell.cfg.train.batch_size for cell in cells] == [8, 16]
+    assert compose_words(["study=linked"]).train.batch_size == 100

@@ -1,0 +1,200 @@
+import json
+import signal
+import subprocess
+
+import pytest
+
+SABOTAGE = """
+import os, signal, sys, time
+import cbam_ablate.sweep.job as job
+plain = job._train
+def sabotaged(cfg, writer, *rest):
+    what = os.environ.get("SABOTAGE", "").split(",")
+    if f"raise{cfg.seed}" in what:
+        raise KeyError("sabotaged")
+    if f"memory{cfg.seed}" in what:
+        raise MemoryError("sabotaged")
+    if f"sleep{cfg.seed}" in what:
+        time.sleep(60)
+    if f"exit{cfg.seed}" in what:
+        os._exit(3)
+    if f"kill{cfg.seed}" in what:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(cfg, writer, *rest)
+job._train = sabotaged
+"""
+
+
+@pytest.fixture
+def sabotage(tmp_path):
+    """The environment in which the jobs of these seeds do as told: `raise1,exit2`."""
+    (tmp_path / "saboteur").mkdir()
+    (tmp_path / "saboteur" / "sitecustomize.py").write_text(SABOTAGE)
+    return lambda what: {"PYTHONPATH": str(tmp_path / "saboteur"), "SABOTAGE": what}
+
+
+@pytest.fixture
+def words(tiny):
+    return ["-m", *tiny, "train.epochs=1"]
+
+
+def states(cli):
+    found = {}
+    for key, folder in cli.runs().items():
+        seed = json.loads((folder / "config.json").read_text())["seed"]
+        status = json.loads((folder / "status.json").read_text())
+        done = (folder / "result.json").exists()
+        found[seed] = "finished" if done else status.get("class") or status["state"]
+        assert key == folder.name
+    return found
+
+
+def test_a_sweep_trains_each_distinct_run_once_and_the_same_command_none(cli, words):
+    sweep = ["train", *words, "placement=none,class", "reduction=2,4", "seed=0"]
+    first = cli(*sweep)
+    assert first.returncode == 0, first.stderr
+    assert len(cli.runs()) == 3
+    logs = {key: (folder / "train.log").read_text() for key, folder in cli.runs().items()}
+    again = cli(*sweep)
+    assert again.returncode == 0
+    assert {key: (folder / "train.log").read_text() for key, folder in cli.runs().items()} == logs
+    assert "4 cells -> 3 distinct, 3 done, 0 to run" in again.stdout
+
+
+def test_every_failure_gets_its_class_and_the_others_go_on(cli, words, sabotage):
+    env = sabotage("raise1,memory2,exit3,kill4")
+    done = cli("train", *words, "seed=0,1,2,3,4,5", "sweep.retries=0", env=env)
+    assert done.returncode == 1
+    assert states(cli) == {0: "finished", 1: "bug", 2: "out_of_memory", 3: "bug", 4: "killed", 5: "finished"}
+    traces = [folder / "traceback.txt" for folder in cli.runs().values()]
+    assert any("KeyError" in trace.read_text() for trace in traces if trace.exists())
+    assert "4 of 6 runs are not finished" in done.stderr
+    assert "sweep.mode=retry" in done.stderr
+    assert "exited with code 3" in done.stderr
+    assert "killed by SIGKILL" in done.stderr
+
+
+def test_the_same_command_runs_what_failed_and_nothing_else(cli, words, sabotage):
+    sweep = ["train", *words, "seed=0,1"]
+    assert cli(*sweep, env=sabotage("raise1")).returncode == 1
+    done = next(path for path in cli.runs().values() if (path / "result.json").exists())
+    written = (done / "result.json").stat().st_mtime_ns
+    assert cli(*sweep).returncode == 0
+    assert states(cli) == {0: "finished", 1: "finished"}
+    assert (done / "result.json").stat().st_mtime_ns == written
+
+
+def test_retry_mode_runs_only_what_failed(cli, words, sabotage):
+    cli("train", *words, "seed=0,1", env=sabotage("raise1"))
+    done = cli("train", *words, "seed=0,1,2", "sweep.mode=retry", "sweep.extend=true")
+    assert done.returncode == 1
+    assert states(cli) == {0: "finished", 1: "finished"}
+
+
+def test_a_killed_job_is_tried_again(cli, words, sabotage):
+    done = cli("train", *words, "seed=0,4", "sweep.retries=1", env=sabotage("kill4"))
+    assert done.returncode == 1
+    folder = next(p for p in cli.runs().values() if not (p / "result.json").exists())
+    assert len(list((folder / "claims").glob("[0-9]*.json"))) == 2
+
+
+def test_a_job_past_its_time_limit_is_ended_and_classified(cli, words, sabotage):
+    done = cli("train", *words, "seed=0,1", "sweep.timeout_minutes=0.1", env=sabotage("sleep1"))
+    assert done.returncode == 1
+    assert states(cli) == {0: "finished", 1: "timeout"}
+
+
+def test_fail_fast_starts_nothing_more(cli, words, sabotage):
+    cli("train", *words, "seed=1,2,3,4", "sweep.fail_fast=true", "hydra.launcher.jobs=1", env=sabotage("raise1"))
+    assert states(cli) == {1: "bug"}
+
+
+def test_jobs_can_run_in_the_sweeps_own_process(cli, words):
+    assert cli("train", *words, "seed=0,1", "hydra.launcher.jobs=0").returncode == 0
+    assert states(cli) == {0: "finished", 1: "finished"}
+
+
+def test_hydras_own_launcher_gives_the_same_runs(cli, words, tmp_path, without_times):
+    assert cli("train", *words, "seed=0,1").returncode == 0
+    other = type(cli)(tmp_path / "basic")
+    done = other("train", *words, "seed=0,1", "hydra/launcher=basic")
+    assert done.returncode == 0, done.stderr
+    assert other.runs().keys() == cli.runs().keys()
+    for key in cli.runs():
+        assert other.result(key)["metrics"] == cli.result(key)["metrics"]
+
+
+def test_jobs_run_from_the_frozen_plan_whatever_becomes_of_the_config(cli, words, tmp_path):
+    from cbam_ablate.sweep.job import run_cell
+
+    cli("train", *words, "seed=0,1", "sweep.mode=read_only")
+    manifest = next((cli.store / "studies").glob("*/manifest.json"))
+    frozen = json.loads(manifest.read_text())
+    frozen["constants"]["train.epochs"] = 2
+    key = next(iter(frozen["runs"]))
+    manifest.write_text(json.dumps(frozen))
+    run_cell(manifest, key)
+    assert len(cli.store.joinpath("runs").iterdir().__next__().joinpath("history.jsonl").read_text().splitlines()) == 2
+
+
+def test_force_trains_anew_and_keeps_the_old_run(cli, words):
+    cli("train", *words, "seed=0")
+    key = next(iter(cli.runs()))
+    assert cli("train", *words, "seed=0", "sweep.mode=force").returncode == 0
+    assert (cli.store / "replaced" / f"{key}.1" / "result.json").exists()
+    assert (cli.runs()[key] / "result.json").exists()
+
+
+def test_a_changed_study_shows_the_difference_and_needs_a_word(cli, tiny):
+    sweep = ["train", "study=quick", *tiny, "train.epochs=1", "data.train_size=null", "data.val_size=128"]
+    small = ["placement=none", "schedule.warmup_epochs=0"]
+    assert cli(*sweep, *small, "seed=0").returncode == 0
+    changed = cli(*sweep, *small, "seed=0,1")
+    assert changed.returncode == 1
+    assert "seed" in changed.stderr
+    assert "sweep.extend=true" in changed.stderr
+    assert len(cli.runs()) == 1
+    assert cli(*sweep, *small, "seed=0,1", "sweep.extend=true").returncode == 0
+    assert len(cli.runs()) == 2
+
+
+def test_a_sweep_with_a_bad_cell_starts_nothing(cli, words):
+    done = cli("train", *words, "model.attention.kernel=3,4", "placement=block")
+    assert done.returncode == 1
+    assert "1 of 2 cells" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cli.runs() == {}
+
+
+def test_a_budget_refuses_what_does_not_fit(cli, words):
+    unknown = cli("train", *words, "seed=0,1", "sweep.max_hours=1")
+    assert (unknown.returncode, "sweep.probe=true" in unknown.stderr) == (1, True)
+    over = cli("train", *words, "seed=0,1", "sweep.max_hours=0.000001", "sweep.probe=true")
+    assert (over.returncode, "will take about" in over.stderr) == (1, True)
+    assert cli.runs() == {}
+    assert cli("train", *words, "seed=0", "sweep.max_hours=1", "sweep.probe=true").returncode == 0
+
+
+def test_two_sweeps_at_once_train_no_run_twice(cli, words):
+    sweep = ["train", *words, "seed=0,1,2"]
+    processes = [cli.start(*sweep), cli.start(*sweep)]
+    for process in processes:
+        process.communicate(timeout=240)
+    assert [process.returncode for process in processes] == [0, 0]
+    for folder in cli.runs().values():
+        assert len((folder / "history.jsonl").read_text().splitlines()) == 1
+        assert (folder / "train.log").read_text().count("epoch 1/1 train") == 1
+
+
+def test_ctrl_c_saves_the_running_jobs_and_writes_the_table(cli, tiny):
+    sweep = ["train", "-m", *tiny, "train.epochs=40", "train.batch_size=16", "seed=0,1,2"]
+    process = cli.start(*sweep)
+
+    def one_epoch_is_saved():
+        return any(folder.joinpath("checkpoints/last.pt").exists() for folder in cli.runs().values())
+
+    code = cli.kill_when(process, one_epoch_is_saved, signal.SIGINT)
+    assert code == 130
+    assert "interrupted" in states(cli).values()
+    assert list((cli.store / "studies").glob("*/table.md"))
+    assert subprocess.run(["pgrep", "-f", str(cli.store)], capture_output=True).returncode == 1
