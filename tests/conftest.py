@@ -1,8 +1,13 @@
-"""A stand-in for trained runs: a study's manifest and results, as the sweep and the run store write them."""
+"""What many tests share: the real program on a tiny run, and a stand-in for trained runs."""
 
 import hashlib
 import itertools
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -134,3 +139,82 @@ class StandIn:
 @pytest.fixture
 def stand_in(tmp_path):
     return StandIn(tmp_path / "store")
+
+
+TINY = [
+    "data=synthetic",
+    "backbone=resnet_cifar",
+    "model.width=4",
+    "reduction=4",
+    "train.epochs=3",
+    "train.batch_size=64",
+    "train.precision=fp32",
+    "train.device=cpu",
+    "train.threads=1",
+]
+"""A run of about a second."""
+TIMES = ("seconds", "images_per_second", "train_seconds", "peak_memory_mib")
+
+
+def _without_times(value):
+    if isinstance(value, dict):
+        return {name: _without_times(inner) for name, inner in value.items() if name not in TIMES}
+    return [_without_times(inner) for inner in value] if isinstance(value, list) else value
+
+
+class CommandLine:
+    """The real program in a process of its own, with a store of its own."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+
+    def start(self, *words: str, env=None) -> subprocess.Popen:
+        command = [sys.executable, "-m", "cbam_ablate", *words, f"store={self.store}"]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+
+    def __call__(self, *words: str, env=None) -> subprocess.CompletedProcess:
+        process = self.start(*words, env=env)
+        out, err = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def kill_when(self, process: subprocess.Popen, ready, number=signal.SIGKILL) -> int:
+        """Sends a signal as soon as `ready()`; returns the exit code."""
+        deadline = time.monotonic() + 120
+        while not ready() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        return process.returncode
+
+    def runs(self) -> dict[str, Path]:
+        folder = self.store / "runs"
+        return {path.name: path for path in folder.iterdir()} if folder.exists() else {}
+
+    def result(self, key: str) -> dict:
+        return json.loads((self.store / "runs" / key / "result.json").read_text())
+
+    def history(self, key: str) -> list[dict]:
+        lines = (self.store / "runs" / key / "history.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def cli(tmp_path):
+    return CommandLine(tmp_path / "store")
+
+
+@pytest.fixture
+def tiny():
+    return list(TINY)
+
+
+@pytest.fixture
+def without_times():
+    """Maps a JSON value to itself less whatever a clock or the memory meter put in it."""
+    return _without_times

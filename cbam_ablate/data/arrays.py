@@ -62,15 +62,11 @@ def read_cache(folder: Path) -> Arrays | None:
 
 def write_cache(folder: Path, arrays: Arrays) -> None:
     """Writes aside and renames; of several processes at once one wins and the others' copies go."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    aside = None
     try:
-        for name in FILES:
-            np.save(aside / f"{name}.npy", getattr(arrays, name))
-        shapes = {name: getattr(arrays, name).shape for name in FILES}
-        meta = {"source": arrays.source, "sha256": hashes(arrays), "shapes": shapes}
-        (aside / "meta.json").write_text(json.dumps(meta, indent=1))
-        aside.chmod(0o755)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        _write(aside, arrays)
         if folder.exists() and read_cache(folder) is None:
             shutil.rmtree(folder)
         try:
@@ -83,7 +79,17 @@ def write_cache(folder: Path, arrays: Arrays) -> None:
             f"data.cache={folder.parent}: can't be written to ({error.strerror}); set it to a folder that can"
         ) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(folder: Path, arrays: Arrays) -> None:
+    for name in FILES:
+        np.save(folder / f"{name}.npy", getattr(arrays, name))
+    shapes = {name: getattr(arrays, name).shape for name in FILES}
+    meta = {"source": arrays.source, "sha256": hashes(arrays), "shapes": shapes}
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1))
+    folder.chmod(0o755)
 
 
 Source = tuple[str, Callable[[], Arrays]]

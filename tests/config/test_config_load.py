@@ -8,7 +8,12 @@ def test_defaults_are_those_of_the_contract():
     cfg = load_config()
     attention = cfg.model.attention
     assert (cfg.model.backbone, cfg.model.depth, cfg.model.width) == ("resnet", 18, 64)
-    assert (attention.placement, attention.kind, attention.reduction, attention.kernel) == ("none", "cbam", 16, 7)
+    assert (attention.placement, attention.kind, attention.reduction, attention.kernel) == (
+        "none",
+        "cbam",
+        16,
+        7,
+    )
     assert (cfg.data.name, cfg.seed, cfg.store) == ("cifar10", 0, "outputs")
 
 

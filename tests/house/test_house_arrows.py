@@ -39,7 +39,8 @@ def test_a_room_knows_only_the_rooms_before_it(room):
         f"{path.name}: {name}"
         for path in (ROOT / room).rglob("*.py")
         for name in imported(path)
-        if name.startswith("cbam_ablate.") and name.split(".")[1] not in {room, "torchvision_shim"} | MAY_IMPORT[room]
+        if name.startswith("cbam_ablate.")
+        and name.split(".")[1] not in {room, "torchvision_shim"} | MAY_IMPORT[room]
     }
     assert known == set()
 

@@ -31,11 +31,14 @@ def test_a_single_value_replaces_a_studys_axis():
 
 def test_zipped_axes_advance_together():
     zipped = "hydra.sweeper.zip=[[seed,train.epochs]]"
-    assert said(["seed=0,1", "train.epochs=2,3", zipped]) == ["seed=0 train.epochs=2", "seed=1 train.epochs=3"]
+    assert said(["seed=0,1", "train.epochs=2,3", zipped]) == [
+        "seed=0 train.epochs=2",
+        "seed=1 train.epochs=3",
+    ]
 
 
 def test_zipped_axes_of_different_lengths_are_refused():
-    with pytest.raises(ConfigError, match="seed has 2, train.epochs has 3"):
+    with pytest.raises(ConfigError, match=r"seed has 2, train\.epochs has 3"):
         make_plan([*BASE, "seed=0,1", "train.epochs=1,2,3", "hydra.sweeper.zip=[[seed,train.epochs]]"])
 
 
@@ -106,14 +109,19 @@ def test_every_cell_equals_what_hydra_composes():
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         for cell, values in list(zip(cells, combinations, strict=True))[::7]:
             words = [f"{name}={value}" for name, value in zip(axes, values, strict=True)]
-            quoted = [word.replace("=4", "='4'").replace("=8", "='8'") if "reduction" in word else word for word in words]
+            quoted = [
+                word.replace("=4", "='4'").replace("=8", "='8'") if "reduction" in word else word
+                for word in words
+            ]
             composed = compose("config", [*BASE, *quoted], return_hydra_config=True)
             assert cell.cfg == to_run_config(composed)
 
 
 def test_interpolations_follow_the_values_that_a_cell_sets(tmp_path, monkeypatch):
     (tmp_path / "conf" / "study").mkdir(parents=True)
-    study = "# @package _global_\ntrain:\n  batch_size: ${train.epochs}\ndata: {name: synthetic, val_size: 100}\n"
+    study = (
+        "# @package _global_\ntrain:\n  batch_size: ${train.epochs}\ndata: {name: synthetic, val_size: 100}\n"
+    )
     (tmp_path / "conf" / "study" / "linked.yaml").write_text(study)
     monkeypatch.chdir(tmp_path)
     cells = make_plan(["study=linked", "train.epochs=8,16"]).cells

@@ -17,13 +17,23 @@ def table(cli, without_times):
 
 
 def processes(cli):
-    found = subprocess.run(["pgrep", "-f", f"cbam_ablate train .*{cli.store}"], capture_output=True, text=True)
+    found = subprocess.run(
+        ["pgrep", "-f", f"cbam_ablate train .*{cli.store}"], capture_output=True, text=True
+    )
     return [int(pid) for pid in found.stdout.split()]
 
 
 @pytest.mark.slow
 def test_a_sweep_killed_at_random_moments_ends_with_the_same_table(cli, tiny, tmp_path, without_times):
-    sweep = ["train", "-m", *tiny, "train.epochs=8", "train.batch_size=32", "placement=none,block", "seed=0,1,2"]
+    sweep = [
+        "train",
+        "-m",
+        *tiny,
+        "train.epochs=8",
+        "train.batch_size=32",
+        "placement=none,block",
+        "seed=0,1,2",
+    ]
     undisturbed = type(cli)(tmp_path / "undisturbed")
     assert undisturbed(*sweep).returncode == 0
     dice = random.Random(0)

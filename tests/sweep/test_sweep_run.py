@@ -105,7 +105,14 @@ def test_a_job_past_its_time_limit_is_ended_and_classified(cli, words, sabotage)
 
 
 def test_fail_fast_starts_nothing_more(cli, words, sabotage):
-    cli("train", *words, "seed=1,2,3,4", "sweep.fail_fast=true", "hydra.launcher.jobs=1", env=sabotage("raise1"))
+    cli(
+        "train",
+        *words,
+        "seed=1,2,3,4",
+        "sweep.fail_fast=true",
+        "hydra.launcher.jobs=1",
+        env=sabotage("raise1"),
+    )
     assert states(cli) == {1: "bug"}
 
 
@@ -134,7 +141,12 @@ def test_jobs_run_from_the_frozen_plan_whatever_becomes_of_the_config(cli, words
     key = next(iter(frozen["runs"]))
     manifest.write_text(json.dumps(frozen))
     run_cell(manifest, key)
-    assert len(cli.store.joinpath("runs").iterdir().__next__().joinpath("history.jsonl").read_text().splitlines()) == 2
+    assert (
+        len(
+            cli.store.joinpath("runs").iterdir().__next__().joinpath("history.jsonl").read_text().splitlines()
+        )
+        == 2
+    )
 
 
 def test_force_trains_anew_and_keeps_the_old_run(cli, words):

@@ -93,7 +93,12 @@ def test_the_learning_rate_follows_its_formula(words, rates):
 def test_norms_and_biases_are_spared_from_decay_on_request():
     cfg = load_config(["optimizer.decay_norm_bias=false"])
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
-    spared = [p.ndim for g in build_optimizer(cfg.optimizer, model).param_groups if not g["weight_decay"] for p in g["params"]]
+    spared = [
+        p.ndim
+        for g in build_optimizer(cfg.optimizer, model).param_groups
+        if not g["weight_decay"]
+        for p in g["params"]
+    ]
     assert spared == [1, 1, 1, 1]
 
 
