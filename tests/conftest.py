@@ -157,6 +157,8 @@ TIMES = ("seconds", "images_per_second", "train_seconds", "peak_memory_mib")
 
 
 def _without_times(value):
+    if isinstance(value, dict) and value.get("quantity") in TIMES:
+        return value["quantity"]
     if isinstance(value, dict):
         return {name: _without_times(inner) for name, inner in value.items() if name not in TIMES}
     return [_without_times(inner) for inner in value] if isinstance(value, list) else value

@@ -127,13 +127,18 @@ def _job_process(manifest_path: str, key: str, device: str, threads: int) -> Non
     # Ctrl-C in the terminal goes to the parent alone, which tells its jobs.
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    folder = RunStore(read(Path(manifest_path))["constants"]["store"]).run(key).path
-    folder.mkdir(parents=True, exist_ok=True)
-    output = os.open(folder / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-        os.dup2(output, stream.fileno())
-    run_cell(Path(manifest_path), key, device=device, threads=threads)
+    terminal = os.dup(2)
+    try:
+        folder = RunStore(read(Path(manifest_path))["constants"]["store"]).run(key).path
+        folder.mkdir(parents=True, exist_ok=True)
+        output = os.open(folder / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        run_cell(Path(manifest_path), key, device=device, threads=threads)
+    except OSError as error:
+        # The store can't be written to, so the terminal is where this can be said.
+        os.write(terminal, f"run {key}: {error}\n".encode())
+        sys.exit(1)
 
 
 def _end_with_parent() -> None:

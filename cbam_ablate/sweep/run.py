@@ -1,13 +1,13 @@
 """Running a plan: through any launcher, with retries, and an end that says what failed and what to do."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbam_ablate.data import prepare
-
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.data import prepare
 from cbam_ablate.runs import State
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import Plan
@@ -49,6 +49,7 @@ def run_plan(plan: Plan, launch: Launch, command: list[str]) -> Outcome:
         return outcome
     for cfg in {cfg.data.name: cfg for key, cfg in plan.runs.items() if key in keys}.values():
         prepare(cfg)
+    print(f"study {plan.study}: {plan.summary()}", file=sys.stderr, flush=True)
     try:
         with watching(plan):
             launch(path, keys)

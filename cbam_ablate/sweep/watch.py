@@ -92,7 +92,7 @@ class _Watch:
             table.add_row(said, f"{len(done)}/{len(keys)}", mean_sd(done), self._running(keys, seen))
         share = sum(glance.share for glance in seen.values())
         bar = ProgressBar(total=len(seen), completed=share, width=40)
-        return Group(table, bar, Text(self._rest(share, len(seen))))
+        return Group(table, bar, Text(f" {self._rest(share, len(seen))}"))
 
     def _running(self, keys: list[str], seen: dict[str, Glance]) -> str:
         parts = []
