@@ -1,9 +1,11 @@
 import json
+import os
 import signal
 import subprocess
 
 import pytest
 
+HERE = "hydra.launcher.jobs=0"
 SABOTAGE = """
 import os, signal, sys, time
 import cbam_ablate.sweep.job as job
@@ -30,7 +32,8 @@ def sabotage(tmp_path):
     """The environment in which the jobs of these seeds do as told: `raise1,exit2`."""
     (tmp_path / "saboteur").mkdir()
     (tmp_path / "saboteur" / "sitecustomize.py").write_text(SABOTAGE)
-    return lambda what: {"PYTHONPATH": str(tmp_path / "saboteur"), "SABOTAGE": what}
+    paths = os.pathsep.join([str(tmp_path / "saboteur"), os.environ.get("PYTHONPATH", "")])
+    return lambda what: {"PYTHONPATH": paths, "SABOTAGE": what}
 
 
 @pytest.fixture
@@ -117,12 +120,12 @@ def test_fail_fast_starts_nothing_more(cli, words, sabotage):
 
 
 def test_jobs_can_run_in_the_sweeps_own_process(cli, words):
-    assert cli("train", *words, "seed=0,1", "hydra.launcher.jobs=0").returncode == 0
+    assert cli("train", *words, "seed=0,1", HERE).returncode == 0
     assert states(cli) == {0: "finished", 1: "finished"}
 
 
 def test_hydras_own_launcher_gives_the_same_runs(cli, words, tmp_path, without_times):
-    assert cli("train", *words, "seed=0,1").returncode == 0
+    assert cli("train", *words, "seed=0,1", HERE).returncode == 0
     other = type(cli)(tmp_path / "basic")
     done = other("train", *words, "seed=0,1", "hydra/launcher=basic")
     assert done.returncode == 0, done.stderr
@@ -150,16 +153,16 @@ def test_jobs_run_from_the_frozen_plan_whatever_becomes_of_the_config(cli, words
 
 
 def test_force_trains_anew_and_keeps_the_old_run(cli, words):
-    cli("train", *words, "seed=0")
+    cli("train", *words, "seed=0", HERE)
     key = next(iter(cli.runs()))
-    assert cli("train", *words, "seed=0", "sweep.mode=force").returncode == 0
+    assert cli("train", *words, "seed=0", "sweep.mode=force", HERE).returncode == 0
     assert (cli.store / "replaced" / f"{key}.1" / "result.json").exists()
     assert (cli.runs()[key] / "result.json").exists()
 
 
 def test_a_changed_study_shows_the_difference_and_needs_a_word(cli, tiny):
     sweep = ["train", "study=quick", *tiny, "train.epochs=1", "data.train_size=null", "data.val_size=128"]
-    small = ["placement=none", "schedule.warmup_epochs=0"]
+    small = ["placement=none", "schedule.warmup_epochs=0", HERE]
     assert cli(*sweep, *small, "seed=0").returncode == 0
     changed = cli(*sweep, *small, "seed=0,1")
     assert changed.returncode == 1
@@ -184,7 +187,7 @@ def test_a_budget_refuses_what_does_not_fit(cli, words):
     over = cli("train", *words, "seed=0,1", "sweep.max_hours=0.000001", "sweep.probe=true")
     assert (over.returncode, "will take about" in over.stderr) == (1, True)
     assert cli.runs() == {}
-    assert cli("train", *words, "seed=0", "sweep.max_hours=1", "sweep.probe=true").returncode == 0
+    assert cli("train", *words, "seed=0", "sweep.max_hours=1", "sweep.probe=true", HERE).returncode == 0
 
 
 def test_two_sweeps_at_once_train_no_run_twice(cli, words):

@@ -17,8 +17,18 @@ def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
-@pytest.mark.parametrize("extra", [[], ["train.ema=0.9", "train.save_every=2"]], ids=["plain", "ema"])
+EMA = ["train.ema=0.9", "train.save_every=2"]
+
+
+@pytest.mark.parametrize(
+    ("number", "extra"),
+    [
+        pytest.param(signal.SIGKILL, [], id="SIGKILL"),
+        pytest.param(signal.SIGINT, EMA, id="SIGINT, average and rare saves"),
+        pytest.param(signal.SIGKILL, EMA, id="SIGKILL, average and rare saves", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, [], id="SIGTERM", marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, without_times, number, extra):
     words = [*tiny, "placement=block", "train.epochs=4", "train.batch_size=32", *extra]
     cfg = load_config([*words, f"store={tmp_path / 'undisturbed'}"])
@@ -26,7 +36,7 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, witho
     run_one(cfg, echo=lambda line: None)
     folder = cli.store / "runs" / key
     code = cli.kill_when(cli.start("train", *words), (folder / "checkpoints" / "last.pt").exists, number)
-    assert code == (-9 if number == signal.SIGKILL else 130)
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
     assert not (folder / "result.json").exists()
     assert cli("train", *words).returncode == 0
     assert "goes on from its own last.pt" in (folder / "train.log").read_text()
