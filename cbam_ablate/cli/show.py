@@ -1,6 +1,8 @@
 """What the commands about sweeps print: a plan, and how a sweep ended."""
 
 import shlex
+import sys
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
@@ -11,31 +13,41 @@ from cbam_ablate.sweep.plan import Plan, clock
 from cbam_ablate.sweep.run import Outcome
 from cbam_ablate.sweep.watch import label
 
+HEADINGS = ("run", "status", "cell", "parameters", "MACs", "time", "memory")
+
 
 def show(plan: Plan) -> int:
     """Prints every run of a plan, and its sum."""
-    console = Console(soft_wrap=True)
+    rows = [HEADINGS, *_rows(plan)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (("run", "left"), ("status", "left"), ("cell", "left"), ("parameters", "right"),
-                          ("MACs", "right"), ("time", "right"), ("memory", "right")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for index, name in enumerate(HEADINGS):
+        width = None if name == "cell" else max(len(row[index]) for row in rows)
+        justify = "left" if index < 3 else "right"
+        table.add_column(name, justify=justify, no_wrap=True, min_width=width)  # type: ignore[arg-type]
+    for row in rows[1:]:
+        table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    print(plan.summary())
+    return 0
+
+
+def _rows(plan: Plan) -> Iterator[tuple[str, ...]]:
     labels: dict[str, str] = {}
     for cell in plan.cells:
         labels.setdefault(cell.key, label(cell.axes))
     for key, said in labels.items():
         cost, guess, state = plan.costs[key], plan.guesses.get(key), plan.states[key]
-        table.add_row(
+        memory = guess.memory_mib if guess else None
+        yield (
             key,
             state.failure or state.name,
             said,
             f"{cost.params:,}",
             f"{cost.macs / 1e6:,.1f} M",
             clock(guess.seconds) if guess else "?",
-            f"{guess.memory_mib / 1024:.1f} GiB" if guess and guess.memory_mib else "?",
+            f"{memory / 1024:.1f} GiB" if memory else "?",
         )
-    console.print(table)
-    console.print(plan.summary(), highlight=False)
-    return 0
 
 
 def close(outcome: Outcome, words: list[str]) -> int:

@@ -20,6 +20,8 @@ from cbam_ablate.training.optimizer import build_optimizer
 FORWARD = 1 / 3
 """An image's forward pass, as part of a training step's work on it."""
 PROBE_STEPS = 4
+ALIKE = 3
+"""Networks are compared by MACs up to this factor: beyond it seconds a MAC differ too much."""
 
 
 class Guess(NamedTuple):
@@ -48,26 +50,29 @@ def guess_all(
     costs: Mapping[str, ModelCost],
     store: RunStore,
     device: torch.device,
-    probe: bool,
+    probe_threads: int | None,
 ) -> dict[str, Guess]:
-    """A guess for each run that anything is known of: the same network, else by MACs from other networks."""
+    """A guess for each run that anything is known of: the same network, else a similar one by MACs.
+
+    With `probe_threads`, networks that the store doesn't know are timed with so many.
+    """
     known = _known(store, device)
     every = [rate for rates in known.values() for rate in rates if rate.macs]
     guesses: dict[str, Guess] = {}
     probed: dict[str, _Known] = {}
     for key, cfg in runs.items():
         name = network_of(cfg)
-        if name not in known and probe:
-            probed[name] = probed.get(name) or _probe(cfg, device)
+        if name not in known and probe_threads is not None:
+            probed[name] = probed.get(name) or _probe(cfg, device, probe_threads)
             rates, source = [probed[name]], "a probe"
         elif name in known:
             rates, source = known[name], "runs of the same network"
-        elif every:
-            per_mac = statistics.median(rate.seconds_an_image / rate.macs for rate in every)
-            seconds = per_mac * costs[key].macs * work(cfg)
-            guesses[key] = Guess(seconds, None, "other networks' runs, by MACs")
-            continue
         else:
+            like = [rate for rate in every if 1 / ALIKE < rate.macs / costs[key].macs < ALIKE]
+            if like:
+                per_mac = statistics.median(rate.seconds_an_image / rate.macs for rate in like)
+                seconds = per_mac * costs[key].macs * work(cfg)
+                guesses[key] = Guess(seconds, None, "similar networks' runs, by MACs")
             continue
         seconds = statistics.median(rate.seconds_an_image for rate in rates) * work(cfg)
         guesses[key] = Guess(seconds, max(rate.memory_mib for rate in rates) or None, source)
@@ -91,9 +96,11 @@ def _known(store: RunStore, device: torch.device) -> dict[str, list[_Known]]:
     return known
 
 
-def _probe(cfg: RunConfig, device: torch.device) -> _Known:
+def _probe(cfg: RunConfig, device: torch.device, threads: int) -> _Known:
     """Times a few training steps on made-up images, after one that warms up."""
     facts, train = DATASETS[cfg.data.name], cfg.train
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     model = build_model(cfg).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(cfg.optimizer, model)
     images = torch.randn(train.batch_size, facts.channels, facts.size, facts.size, device=device)
@@ -110,5 +117,6 @@ def _probe(cfg: RunConfig, device: torch.device) -> _Known:
         optimizer.step()
         loss.item()
         times.append(time.perf_counter() - started)
+    torch.set_num_threads(before)
     memory = peak_memory_mib(device) if device.type == "cuda" else 0.0
     return _Known(statistics.median(times[1:]) / train.batch_size, memory, 0)

@@ -18,7 +18,7 @@ from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import declare, expand
 from cbam_ablate.sweep.estimate import Guess, guess_all
-from cbam_ablate.sweep.slots import make_slots
+from cbam_ablate.sweep.slots import Slot, make_slots
 from cbam_ablate.training.device import pick_device
 
 
@@ -34,7 +34,7 @@ class Plan:
     states: dict[str, State]
     base: RunConfig
     device: torch.device
-    jobs: int = 1
+    slots: list[Slot]
     guesses: dict[str, Guess] = field(default_factory=dict)
 
     @property
@@ -73,11 +73,11 @@ class Plan:
         return f"{told}{self._time()}"
 
     def hours(self) -> float | None:
-        """How long what is to run will take, with `jobs` at a time; None where that isn't known."""
+        """How long what is to run will take, in as many slots; None where that isn't known."""
         keys = self.to_run()
         if not all(key in self.guesses for key in keys):
             return None
-        return sum(self.guesses[key].seconds for key in keys) / self.jobs / 3600
+        return sum(self.guesses[key].seconds for key in keys) / len(self.slots) / 3600
 
     def _time(self) -> str:
         hours = self.hours()
@@ -126,9 +126,8 @@ def make_plan(words: Sequence[str]) -> Plan:
         {},
         base,
         pick_device(base.train.device),
+        make_slots(base.train.device, composed.hydra.launcher.get("jobs") or None),
     )
-    jobs = composed.hydra.launcher.get("jobs")
-    plan.jobs = 1 if jobs == 0 else len(make_slots(base.train.device, jobs))
     return _look(plan)
 
 
@@ -136,7 +135,9 @@ def plan_one(cfg: RunConfig) -> Plan:
     """The plan of a single run: a sweep of one cell without axes. Raises like `make_plan`."""
     cell = Cell("", {}, cfg, run_key(cfg), [])
     device = pick_device(cfg.train.device)
-    plan = Plan("", [], [cell], {cell.key: cfg}, _size([cell]), {}, cfg, device)
+    plan = Plan(
+        "", [], [cell], {cell.key: cfg}, _size([cell]), {}, cfg, device, make_slots(cfg.train.device, 1)
+    )
     return _look(plan)
 
 
@@ -144,7 +145,8 @@ def _look(plan: Plan) -> Plan:
     """Adds what the store says: how the runs stand, and what they will cost."""
     _check_parents(plan)
     plan.refresh()
-    plan.guesses = guess_all(plan.runs, plan.costs, plan.store, plan.device, plan.base.sweep.probe)
+    threads = plan.slots[0].threads if plan.base.sweep.probe else None
+    plan.guesses = guess_all(plan.runs, plan.costs, plan.store, plan.device, threads)
     return plan
 
 
