@@ -16,6 +16,7 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.training import checkpoint
+from cbam_ablate.training.compiled import compiled_or_eager
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
@@ -94,7 +95,7 @@ class Trainer:
         self.cfg, self.feed, self.log, self.device, self.stop = cfg, feed, log, device, stop
         self.precision = precision
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = torch.compile(self.model) if cfg.train.compile == "on" else self.model
+        self.network = compiled_or_eager(self.model, cfg, device, self.cast(), log.line)
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         decay = cfg.train.ema

@@ -13,14 +13,8 @@ KILLS = 20
 
 
 def table(cli, without_times):
-    return without_times(json.loads(next((cli.store / "studies").glob("*/table.json")).read_text()))
-
-
-def processes(cli):
-    found = subprocess.run(
-        ["pgrep", "-f", f"cbam_ablate train .*{cli.store}"], capture_output=True, text=True
-    )
-    return [int(pid) for pid in found.stdout.split()]
+    text = next((cli.store / "studies").glob("*/table.json")).read_text()
+    return without_times(json.loads(text.replace(str(cli.store), "STORE")))
 
 
 @pytest.mark.slow
@@ -104,7 +98,7 @@ def test_a_full_disk_fails_runs_in_words_and_the_same_command_finishes_later(cli
         full = cli(*sweep)
         assert full.returncode == 1
         assert "No space left on device" in full.stderr
-        assert "Traceback" not in full.stderr
+        assert "Traceback (most" not in full.stderr
         subprocess.run(["mount", "-o", "remount,size=100m", cli.store], check=True)
         assert cli(*sweep).returncode == 0
         assert len([f for f in cli.runs().values() if (f / "result.json").exists()]) == 3

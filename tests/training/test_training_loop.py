@@ -114,3 +114,25 @@ def test_scores_equal_a_plain_computation():
     assert scores.loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
     assert scores.top1 == pytest.approx(100 * (ranks < 1).float().mean().item())
     assert scores.top5 == pytest.approx(100 * (ranks < 5).float().mean().item())
+
+
+def test_a_compiler_that_fails_leaves_the_run_to_eager_mode(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr("torch.compile", lambda model: lambda images: 1 / 0)
+    eager, compiled = load_config(tiny), load_config([*tiny, "train.compile=on"])
+    assert run_key(eager) == run_key(compiled)
+    _, plain = train(tiny, tmp_path / "eager")
+    state, folder = train([*tiny, "train.compile=on"], tmp_path / "compiled")
+    assert state.name == "finished"
+    assert "torch.compile does not work here" in (folder / "train.log").read_text()
+    metrics = [json.loads((path / "result.json").read_text())["metrics"] for path in (plain, folder)]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.mark.slow
+def test_a_compiled_run_trains_like_an_eager_one(cli, tiny, tmp_path):
+    _, plain = train([*tiny, "placement=block"], tmp_path / "eager")
+    done = cli("train", *tiny, "placement=block", "train.compile=on")
+    assert (done.returncode, "does not work" in done.stdout) == (0, False), done.stderr
+    losses = [cli.result(plain.name)["metrics"]["train_loss"]]
+    losses.append(json.loads((plain / "result.json").read_text())["metrics"]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
