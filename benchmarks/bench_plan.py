@@ -38,7 +38,7 @@ def hydra_seconds(assignments: list[tuple[str, ...]]) -> float:
 
 
 def plan_seconds(cells: int) -> float:
-    """Seconds a cell of the whole plan: composed, checked, every distinct network built on the meta device."""
+    """Seconds a cell of the whole plan: composed, checked, each network built on the meta device."""
     words = [f"{name}={','.join(values)}" for name, values in AXES.items()]
     started = time.perf_counter()
     plan = make_plan(["data=synthetic", *words])

@@ -25,7 +25,11 @@ class Totals:
         self.sums = self.sums.to(device)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """`loss`: mean over the batch. `logits` (N, classes), `labels` (N,)."""
+        """`loss`: mean over the batch. `logits` (N, classes), `labels` (N,) or mixed (N, classes).
+
+        Of mixed labels the one with the greatest share counts.
+        """
+        labels = labels.argmax(1) if labels.ndim == 2 else labels
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         images = torch.full((), float(len(labels)), dtype=torch.float64, device=logits.device)
         self.sums += torch.stack([loss.double() * len(labels), top[:, 0].sum(), top.sum(), images])

@@ -33,7 +33,7 @@ class Interrupted(Exception):
 
 
 class Feed(Protocol):
-    """Batches of images (N, C, H, W) and labels (N,) on the device."""
+    """Batches of images (N, C, H, W) and labels, (N,) or for mixed images (N, classes), on the device."""
 
     steps: int
 

@@ -116,6 +116,12 @@ def test_scores_equal_a_plain_computation():
     assert scores.top5 == pytest.approx(100 * (ranks < 5).float().mean().item())
 
 
+@pytest.mark.parametrize("augment", ["mixup", "cutmix", "erasing", "rotate_shift", "none"])
+def test_every_augmentation_trains(tmp_path, tiny, augment):
+    state, _ = train([*tiny, "train.epochs=1", f"augment={augment}"], tmp_path)
+    assert state.name == "finished", state.error
+
+
 def test_a_compiler_that_fails_leaves_the_run_to_eager_mode(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr("torch.compile", lambda model: lambda images: 1 / 0)
     eager, compiled = load_config(tiny), load_config([*tiny, "train.compile=on"])
