@@ -24,7 +24,9 @@ CONSTANTS = {
     "schedule.name": "cosine",
     "store": "outputs",
 }
-PLACEMENT, REDUCTION = "model.attention.placement", "model.attention.reduction"
+PLACEMENT = "model.attention.placement"
+WITHOUT = {"model.attention.reduction", "model.attention.kernel"}
+"""What placement=none leaves without effect."""
 
 
 class StandIn:
@@ -46,7 +48,7 @@ class StandIn:
         for values in itertools.product(*axes.values()):
             chosen = dict(zip(axes, values, strict=True))
             if chosen.get(PLACEMENT) == "none":
-                chosen = {name: None if name == REDUCTION else value for name, value in chosen.items()}
+                chosen = {name: None if name in WITHOUT else value for name, value in chosen.items()}
             text = json.dumps(chosen, sort_keys=True)
             key = hashlib.sha256(text.encode()).hexdigest()[:16]
             if {"axes": chosen, "key": key} in cells:
@@ -134,6 +136,12 @@ class StandIn:
         folder.mkdir(parents=True, exist_ok=True)
         status = {"state": state, "class": failure, "error": error}
         (folder / "status.json").write_text(json.dumps(status))
+
+
+@pytest.fixture(scope="session")
+def stand_in_class():
+    """For stores that several tests share."""
+    return StandIn
 
 
 @pytest.fixture

@@ -59,22 +59,23 @@ class Contest:
     """
 
     def __init__(self, results: dict[str, Matrix], with_baseline: int, open: bool) -> None:
-        self._rows = {name: len(values) for name, values in results.items()}
-        self._p: dict[str, Matrix] = {}
-        self._limit = -1.0
-        self.comparisons = sum(statistics.pair_count(values) for values in results.values())
+        pairs = {name: statistics.pairwise(values) for name, values in results.items()}
+        self.comparisons = sum(found.tested for found in pairs.values())
         self.tested = self.comparisons if open or not with_baseline else with_baseline
-        if open:
-            self._p = {name: statistics.pairwise_p(values) for name, values in results.items()}
-            every = np.concatenate([np.empty(0), *self._p.values()])
-            self._limit = statistics.holm_limit(every[~np.isnan(every)], ALPHA)
+        every = np.concatenate([np.empty(0), *(found.p for found in pairs.values())])
+        limit = statistics.holm_limit(every, self.comparisons, ALPHA) if open else -1.0
+        self._rows = {name: len(values) for name, values in results.items()}
+        # In rising order, as the pairs come by first row and then by second.
+        self._apart = {
+            name: (found.first * len(results[name]) + found.second)[found.p <= limit]
+            for name, found in pairs.items()
+        }
 
     def differs(self, metric: str, row: int, other: int) -> bool:
         """Whether two rows differ; rows that can't be tested don't."""
-        if self._limit < 0:
-            return False
-        low, high, count = min(row, other), max(row, other), self._rows[metric]
-        return bool(self._p[metric][low * count - low * (low + 1) // 2 + high - low - 1] <= self._limit)
+        codes, code = self._apart[metric], min(row, other) * self._rows[metric] + max(row, other)
+        place = int(np.searchsorted(codes, code))
+        return place < len(codes) and int(codes[place]) == code
 
     def crown(self, metric: str, cells: list[Cell], better: str) -> None:
         """Marks the best cell with all that can't be told from it, then the best of the rest likewise."""

@@ -6,16 +6,38 @@ effects; an axis that has no effect in some of the rows concerned is averaged ov
 """
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cbam_ablate.aggregate import statistics
 from cbam_ablate.aggregate.layout import Matrix, Setting, hashable
 from cbam_ablate.aggregate.model import Effect, tidy, tidy_pair
+from cbam_ablate.aggregate.names import same
 
 ALPHA = 1 - statistics.LEVEL
+
+
+@dataclass
+class Levels:
+    """An axis's values that have an effect, and (settings,) which of them each setting has, -1 for none."""
+
+    values: list[Any]
+    codes: NDArray[np.int64]
+
+
+@dataclass
+class Contrast:
+    """A difference between levels of one axis or two: its value in each complete seed."""
+
+    axes: list[str]
+    levels: list[Any]
+    against: list[Any]
+    by_seed: list[float]
 
 
 def effects(
@@ -25,91 +47,74 @@ def effects(
 
     Levels are compared with the first, or with the value that `reference` names for the axis.
     """
-    factors = [name for name in axes if len(_levels(settings, name)) > 1]
+    design = {name: _levels(settings, name, reference.get(name)) for name in axes}
+    factors = [name for name in axes if len(design[name].values) > 1]
     if len(factors) < 2:
         return []
     found = []
     for quantity, values in results.items():
-        contrasts = [
-            *itertools.chain(*(_main(settings, values, name, axes, reference) for name in factors)),
-            *itertools.chain(
-                *(
-                    _interaction(settings, values, pair, axes, reference)
-                    for pair in itertools.combinations(factors, 2)
-                )
-            ),
-        ]
+        contrasts = [contrast for name in factors for contrast in _main(design, values, name)]
+        for pair in itertools.combinations(factors, 2):
+            contrasts += _interaction(design, values, pair)
         found += _corrected(quantity, contrasts)
     return found
 
 
-Contrast = tuple[list[str], list[Any], list[Any], list[float]]
-"""Axes, levels, what they are compared with, and the contrast in each complete seed."""
-
-
-def _levels(settings: list[Setting], name: str, reference: Any = None) -> list[Any]:
-    """The values of an axis that have an effect, the reference first."""
+def _levels(settings: list[Setting], name: str, reference: Any) -> Levels:
+    """The levels of an axis, the reference first."""
     found = {hashable(s.axes[name]): s.axes[name] for s in settings if s.axes[name] is not None}
-    return sorted(found.values(), key=lambda value: value != reference)
+    order = sorted(found, key=lambda key: not same(found[key], reference))
+    code = {key: index for index, key in enumerate(order)}
+    codes = np.array([code.get(hashable(setting.axes[name]), -1) for setting in settings])
+    return Levels([found[key] for key in order], codes)
 
 
-def _cells(
-    settings: list[Setting],
-    values: Matrix,
-    names: tuple[str, ...],
-    axes: list[str],
-    reference: dict[str, Any],
+def _means(
+    design: dict[str, Levels], values: Matrix, names: Sequence[str]
 ) -> tuple[list[list[Any]], Matrix] | None:
     """Levels of the named axes, and means (levels of each named axis..., other combinations, seeds).
 
     None where some combination was not run at all.
     """
-    there = [index for index, s in enumerate(settings) if all(s.axes[name] is not None for name in names)]
-    others = [
-        name for name in axes if name not in names and all(settings[i].axes[name] is not None for i in there)
-    ]
-    chosen = [settings[index] for index in there]
-    levels = [_levels(chosen, name, reference.get(name)) for name in names]
+    there = np.all([design[name].codes >= 0 for name in names], axis=0)
+    others = [name for name, axis in design.items() if name not in names and (axis.codes[there] >= 0).all()]
+    levels, places = [], []
+    for name in names:
+        kept, place = np.unique(design[name].codes[there], return_inverse=True)
+        levels.append([design[name].values[code] for code in kept])
+        places.append(place)
     if min(map(len, levels)) < 2:
         return None
-    groups: dict[Any, list[int]] = {}
-    for index in there:
-        groups.setdefault(
-            tuple(hashable(settings[index].axes[name]) for name in (*names, *others)), []
-        ).append(index)
-    rest = list(dict.fromkeys(key[len(names) :] for key in groups))
-    keys = list(itertools.product(*([hashable(level) for level in each] for each in levels), rest))
-    if any((*key[:-1], *key[-1]) not in groups for key in keys):
+    rest = np.zeros(int(there.sum()), dtype=np.int64)
+    for name in others:
+        _, rest = np.unique(rest * len(design[name].values) + design[name].codes[there], return_inverse=True)
+    shape = (*map(len, levels), int(rest.max()) + 1)
+    cell = np.ravel_multi_index((*places, rest), shape)
+    counts = np.bincount(cell, minlength=math.prod(shape))
+    if not counts.all():
         return None
-    means = np.array([values[groups[(*key[:-1], *key[-1])]].mean(axis=0) for key in keys])
-    return levels, means.reshape(*map(len, levels), len(rest), values.shape[1])
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, cell, values[there])
+    return levels, (sums / counts[:, None]).reshape(*shape, values.shape[1])
 
 
-def _main(
-    settings: list[Setting], values: Matrix, name: str, axes: list[str], reference: dict[str, Any]
-) -> Iterator[Contrast]:
-    found = _cells(settings, values, (name,), axes, reference)
+def _main(design: dict[str, Levels], values: Matrix, name: str) -> Iterator[Contrast]:
+    found = _means(design, values, [name])
     if found is None:
         return
     (levels,), means = found
     for index, level in enumerate(levels[1:], 1):
-        yield [name], [level], [levels[0]], _complete((means[index] - means[0]).mean(axis=0))
+        yield Contrast([name], [level], [levels[0]], _complete((means[index] - means[0]).mean(axis=0)))
 
 
-def _interaction(
-    settings: list[Setting],
-    values: Matrix,
-    names: tuple[str, str],
-    axes: list[str],
-    reference: dict[str, Any],
-) -> Iterator[Contrast]:
-    found = _cells(settings, values, names, axes, reference)
+def _interaction(design: dict[str, Levels], values: Matrix, names: tuple[str, str]) -> Iterator[Contrast]:
+    found = _means(design, values, names)
     if found is None:
         return
     (first, second), means = found
     for i, j in itertools.product(range(1, len(first)), range(1, len(second))):
-        contrast = (means[i, j] - means[0, j] - means[i, 0] + means[0, 0]).mean(axis=0)
-        yield list(names), [first[i], second[j]], [first[0], second[0]], _complete(contrast)
+        change = (means[i, j] - means[0, j] - means[i, 0] + means[0, 0]).mean(axis=0)
+        yield Contrast(list(names), [first[i], second[j]], [first[0], second[0]], _complete(change))
 
 
 def _complete(contrast: Matrix) -> list[float]:
@@ -119,20 +124,18 @@ def _complete(contrast: Matrix) -> list[float]:
 
 
 def _corrected(quantity: str, contrasts: list[Contrast]) -> list[Effect]:
-    found = [
-        (*contrast[:3], statistics.paired(contrast[3], [0.0] * len(contrast[3]))) for contrast in contrasts
-    ]
-    p = [summary.p for *_, summary in found if summary.p is not None]
-    corrected = iter(statistics.holm(p).tolist())
+    found = [statistics.paired(contrast.by_seed, [0.0] * len(contrast.by_seed)) for contrast in contrasts]
+    corrected = iter(statistics.holm([one.p for one in found if one.p is not None]).tolist())
     made = []
-    for names, levels, against, summary in found:
-        if summary.mean is None:
+    for contrast, one in zip(contrasts, found, strict=True):
+        if one.mean is None:
             continue
-        p_holm = next(corrected) if summary.p is not None else None
+        p_holm = next(corrected) if one.p is not None else None
+        significant = p_holm is not None and p_holm < ALPHA
         made.append(
             Effect(
-                quantity, names, levels, against, tidy(summary.mean), summary.n, tidy(summary.sd),
-                tidy_pair(summary.interval), tidy(summary.p), tidy(p_holm), p_holm is not None and p_holm < ALPHA,
+                quantity, contrast.axes, contrast.levels, contrast.against, tidy(one.mean), one.n,
+                tidy(one.sd), tidy_pair(one.interval), tidy(one.p), tidy(p_holm), significant,
             )
         )  # fmt: skip
     return made

@@ -1,10 +1,10 @@
 """What the table shows, in sentences: what can be told apart, and what more seeds would settle."""
 
 from cbam_ablate.aggregate.compare import Contest
-from cbam_ablate.aggregate.model import Difference, Effect, Quantity, Row
+from cbam_ablate.aggregate.model import Cell, Difference, Effect, Quantity, Row
 from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.records import Study
-from cbam_ablate.aggregate.statistics import MOST_SEEDS, POWER
+from cbam_ablate.aggregate.statistics import MOST_SEEDS
 from cbam_ablate.aggregate.words import more_command
 
 MOST_SAID = 6
@@ -13,24 +13,16 @@ MOST_OFFERED = 30
 
 
 def find(
-    study: Study,
-    rows: list[Row],
-    quantities: list[Quantity],
-    contest: Contest,
-    moved: list[Effect],
-    names: Names,
+    rows: list[Row], quantities: list[Quantity], contest: Contest, moved: list[Effect], names: Names
 ) -> list[str]:
-    """Sentences for every compared metric, advice on seeds for what stays open in the first, and effects."""
-    results = [quantity for quantity in quantities if quantity.kind == "result" and quantity.better]
-    if len(rows) < 2 or not results:
+    """Sentences about what every compared metric shows, what it could have shown, and the clear effects."""
+    results = compared(rows, quantities)
+    if not results:
         return []
     if not contest.comparisons:
-        return [
-            "Nothing can be told apart: no two rows share two finished seeds. "
-            f"To add 2 seeds: {more_command(study, 2)}"
-        ]
+        return ["Nothing can be told apart: no two rows share two finished seeds."]
     sentences = [_verdict(rows, quantity, contest) for quantity in results]
-    sentences += _advice(study, rows, results[0])
+    sentences += _sensitivity([found for _, found in _unsettled(rows, results[0])], results[0])
     clear = [effect for effect in moved if effect.significant]
     sentences += [_effect(effect, quantities, names) for effect in clear[:MOST_SAID]]
     if len(clear) > MOST_SAID:
@@ -38,29 +30,15 @@ def find(
     return sentences
 
 
-def _verdict(rows: list[Row], quantity: Quantity, contest: Contest) -> str:
-    cells = [row.cell(quantity.name) for row in rows]
-    there = [cell for cell in cells if cell.value is not None]
-    best = [label(row) for row, cell in zip(rows, cells, strict=True) if cell.best]
-    if len(best) == len(there):
-        return (
-            f"{quantity.label}: nothing can be told apart at 5 % "
-            f"(paired t-tests, Holm over {contest.tested} comparisons)."
-        )
-    told = ", ".join(best[:MOST_SAID])
-    if len(best) > MOST_SAID:
-        told += f" and {len(best) - MOST_SAID} more"
-    if len(best) == 1:
-        return f"{quantity.label}: {told} is best."
-    return f"{quantity.label}: the best can't be told apart: {told}."
-
-
-def _advice(study: Study, rows: list[Row], quantity: Quantity) -> list[str]:
-    pairs = [(row, row.cell(quantity.name).difference) for row in rows]
-    unsettled = [(row, found) for row, found in pairs if found is not None and not found.significant]
-    sentences = _sensitivity([found for _, found in unsettled], quantity)
-    known = [(row, found) for row, found in unsettled if found.more_seeds is not None]
-    sentences += [_seeds(row, found, quantity) for row, found in known[:MOST_SAID]]
+def advise(study: Study, rows: list[Row], quantities: list[Quantity]) -> list[str]:
+    """How many more seeds would settle what is open in the first metric, and the command that adds them."""
+    results = compared(rows, quantities)
+    if not results:
+        return []
+    if max(row.n for row in rows) < 2:
+        return [f"To add 2 seeds: {more_command(study, 2)}"]
+    known = [(row, found) for row, found in _unsettled(rows, results[0]) if found.more_seeds is not None]
+    sentences = [_seeds(row, found, results[0]) for row, found in known[:MOST_SAID]]
     if len(known) > MOST_SAID:
         sentences.append(f"{len(known) - MOST_SAID} more open comparisons are in table.json.")
     fewest = [found.more_seeds[0] for _, found in known if found.more_seeds and found.more_seeds[0]]
@@ -70,16 +48,54 @@ def _advice(study: Study, rows: list[Row], quantity: Quantity) -> list[str]:
     return sentences
 
 
+def compared(rows: list[Row], quantities: list[Quantity]) -> list[Quantity]:
+    """The results with a better direction, where there are rows to compare."""
+    return [q for q in quantities if q.kind == "result" and q.better] if len(rows) > 1 else []
+
+
+def _unsettled(rows: list[Row], quantity: Quantity) -> list[tuple[Row, Difference]]:
+    """The rows that don't differ from their baseline as far as is known."""
+    pairs = [(row, row.cell(quantity.name).difference) for row in rows]
+    return [(row, found) for row, found in pairs if found is not None and not found.significant]
+
+
+def _verdict(rows: list[Row], quantity: Quantity, contest: Contest) -> str:
+    cells = [row.cell(quantity.name) for row in rows]
+    there = [cell for cell in cells if cell.value is not None]
+    best = [label(row) for row, cell in zip(rows, cells, strict=True) if cell.best]
+    apart = [label(row) for row, cell in zip(rows, cells, strict=True) if _differs(cell)]
+    if len(best) == len(there) and not apart:
+        return (
+            f"{quantity.label}: nothing can be told apart at 5 % "
+            f"(paired t-tests, Holm over {contest.tested} comparisons)."
+        )
+    if len(best) == len(there):
+        return (
+            f"{quantity.label}: {_listed(apart)} differs from the baseline, but which is best can't be told."
+        )
+    if len(best) == 1:
+        return f"{quantity.label}: {best[0]} is best."
+    return f"{quantity.label}: the best can't be told apart: {_listed(best)}."
+
+
+def _differs(cell: Cell) -> bool:
+    return cell.difference is not None and cell.difference.significant
+
+
+def _listed(names: list[str]) -> str:
+    more = [f"{len(names) - MOST_SAID} more"] if len(names) > MOST_SAID else []
+    *most, last = [*names[:MOST_SAID], *more]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def _sensitivity(unsettled: list[Difference], quantity: Quantity) -> list[str]:
     sizes = sorted(found.smallest for found in unsettled if found.smallest is not None)
     if not sizes:
         return []
-    told = (
-        f"{sizes[0]:.2g}" if f"{sizes[0]:.2g}" == f"{sizes[-1]:.2g}" else f"{sizes[0]:.2g} to {sizes[-1]:.2g}"
-    )
+    ends = list(dict.fromkeys([f"{sizes[0]:.2g}", f"{sizes[-1]:.2g}"]))
     return [
-        f"Smallest difference that these n and spreads could have shown with {POWER:.0%} power: "
-        f"{told}{_unit(quantity)}.".replace("%", " %", 1)
+        "Smallest difference that these n and spreads could have shown with 80 % power: "
+        f"{' to '.join(ends)}{_unit(quantity)}."
     ]
 
 

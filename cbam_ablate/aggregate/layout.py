@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,15 @@ class Setting:
     axes: dict[str, Any]
     by_seed: dict[str, list[Record]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def records(self) -> list[Record]:
         return [record for records in self.by_seed.values() for record in records]
 
-    @property
+    @cached_property
     def finished(self) -> list[Record]:
         return [record for record in self.records if record.finished]
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Seeds with at least one finished run."""
         return sum(any(record.finished for record in records) for records in self.by_seed.values())
@@ -40,11 +41,13 @@ class Setting:
 
     def values(self, metric: str) -> dict[str, float]:
         """The metric by seed. Several runs of one seed count once, by their mean."""
-        found = {}
+        found: dict[str, float] = {}
         for seed, records in self.by_seed.items():
-            known = [record.values[metric] for record in records if metric in record.values]
-            if known:
-                found[seed] = known[0] if len(known) == 1 else sum(known) / len(known)
+            if len(records) == 1:
+                if metric in records[0].values:
+                    found[seed] = records[0].values[metric]
+            elif known := [record.values[metric] for record in records if metric in record.values]:
+                found[seed] = sum(known) / len(known)
         return found
 
 

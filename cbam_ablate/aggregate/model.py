@@ -9,10 +9,11 @@ Pair = tuple[float, float]
 
 @dataclass
 class Axis:
-    """A swept axis: its dotted name and its printed one."""
+    """A swept axis: its dotted name, its printed one, and its values in the order in which they are shown."""
 
     name: str
     label: str
+    values: list[Any]
 
 
 @dataclass
@@ -52,7 +53,6 @@ class Difference:
 class Cell:
     """One quantity in one row: mean over n seeds, standard deviation (ddof 1), 95 % t-interval."""
 
-    quantity: str
     value: float | None
     n: int
     sd: float | None
@@ -68,7 +68,8 @@ class Row:
     """One setting of the swept axes, over its seeds. A pivoted rendering puts several on one line.
 
     An axis without effect here is None, labelled by an en dash. `n` of `expected` seeds are finished,
-    `missing` counts the others by what became of them. `mixes` names what differs between its runs.
+    `missing` counts the others by what became of them. `mixes` names what differs between its runs. `cells`
+    are by quantity.
     """
 
     axes: dict[str, Any]
@@ -79,10 +80,10 @@ class Row:
     run_keys: list[str]
     baseline: bool
     mixes: list[str]
-    cells: list[Cell]
+    cells: dict[str, Cell]
 
     def cell(self, quantity: str) -> Cell:
-        return next(cell for cell in self.cells if cell.quantity == quantity)
+        return self.cells[quantity]
 
 
 @dataclass
@@ -119,9 +120,10 @@ class Effect:
 
 @dataclass
 class Table:
-    """A study's table. `caption` and `findings` are sentences; `notes` say what a reader must beware of.
+    """A study's table. `caption`, `findings` and `advice` (on seeds) are sentences.
 
-    `options` are the table's options, by which the same runs give the same table again.
+    `notes` say what a reader must beware of. `options` are the table's, by which the same runs give the same
+    table again.
     """
 
     study: str
@@ -133,6 +135,7 @@ class Table:
     effects: list[Effect]
     references: list[Reference]
     findings: list[str]
+    advice: list[str]
     notes: list[str]
     options: dict[str, Any]
 

@@ -35,13 +35,23 @@ def read_options(study: Study, values: Mapping[str, Any] | None = None) -> Table
     return TableConfig(**declared)
 
 
-def axis_named(option: str, name: str, axes: list[str]) -> str:
-    """The axis an option names. Raises `ConfigError` for one that was not swept."""
-    found = find_axis(name, axes)
+def axis_named(option: str, name: str, study: Study) -> str:
+    """The option of a run that a table's option names: a swept axis, or what all runs share.
+
+    A study's table may be declared for axes that this sweep of it held fixed. Raises `ConfigError` for a name
+    that is neither.
+    """
+    axes = [*axes_of(study), *([SEED] if SEED in study.axes else [])]
+    found = find_axis(name, axes) or find_axis(name, study.constants)
     if found is None:
-        listed = ", ".join(axes) or "none"
+        listed = ", ".join(axes) or "nothing"
         raise ConfigError(f"table.{option}: {name} is not an axis of this study; it swept {listed}")
     return found
+
+
+def matches(axes: Mapping[str, Any], wanted: Mapping[str, Any], study: Study) -> bool:
+    """Whether a setting has the wanted values, of its axes or of what all runs share."""
+    return all(same(axes.get(name, study.constants.get(name)), value) for name, value in wanted.items())
 
 
 def axes_of(study: Study) -> list[str]:
@@ -62,11 +72,12 @@ def keep(study: Study, options: TableConfig) -> list[Place]:
     """
     places = study.places
     for name, wanted in options.filters.items():
-        axis = axis_named("filters", name, [*axes_of(study), *([SEED] if SEED in study.axes else [])])
+        axis = axis_named("filters", name, study)
         values = wanted if isinstance(wanted, list) else [wanted]
+        known = study.axes.get(axis, [study.constants.get(axis)])
         for value in values:
-            if not any(same(value, known) for known in study.axes.get(axis, [])):
-                listed = ", ".join(spell(known) for known in study.axes.get(axis, []))
+            if not any(same(value, other) for other in known):
+                listed = ", ".join(spell(other) for other in known)
                 raise ConfigError(f"table.filters.{name}={spell(value)}: {axis} took {listed}")
         places = [
             place
@@ -78,12 +89,19 @@ def keep(study: Study, options: TableConfig) -> list[Place]:
     return places
 
 
-def split_axes(options: TableConfig, axes: list[str], varying: set[str]) -> tuple[list[str], list[str]]:
+def split_axes(study: Study, options: TableConfig, varying: set[str]) -> tuple[list[str], list[str]]:
     """Axes down the side and across. Those named in neither go down: no row pools different settings."""
-    down = [axis_named("rows", name, axes) for name in options.rows]
-    across = [axis_named("columns", name, axes) for name in options.columns]
+    axes = axes_of(study)
+    down = [axis_named("rows", name, study) for name in options.rows]
+    across = [axis_named("columns", name, study) for name in options.columns]
     twice = [name for name in down if name in across]
     if twice:
         raise ConfigError(f"table.rows: {twice[0]} is in table.columns too; an axis goes one way")
+    study.warnings += [
+        f"{name} was not swept: it is {spell(study.constants[name])} in every run."
+        for name in dict.fromkeys([*down, *across])
+        if name not in axes and name != SEED
+    ]
     rest = [name for name in axes if name not in [*down, *across] and name in varying]
-    return [*dict.fromkeys(down), *rest], list(dict.fromkeys(across))
+    shown = [name for name in dict.fromkeys([*down, *rest]) if name in axes]
+    return shown, [name for name in dict.fromkeys(across) if name in varying]

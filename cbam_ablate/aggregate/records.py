@@ -88,11 +88,16 @@ def load_study(store: Path | str, study: str) -> Study:
     return found
 
 
-def read_manifest(store: Path | str, study: str) -> Study:
-    """The study as declared, without records. Raises `ConfigError` where it can't be read."""
+def check_name(study: str) -> str:
+    """The study's name, or `ConfigError` where it is a path."""
     if not study or Path(study).name != study or study in (".", ".."):
         raise ConfigError(f"study={study}: not a study's name (it can't hold a path)")
-    path = RunStore(store).study(study) / "manifest.json"
+    return study
+
+
+def read_manifest(store: Path | str, study: str) -> Study:
+    """The study as declared, without records. Raises `ConfigError` where it can't be read."""
+    path = RunStore(store).study(check_name(study)) / "manifest.json"
     manifest, problem = _read(path)
     if manifest is None:
         raise ConfigError(f"study={study}: {path} {problem or 'is not there'}")
@@ -194,7 +199,7 @@ def _refused(key: str, why: str, error: str) -> tuple[Record, list[str]]:
 
 
 def _bytes(path: str | Path) -> bytes:
-    """A file's content; over thousands of small files, Python's own file objects cost more than the reading."""
+    """A file's content; over thousands of small files, file objects cost more than the reading."""
     handle = os.open(path, os.O_RDONLY)
     try:
         parts = []

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri, gammaln, nctdtr, stdtr, stdtrit
+from scipy.special import chdtri, gammaln, ndtr, stdtr, stdtrit
 
 Interval = tuple[float, float]
 LEVEL = 0.95
@@ -20,7 +20,8 @@ POWER = 0.8
 """Probability with which an advised number of seeds shows the difference it is advised for."""
 MOST_SEEDS = 1000
 """Where the search for enough seeds ends."""
-FLAT = 1e-9
+ROWS_AT_ONCE = 256
+FLAT = 1e-6
 """A spread below this share of the numbers' size is rounding: it proves nothing."""
 
 
@@ -79,6 +80,8 @@ def summarise(values: Sequence[float]) -> Summary:
     n = len(values)
     if n == 0:
         return Summary(0, None, None, None)
+    if n > 1 and min(values) == max(values):
+        return Summary(n, values[0], 0.0, (values[0], values[0]))
     mean = math.fsum(values) / n
     if n == 1:
         return Summary(1, mean, None, None)
@@ -119,54 +122,80 @@ def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     return adjusted
 
 
-def pairwise_p(results: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Two-sided p of every pair of rows of (settings, seeds), paired by seed.
+class Pairs(NamedTuple):
+    """Pairs of rows of a (settings, seeds) matrix: how many share two seeds, and those with p below a level.
 
-    Gives (settings * (settings - 1) / 2,) in the order of `numpy.triu_indices(settings, 1)`: NaN where two
-    rows share fewer than two seeds, 1 where their differences don't vary.
+    `first` < `second` and `p` are (candidates,).
     """
+
+    tested: int
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    p: NDArray[np.float64]
+
+
+def pairwise(results: NDArray[np.float64], level: float = LEVEL) -> Pairs:
+    """Paired t-tests of every pair of rows of (settings, seeds); a pair that doesn't vary has p = 1."""
     count = len(results)
-    size = np.nanmax(np.abs(results), initial=0.0)
-    found = [np.empty(0)]
-    for index in range(count - 1):
-        differences = results[index + 1 :] - results[index]
-        there = ~np.isnan(differences)
-        n = there.sum(axis=1)
-        filled = np.where(there, differences, 0.0)
-        mean = filled.sum(axis=1) / np.maximum(n, 1)
-        squares = np.where(there, differences - mean[:, None], 0.0) ** 2
-        spread = np.sqrt(squares.sum(axis=1) / np.maximum(n - 1, 1))
-        flat = spread <= FLAT * size
-        t = -np.abs(mean) * np.sqrt(n) / np.where(flat, 1.0, spread)
-        p = np.where(flat, 1.0, 2 * stdtr(np.maximum(n - 1, 1), t))
-        found.append(np.where(n >= 2, p, np.nan))
-    return np.concatenate(found)
+    limit = FLAT * np.nanmax(np.abs(results), initial=0.0)
+    there = (~np.isnan(results)).astype(float)
+    # Differences between rows don't change when every seed's column is shifted to be near zero.
+    shifts = np.where(there, results, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    values = np.where(there, results - shifts, 0.0)
+    limits = np.array([np.inf, np.inf, *(t_limit(n - 1, level) for n in range(2, results.shape[1] + 1))])
+    tested, parts = 0, []
+    for start in range(0, count, ROWS_AT_ONCE):
+        # Rows and those from the first of them on: the others were met before.
+        ours, rest = slice(start, start + ROWS_AT_ONCE), slice(start, None)
+        n = _products(there[ours], there[rest])
+        total = _products(values[ours], there[rest]) - _products(there[ours], values[rest])
+        squares = _products(values[ours] ** 2, there[rest]) + _products(there[ours], values[rest] ** 2)
+        squares -= 2 * _products(values[ours], values[rest])
+        safe = np.maximum(n, 2)
+        variance = np.maximum(squares - total**2 / safe, 0.0) / (safe - 1)
+        upper = np.arange(n.shape[1]) > np.arange(n.shape[0])[:, None]
+        tested += int((upper & (n >= 2)).sum())
+        t = np.abs(total) / np.sqrt(np.maximum(variance, limit**2 or 1.0) * safe)
+        row, column = np.nonzero(upper & (variance > limit**2) & (t > limits[n.astype(int)]))
+        parts.append((row + start, column + start, 2 * stdtr(n[row, column] - 1, -t[row, column])))
+    first, second, p = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Pairs(tested, first, second, p)
 
 
-def pair_count(results: NDArray[np.float64]) -> int:
-    """How many pairs of rows of (settings, seeds) share two seeds or more."""
-    there = (~np.isnan(results)).astype(np.float32)
-    return sum(int((there[i + 1 :] @ there[i] >= 2).sum()) for i in range(len(there) - 1))
+def _products(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(rows of a, rows of b) sums over seeds; threads of a BLAS would cost more than these thin products."""
+    return np.einsum("is,js->ij", a, b)
 
 
-def holm_limit(p: NDArray[np.float64], alpha: float = 1 - LEVEL) -> float:
-    """The largest of (m,) p-values that Holm's procedure rejects at level alpha; -1 where it rejects none."""
+def holm_limit(p: NDArray[np.float64], tests: int, alpha: float = 1 - LEVEL) -> float:
+    """The largest p that Holm's procedure rejects at level alpha, given all p below it; -1 for none."""
     small = np.sort(p[p <= alpha])
-    held = small * np.arange(len(p), len(p) - len(small), -1) <= alpha
+    held = small * np.arange(tests, tests - len(small), -1) <= alpha
     rejected = len(small) if held.all() else int(np.argmin(held))
     return float(small[rejected - 1]) if rejected else -1.0
 
 
+_quadrature = cache(np.polynomial.legendre.leggauss)
+
+
+@cache
+def _spreads(df: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights of a quadrature over s / sigma, an sd of df degrees of freedom by the true one."""
+    nodes, weights = _quadrature(128)
+    return np.sqrt(chdtri(df, (1 - nodes) / 2) / df), weights / 2
+
+
 def power(difference: float, sd: float, n: int, level: float = LEVEL) -> float:
-    """Probability that a paired t-test of n pairs shows a true difference of this size, sd known."""
+    """Probability that a paired t-test of n pairs shows a true difference of this size, sd known.
+
+    Integrated over the estimated sd: scipy's noncentral t loses its digits for few degrees of freedom.
+    """
     if n < 2:
         return 0.0
-    limit = t_limit(n - 1, level)
     shift = abs(difference) / sd * math.sqrt(n)
-    # nctdtr loses all its digits far out, where the power is 1 anyway.
-    return (
-        1.0 if shift > 37 + limit else float(1 - nctdtr(n - 1, shift, limit) + nctdtr(n - 1, shift, -limit))
-    )
+    spreads, weights = _spreads(n - 1)
+    limits = t_limit(n - 1, level) * spreads
+    return float(weights @ (ndtr(shift - limits) + ndtr(-shift - limits)))
 
 
 @cache

@@ -4,22 +4,32 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from cbam_ablate.aggregate.compare import Contest, differences
 from cbam_ablate.aggregate.effects import effects
-from cbam_ablate.aggregate.findings import find
+from cbam_ablate.aggregate.findings import advise, find
 from cbam_ablate.aggregate.layout import (
     Matrix,
     Setting,
     arrange,
     baselines,
+    hashable,
     matrix,
     settings_of,
     varying_axes,
 )  # fmt: skip
-from cbam_ablate.aggregate.metrics import COSTS, METRICS, Metric, complete, describe
+from cbam_ablate.aggregate.metrics import COSTS, METRICS, complete, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Row, Table, tidy, tidy_pair
-from cbam_ablate.aggregate.names import Names
-from cbam_ablate.aggregate.options import axes_of, axis_named, keep, read_options, split_axes
+from cbam_ablate.aggregate.names import Names, spell
+from cbam_ablate.aggregate.options import (
+    axes_of,
+    axis_named,
+    keep,
+    matches,
+    read_options,
+    split_axes,
+)
 from cbam_ablate.aggregate.records import Study
 from cbam_ablate.aggregate.references import read_references
 from cbam_ablate.aggregate.statistics import BOOTSTRAP_FROM, Interval, bootstrap_interval, summarise
@@ -36,14 +46,15 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
 
     Raises `ConfigError` for options that don't fit the study.
     """
+    study = dataclasses.replace(study, warnings=[*study.warnings])
     options = read_options(study, values)
     swept = axes_of(study)
     settings = settings_of(study, keep(study, options), swept)
-    down, across = split_axes(options, swept, varying_axes(settings, swept))
+    down, across = split_axes(study, options, varying_axes(settings, swept))
     settings = arrange(settings, [*down, *across], study.axes)
     names = Names(options.labels, swept)
     quantities = _quantities(study, options, names, bool(across))
-    wanted = _baseline(options, swept, settings)
+    wanted = _baseline(study, options, settings)
     base = baselines(settings, wanted)
     rows = [_row(study, setting, [*down, *across], names, quantities, options) for setting in settings]
     for index in set(base) - {None}:
@@ -52,21 +63,28 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     contest = _compare(rows, quantities, results, base)
     moved = effects(settings, results, [*down, *across], wanted)
     shown = [quantity.name for quantity in quantities]
-    published, odd = read_references(options.references, settings, swept, shown)
+    published, odd = read_references(options.references, settings, study, shown)
     notes = [*mixtures(study, settings, rows), *failures(settings, names), *odd, *study.warnings]
     return Table(
         study.name,
         caption(study, options, names, quantities, settings, [*down, *across]),
-        [Axis(name, names.axis(name)) for name in down],
-        [Axis(name, names.axis(name)) for name in across],
+        [_axis(name, names, settings, study) for name in down],
+        [_axis(name, names, settings, study) for name in across],
         quantities,
         rows,
         moved,
         published,
-        find(study, rows, quantities, contest, moved, names),
+        find(rows, quantities, contest, moved, names),
+        advise(study, rows, quantities),
         list(dict.fromkeys(notes)),
         dataclasses.asdict(options),
     )
+
+
+def _axis(name: str, names: Names, settings: list[Setting], study: Study) -> Axis:
+    ordered = arrange(settings, [name], study.axes)
+    values = {hashable(setting.axes[name]): setting.axes[name] for setting in ordered}
+    return Axis(name, names.axis(name), list(values.values()))
 
 
 def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool) -> list[Quantity]:
@@ -82,27 +100,31 @@ def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool)
         better = options.better.get(name, "")
         if better not in ("", "up", "down"):
             raise ConfigError(f"table.better.{name}={better}: not one of up, down")
-        metric: Metric = describe(name, known, better)
+        metric = describe(name, known, better)
         if name not in METRICS and not better:
             study.warnings.append(
-                f"{name}: no unit and no better direction are known; nothing in it is bold."
+                f"{name}: its better direction isn't known, so nothing in it is bold; "
+                f"table.better.{name}=up or down says it."
             )
-        found.append(
-            Quantity(name, names.metric(name, metric.label), metric.unit, metric.better, metric.kind)
-        )
+        found.append(Quantity(name, names.metric(name, metric.label), *metric[1:]))
     return found
 
 
-def _baseline(options: TableConfig, axes: list[str], settings: list[Setting]) -> dict[str, Any]:
-    """The axis values of the baseline; empty where there is none."""
+def _baseline(study: Study, options: TableConfig, settings: list[Setting]) -> dict[str, Any]:
+    """The swept axes' values in the baseline; empty where there is none."""
     if not options.baseline:
         none = any(setting.axes.get(PLACEMENT) == "none" for setting in settings)
         return {PLACEMENT: "none"} if none and len(settings) > 1 else {}
-    wanted = {axis_named("baseline", name, axes): value for name, value in options.baseline.items()}
-    if not any(index is not None for index in baselines(settings, wanted)):
-        said = ", ".join(f"{name}={value}" for name, value in options.baseline.items())
-        raise ConfigError(f"table.baseline: no row, or no single one, has {said}")
-    return wanted
+    declared = {axis_named("baseline", name, study): value for name, value in options.baseline.items()}
+    wanted = {name: value for name, value in declared.items() if name in settings[0].axes}
+    fixed = {name: value for name, value in declared.items() if name not in wanted}
+    there = matches({}, fixed, study) and any(index is not None for index in baselines(settings, wanted))
+    if not there and len(settings) > 1:
+        said = ", ".join(f"{name} {spell(value)}" for name, value in options.baseline.items())
+        study.warnings.append(
+            f"No row, or no single one, is the baseline ({said}): no differences are shown."
+        )
+    return wanted if there else {}
 
 
 def _row(
@@ -122,7 +144,7 @@ def _row(
         [record.key for record in setting.records],
         False,
         [],
-        [_cell(study, setting, quantity, options) for quantity in quantities],
+        {quantity.name: _cell(study, setting, quantity, options) for quantity in quantities},
     )
 
 
@@ -131,14 +153,14 @@ def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConf
     values = list(setting.values(metric).values())
     found = summarise(values)
     keys = [record.key for record in setting.records if metric in record.values]
-    value = found.mean if found.sd else next(iter(values), None)
+    value = found.mean
     if value is None and setting.records:
         # Parameters and MACs are known from the plan before anything is trained.
         value = complete(dict(study.costs.get(setting.records[0].key) or {})).get(metric)
     interval = found.interval
     if options.interval == "bootstrap" and quantity.kind == "result":
         interval = _bootstrapped(values, quantity)
-    return Cell(metric, tidy(value), found.n, tidy(found.sd), tidy_pair(interval), keys)
+    return Cell(tidy(value), found.n, tidy(found.sd), tidy_pair(interval), keys)
 
 
 def _bootstrapped(values: list[float], quantity: Quantity) -> Interval:

@@ -1,12 +1,11 @@
 """What the table says in sentences: its caption, what it found, and what a reader must beware of."""
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from cbam_ablate.aggregate.layout import Setting, said
+from cbam_ablate.aggregate.layout import Setting, hashable, said
 from cbam_ablate.aggregate.model import Quantity, Row
 from cbam_ablate.aggregate.names import Names, spell
 from cbam_ablate.aggregate.records import SEED, Record, Study
@@ -84,11 +83,11 @@ def constants(study: Study, names: Names, shown: set[str]) -> list[str]:
 
 def _inert(study: Study) -> set[str]:
     """Options without effect in any run, judged from one run for each value of each axis."""
-    typical: dict[str, str] = {}
+    typical: dict[Any, str] = {}
     for place in study.places:
         for name, value in place.axes.items():
             if name != SEED:
-                typical.setdefault(json.dumps([name, value]), place.key)
+                typical.setdefault((name, hashable(value)), place.key)
     keys = set(typical.values()) or {place.key for place in study.places[:1]}
     found: set[str] | None = None
     for key in sorted(keys):
@@ -117,13 +116,14 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
 
 def mixtures(study: Study, settings: list[Setting], rows: list[Row]) -> list[str]:
     """Sentences about what differs between the table's runs though nobody swept it; marks the rows."""
-    finished = [record for setting in settings for record in setting.finished]
+    by_row = [setting.finished for setting in settings]
+    finished = [record for runs in by_row for record in runs]
     sentences = []
     for fact, words in FACTS.items():
         counts = _count(fact, finished)
         swept = any(axis.startswith(SWEPT_BY.get(fact, "\0")) for axis in study.axes)
-        for setting, row in zip(settings, rows, strict=True):
-            if len(_count(fact, setting.finished)) > 1:
+        for runs, row in zip(by_row, rows, strict=True) if len(counts) > 1 else ():
+            if len(_count(fact, runs)) > 1:
                 row.mixes.append(fact)
         mixed = [row for row in rows if fact in row.mixes]
         if len(counts) > 1 and (mixed or not swept):

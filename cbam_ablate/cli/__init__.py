@@ -10,8 +10,11 @@ COMMANDS = {
     "train": "train one run, or with -m or study=NAME a sweep",
     "plan": "show what a sweep would run, what is done and what it would cost",
     "table": "print and write a study's table from whatever is done",
+    "report": "write a study's report: one HTML file, and its figures for a paper",
+    "export": "pack a study, without checkpoints, into a small folder to keep",
     "evaluate": "a stored run or checkpoint on the test set",
     "data": "fetch a data set and verify it",
+    "wandb": "push runs and tables to W&B, pull projects from it, make its reports",
 }
 
 USAGE = """\

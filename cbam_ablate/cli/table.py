@@ -1,24 +1,33 @@
-"""cbam-ablate table study=NAME [store=FOLDER] [table.NAME=VALUE ...]
+"""cbam-ablate table study=NAME [store=FOLDER] [table.NAME=VALUE ...] [--check]
 
-Prints the study's table of whatever is done, and writes table.{md,tex,csv,json} to <store>/studies/<study>/.
+Prints the study's table of whatever is done, and writes table.{md,tex,csv,html,json} to
+<store>/studies/<study>/. With --check (or table.check=true) nothing is written: the table that is there is
+made again from its runs, and the command fails if a digit has changed.
 """
 
+from cbam_ablate.cli import fail
+from cbam_ablate.cli.studies import take_study
 from cbam_ablate.cli.words import read_words
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.report import render_terminal, write_table
-from cbam_ablate.runs import RunStore
+from cbam_ablate.report import check_table, render_terminal, write_table
+
+CHECK = ("--check", "table.check=true")
 
 
 def main(words: list[str]) -> int:
-    values = read_words(words, ("study",), ("table",))
-    store, study = RunStore(values.pop("store")), values.pop("study", None)
-    folder = store.root / "studies"
-    there = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
-    if study not in there:
-        listed = f"; there are {', '.join(there)}" if there else "; it holds none"
-        raise ConfigError(
-            f"study={study or ''}: no such study in {folder}{listed} (cbam-ablate train study=... makes one)"
-        )
-    table = write_table(store.root, study, values)
-    print(render_terminal(table))
+    plain = [word for word in words if word not in (*CHECK, "table.check=false")]
+    unknown = [word for word in plain if word.startswith("-")]
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: no such flag; there are --check and --help")
+    values = read_words(plain, ("study",), ("table",))
+    store, study = take_study(values)
+    if any(word in CHECK for word in words):
+        if values:
+            raise ConfigError(f"{next(iter(values))}: a table is checked with its own options")
+        changed = check_table(store.root, study)
+        if changed:
+            return fail(f"the table of {study} has changed:\n" + "\n".join(changed))
+        print(f"{store.study(study) / 'table.json'}: as its runs give it")
+        return 0
+    print(render_terminal(write_table(store.root, study, values)))
     return 0

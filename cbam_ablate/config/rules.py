@@ -6,7 +6,7 @@ from typing import Any
 
 from cbam_ablate.config.canonical import inert, is_run_key, leaves
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import BACKBONES, DATASETS
+from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS
 from cbam_ablate.config.schema import RunConfig
 
 NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
@@ -67,9 +67,20 @@ def _model(cfg: RunConfig) -> list[str]:
     model, attention = cfg.model, cfg.model.attention
     backbone = BACKBONES[model.backbone]
     found = []
-    if model.depth not in backbone.depths:
+    if not backbone.depths:
+        found += [
+            f"model.{name}={value}: {model.backbone} takes it from the network's name; leave it out"
+            for name, value in (("depth", model.depth), ("width", model.width))
+            if value is not None
+        ]
+    elif model.depth not in backbone.depths:
         legal = ", ".join(map(str, backbone.depths))
         found.append(f"model.depth={model.depth}: {model.backbone} comes in depths {legal}")
+    found += [
+        f"model.{name}=null: backbone={model.backbone} needs it"
+        for name in sorted(backbone.needs)
+        if getattr(model, name) is None
+    ]
     if attention.kernel % 2 == 0:
         near = f"{max(1, attention.kernel - 1)} or {attention.kernel + 1}"
         found.append(f"model.attention.kernel={attention.kernel}: must be odd, say {near}")
@@ -80,6 +91,11 @@ def _model(cfg: RunConfig) -> list[str]:
                 "pick another placement or residual=none"
             )
         return found
+    found += [
+        f"model.attention.{name}=null: attention={attention.kind} needs it"
+        for name in sorted(ATTENTIONS[attention.kind].needs)
+        if getattr(attention, name) is None
+    ]
     if model.depth in backbone.depths and model.width and "model.attention.reduction" not in inert(cfg):
         channels = backbone.channels(model.depth, model.width)
         gated = {"class": channels[-1:], "stage": channels[:-1]}.get(attention.placement, channels)

@@ -8,11 +8,12 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS
+from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS, TIMM_ATTENTIONS
 
 PLACEMENTS = ("none", "block", "class", "both", "stage")
 POOLS = ("avg", "max", "lp", "lse")
 ORDERS = ("channel_first", "spatial_first", "parallel", "channel_only", "spatial_only")
+SPATIAL_DESCRIPTORS = ("pool", "conv")
 OPTIMIZER_USES = {
     "sgd": {"momentum", "nesterov"},
     "adamw": {"beta1", "beta2"},
@@ -64,6 +65,10 @@ class AttentionConfig:
     residual: str = option(
         "none", "where the input is added back", choices=("none", "block", "class", "both")
     )
+    descriptor: str = option("pool", "what the spatial gate sees: max and mean over channels, or a learned "
+                             "1x1 convolution", choices=SPATIAL_DESCRIPTORS, off="pool")  # fmt: skip
+    timm: str | None = option(None, "attention=timm: name in timm.layers.create_attn",
+                              choices=TIMM_ATTENTIONS, off=None)  # fmt: skip
 
 
 @dataclass
@@ -74,6 +79,24 @@ class ModelConfig:
     depth: int | None = option(help="layers; null takes the backbone's default", low=1)
     width: int | None = option(None, "channels of the first stage; null takes the backbone's", low=1)
     attention: AttentionConfig = field(default_factory=AttentionConfig)
+    stride_in_1x1: bool = option(False, "bottlenecks stride in their first 1x1 convolution, as the papers "
+                                 "count FLOPs, not in the 3x3", off=False)  # fmt: skip
+    pretrained: str | None = option(None, "weights to start from: imagenet (torchvision's) or a file",
+                                    off=None)  # fmt: skip
+    classifier: str = option("linear", "vgg: one layer, or two of 4096 before it", choices=("linear", "mlp"),
+                             off="linear")  # fmt: skip
+    dropout: float = option(0.0, "vgg, residual_attention: probability, in the classifier", low=0, below=1,
+                            off=0.0)  # fmt: skip
+    multiplier: float = option(1.0, "mobilenet: alpha, a factor on the width of every layer", above=0, high=4,
+                               off=1.0)  # fmt: skip
+    mode: str = option("arl", "residual_attention: (1 + M) T or, naively, M T", choices=("arl", "nal"),
+                       off="arl")  # fmt: skip
+    mask: str = option("mixed", "residual_attention: activation of the mask",
+                       choices=("mixed", "channel", "spatial"), off="mixed")  # fmt: skip
+    widths: str = option("published", "residual_attention: the paper's, or those of a re-implementation in "
+                         "TensorFlow", choices=("published", "tensorflow"), off="published")  # fmt: skip
+    timm: str | None = option(None, "backbone=timm: name of the network", off=None)
+    torchvision: str | None = option(None, "backbone=torchvision: name of the network", off=None)
 
 
 @dataclass
@@ -89,6 +112,10 @@ class DataConfig:
                                     low=1, off=None)  # fmt: skip
     val_size: int = option(help="stratified validation images, taken from the training set", low=1)
     subset_seed: int = option(0, "which images the training subset holds", low=0, off=0)
+    normalize: str = option("channel", "what is subtracted: each channel's mean, or each pixel's",
+                            choices=("channel", "pixel"), off="channel")  # fmt: skip
+    label_noise: float = option(0.0, "fraction of training labels replaced by another class, equally likely",
+                                low=0, high=1, off=0.0)  # fmt: skip
 
 
 @dataclass
@@ -97,6 +124,15 @@ class AugmentConfig:
 
     crop_padding: int = option(help="zero padding of the random crop, pixels", low=0, high=64, off=0)
     flip: bool = option(help="horizontal flip with probability 1/2", off=False)
+    rotation: float = option(0.0, "most degrees turned about the centre, either way; zeros come in",
+                             low=0, high=180, off=0.0)  # fmt: skip
+    shift: float = option(0.0, "most shift along x and along y, in parts of the side; zeros come in",
+                          low=0, high=1, off=0.0)  # fmt: skip
+    erasing: float = option(0.0, "probability that a rectangle of an image is erased", low=0, high=1, off=0.0)
+    mixup: float = option(0.0, "alpha of the Beta distribution of mixup's shares; 0 is off", low=0, high=100,
+                          off=0.0)  # fmt: skip
+    cutmix: float = option(0.0, "alpha of the Beta distribution of cutmix's areas; 0 is off", low=0, high=100,
+                           off=0.0)  # fmt: skip
 
 
 @dataclass
@@ -150,10 +186,25 @@ class TrainConfig:
 
 
 @dataclass
+class WandbConfig:
+    """Weights & Biases."""
+
+    enabled: bool = option(False, "a W&B run for each run, a table for each study; logger=wandb sets it",
+                          identity=False)  # fmt: skip
+    project: str | None = option(None, "null takes WANDB_PROJECT, else cbam-ablate", identity=False)
+    entity: str | None = option(None, "team or user; null takes the account's own", identity=False)
+    mode: str = option("auto", "auto takes WANDB_MODE, else is online with an API key and offline without",
+                       choices=("auto", "online", "offline", "disabled"), identity=False)  # fmt: skip
+
+
+@dataclass
 class LoggerConfig:
     """Views of what the store holds."""
 
-    csv: bool = option(False, "history.csv beside history.jsonl")
+    csv: bool = option(False, "history.csv beside history.jsonl", identity=False)
+    tensorboard: bool = option(False, "event files in <store>/tensorboard", identity=False)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    own: dict[str, str] = option({}, "loggers of your own by name, each module:Class", identity=False)
 
 
 @dataclass

@@ -12,26 +12,28 @@ EVAL_BATCH = 500
 
 
 class Feed:
-    """Batches of normalised images (N, C, H, W) and labels (N,). `steps` is full batches an epoch."""
+    """Batches of normalised images (N, C, H, W) and labels. `steps` is full batches an epoch.
+
+    Labels are classes (N,), or where images are mixed in training each class's share (N, classes).
+    """
 
     def __init__(self, cfg: RunConfig, splits: Splits, dtype: torch.dtype) -> None:
         self.seed = cfg.seed
         self.sha256 = splits.sha256
-        self.steps = len(splits.train.labels) // cfg.train.batch_size
-        self._normalise = Normalise(splits.mean, splits.std, dtype)
+        self.steps = len(splits.train) // cfg.train.batch_size
+        self._normalise = Normalise(splits.mean, splits.std, splits.train.images.shape[1:], dtype)
         self._train = TrainBatches(
-            splits.train.images, splits.train.labels, cfg.augment, cfg.train.batch_size
+            splits.train, cfg.augment, cfg.train.batch_size, self._normalise, splits.classes
         )
         self._parts = {"val": splits.val, "test": splits.test}
 
     def train(self, epoch: int, start: int) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on, ordered and augmented by the run's seed alone."""
-        return self._train.epoch(self.seed, epoch, self._normalise, start)
+        return self._train.epoch(self.seed, epoch, start)
 
     def evaluate(self, part: str) -> Iterator[Batch]:
         """All images of `val` or `test` in order."""
-        chosen = self._parts[part]
-        return eval_batches(chosen.images, chosen.labels, self._normalise, EVAL_BATCH)
+        return eval_batches(self._parts[part], self._normalise, EVAL_BATCH)
 
 
 def make_feed(cfg: RunConfig, device: torch.device, precision: str) -> Feed:

@@ -1,7 +1,6 @@
 """From a config to the parts of its data set on a device."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -13,21 +12,42 @@ from torch import Tensor
 
 from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import DataConfig, RunConfig
-from cbam_ablate.data.arrays import Arrays, DataError, cache_folder, hashes
+from cbam_ablate.data.arrays import FILES, GENERATED, Arrays, hashes
+from cbam_ablate.data.cache import cache_folder
+from cbam_ablate.data.moments import moments
+from cbam_ablate.data.noise import noisy
 from cbam_ablate.data.split import split
+
+MOST_ON_DEVICE = 8 * 2**30
+"""Bytes of images beyond which a part of a data set stays on disk and its batches are read from there."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images (N, H, W, C) uint8 and labels (N,) int64 on the device."""
+    """Images of a data set and their labels (N,) int64 on the device.
+
+    Image i is `images[rows[i]]`, (H, W, C) uint8. `images` and `rows` are on the device, or on the CPU where
+    they are too many for it. On a CPU `images` are the cache's file, which all processes share.
+    """
 
     images: Tensor
+    rows: Tensor
     labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, chosen: Tensor) -> Tensor:
+        """The images (B, H, W, C) on the device whose numbers (B,) are given where `rows` are."""
+        return self.images.index_select(0, self.rows[chosen]).to(self.labels.device, non_blocking=True)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The parts of a data set; channel mean and standard deviation (C,) of the training set, 0 to 255."""
+    """The parts of a data set, and what normalises its images, in units of pixel values from 0 to 255.
+
+    `mean` (C,), or (H, W, C) where each pixel has its own; `std` (C,). `sha256` says which data set it is.
+    """
 
     train: Part
     val: Part
@@ -35,34 +55,41 @@ class Splits:
     mean: Tensor
     std: Tensor
     sha256: str
+    classes: int
 
 
 def load_arrays(data: DataConfig) -> Arrays:
-    """The whole data set, from wherever it is to be had. Raises `DataError`."""
+    """The whole data set, from wherever it is to be had, and verified. Raises `DataError`."""
     module, _, name = DATASETS[data.name].loader.partition(":")
     arrays: Arrays = getattr(import_module(module), name)(data)
-    return arrays
+    return arrays if arrays.digests else arrays._replace(digests=tuple(hashes(arrays).values()))
 
 
 def load_splits(cfg: RunConfig, device: torch.device) -> Splits:
     """The parts that a run trains on, chooses its epoch by and is tested with."""
-    arrays = load_arrays(cfg.data)
-    chosen = split(np.asarray(arrays.train_labels), cfg.data)
-    mean, std = _moments(cfg.data.name, arrays)
+    data, classes = cfg.data, DATASETS[cfg.data.name].classes
+    arrays = load_arrays(data)
+    labels = np.asarray(arrays.train_labels).astype(np.int64)
+    chosen = split(labels, data)
+    mean, std = moments(data, arrays)
+    every = np.arange(len(arrays.test_labels))
     return Splits(
-        _part(arrays.train_images, arrays.train_labels, chosen.train, device),
-        _part(arrays.train_images, arrays.train_labels, chosen.val, device),
-        _part(arrays.test_images, arrays.test_labels, slice(None), device),
+        _part(
+            arrays.train_images, noisy(labels, chosen.train, data.label_noise, classes), chosen.train, device
+        ),
+        _part(arrays.train_images, labels, chosen.val, device),
+        _part(arrays.test_images, np.asarray(arrays.test_labels).astype(np.int64), every, device),
         mean.to(device),
         std.to(device),
-        fingerprint(arrays, cfg.data),
+        fingerprint(arrays),
+        classes,
     )
 
 
 def prepare(cfg: RunConfig, verify: bool = False) -> dict[str, Any]:
-    """Makes sure that the data set is there; with `verify` reads all of it and compares every hash.
+    """Makes sure that the data set is there and whole, and returns what there is to say about it.
 
-    Returns what there is to say about it. Raises `DataError`.
+    With `verify` it says by which hash. Raises `DataError`.
     """
     arrays = load_arrays(cfg.data)
     chosen = split(np.asarray(arrays.train_labels), cfg.data)
@@ -72,49 +99,23 @@ def prepare(cfg: RunConfig, verify: bool = False) -> dict[str, Any]:
         "images": f"{len(arrays.train_labels)} training, {len(arrays.test_labels)} test",
         "split": f"{len(chosen.train)} to train on, {len(chosen.val)} for validation",
     }
-    if arrays.source != "generated":
+    if arrays.source != GENERATED:
         said["cache"] = cache_folder(cfg.data)
     if verify:
-        said["sha256"] = _verify(cfg.data, arrays)
+        hashed = "verified" if len(arrays.digests) == len(FILES) else "of the list of files; sizes verified"
+        said["sha256"] = f"{fingerprint(arrays)} ({hashed})"
     return said
 
 
-def _verify(data: DataConfig, arrays: Arrays) -> str:
-    folder = cache_folder(data)
-    if arrays.source != "generated" and hashes(arrays) != _recorded(data):
-        raise DataError(f"{folder}: its files are not what was written there; delete it and run this again")
-    return f"{fingerprint(arrays, data)} (verified)"
-
-
-def _recorded(data: DataConfig) -> dict[str, str]:
-    found: dict[str, str] = json.loads((cache_folder(data) / "meta.json").read_text())["sha256"]
-    return found
-
-
-def fingerprint(arrays: Arrays, data: DataConfig) -> str:
-    """One hash of the data set, as recorded when it was cached and verified."""
-    parts = hashes(arrays) if arrays.source == "generated" else _recorded(data)
-    return hashlib.sha256("".join(parts.values()).encode()).hexdigest()
+def fingerprint(arrays: Arrays) -> str:
+    """One hash of the whole data set."""
+    return hashlib.sha256("".join(arrays.digests).encode()).hexdigest()
 
 
 def _part(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-    chosen: NDArray[np.int64] | slice,
-    device: torch.device,
+    images: NDArray[np.uint8], labels: NDArray[np.int64], rows: NDArray[np.int64], device: torch.device
 ) -> Part:
-    taken, said = np.array(images[chosen]), np.asarray(labels)[chosen].astype(np.int64)
-    return Part(torch.from_numpy(taken).to(device), torch.from_numpy(said).to(device))
-
-
-OFFICIAL_MOMENTS = {"cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))}
-
-
-def _moments(name: str, arrays: Arrays) -> tuple[Tensor, Tensor]:
-    """Channel mean and standard deviation of the training images."""
-    if name in OFFICIAL_MOMENTS:
-        mean, std = OFFICIAL_MOMENTS[name]
-        return 255 * torch.tensor(mean), 255 * torch.tensor(std)
-    images = np.asarray(arrays.train_images).reshape(-1, arrays.train_images.shape[-1])
-    mean_, std_ = images.mean(0, dtype=np.float64), images.std(0, dtype=np.float64)
-    return torch.tensor(mean_).float(), torch.tensor(std_).float()
+    stored, chosen = torch.from_numpy(images), torch.from_numpy(rows)
+    if device.type != "cpu" and len(rows) * images[0].nbytes <= MOST_ON_DEVICE:
+        stored, chosen = stored[chosen].to(device), torch.arange(len(rows), device=device)
+    return Part(stored, chosen, torch.from_numpy(labels[rows]).to(device))

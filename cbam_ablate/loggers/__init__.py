@@ -1,23 +1,10 @@
-"""Views of a finished run, made from what its folder holds. They can be made again, and can't fail a run."""
+"""Views of a run, made from what its folder holds: they can be made again, and can't hurt a run.
 
-import csv
-from typing import Any
+Files are made by `write_views` when a run has ended. The other loggers each follow the run's folder from a
+process of their own, started and ended by `following`.
+"""
 
-from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.loggers.curves import draw_curves
-from cbam_ablate.runs import Run
+from cbam_ablate.loggers.beside import close_sweep, following
+from cbam_ablate.loggers.views import write_views
 
-
-def write_views(run: Run, cfg: RunConfig) -> None:
-    """The curves of a run, and what its `logger` options ask for."""
-    history = run.history()
-    draw_curves(history, run.path / "curves.png", cfg.name or run.key)
-    if cfg.logger.csv:
-        _write_csv(history, run)
-
-
-def _write_csv(history: list[dict[str, Any]], run: Run) -> None:
-    with (run.path / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
+__all__ = ["close_sweep", "following", "write_views"]

@@ -1,9 +1,11 @@
-"""Residual blocks (He et al., 2015, arXiv 1512.03385) with attention before the addition.
+"""Residual blocks with attention before the addition.
 
-Shapes: (N, inputs, H, W) to (N, expansion * width, H / stride, W / stride).
+Shapes: (N, inputs, H, W) to (N, outputs, H / stride, W / stride).
+Sources: He et al., 2015, arXiv 1512.03385; pre-activation: He et al., 2016, arXiv 1603.05027; grouped: Xie et
+al., 2016, arXiv 1611.05431.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,16 +24,14 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
 class BasicBlock(nn.Module):
     """`relu(shortcut(x) + attention(BN(conv3x3(relu(BN(conv3x3(x)))))))`."""
 
-    expansion = 1
-
-    def __init__(self, inputs: int, width: int, stride: int, gates: Gates) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, gates: Gates) -> None:
         super().__init__()
-        self.conv1 = conv(inputs, width, 3, stride)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv(width, width, 3)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.attention = gates.block(width)
-        self.shortcut = shortcut(inputs, width, stride)
+        self.conv1 = conv(inputs, outputs, 3, stride)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = conv(outputs, outputs, 3)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.attention = gates.block(outputs)
+        self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -40,16 +40,28 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """`relu(shortcut(x) + attention(BN(conv1x1(relu(BN(conv3x3(relu(BN(conv1x1(x)))))))))`."""
+    """`relu(shortcut(x) + attention(BN(conv1x1(relu(BN(conv3x3(relu(BN(conv1x1(x)))))))))`.
 
-    expansion = 4
+    The inner width is `outputs // 4`, twice that with 32 groups (ResNeXt 32x4d). The stride is in the 3x3
+    convolution, or, as in the original paper, in the first 1x1.
+    """
 
-    def __init__(self, inputs: int, width: int, stride: int, gates: Gates) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        gates: Gates,
+        *,
+        groups: int = 1,
+        stride_in_1x1: bool = False,
+    ) -> None:
         super().__init__()
-        outputs = self.expansion * width
-        self.conv1 = conv(inputs, width, 1)
+        width = outputs // 4 if groups == 1 else outputs // 2
+        first, second = (stride, 1) if stride_in_1x1 else (1, stride)
+        self.conv1 = conv(inputs, width, 1, first)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv(width, width, 3, stride)
+        self.conv2 = conv(width, width, 3, second, groups=groups)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = conv(width, outputs, 1)
         self.bn3 = nn.BatchNorm2d(outputs)
@@ -63,20 +75,50 @@ class Bottleneck(nn.Module):
         return F.relu(self.shortcut(x) + y, inplace=True)
 
 
+class PreActivation(nn.Module):
+    """`shortcut + attention(f(relu(BN(x))))` with a full pre-activation before every convolution of `f`.
+
+    A shortcut that changes shape is a bare 1x1 convolution of the pre-activated input. Bottlenecks have the
+    inner width `outputs // 4`; otherwise `f` is two 3x3 convolutions.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, gates: Gates, *, bottleneck: bool) -> None:
+        super().__init__()
+        width = outputs // 4
+        shapes = (
+            [(inputs, width, 1, 1), (width, width, 3, stride), (width, outputs, 1, 1)]
+            if bottleneck
+            else [(inputs, outputs, 3, stride), (outputs, outputs, 3, 1)]
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(shape[0]) for shape in shapes)
+        self.convs = nn.ModuleList(conv(*shape) for shape in shapes)
+        self.attention = gates.block(outputs)
+        changes = stride != 1 or inputs != outputs
+        self.shortcut = conv(inputs, outputs, 1, stride) if changes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norms[0](x), inplace=True)
+        straight = x if self.shortcut is None else self.shortcut(y)
+        y = self.convs[0](y)
+        for norm, convolution in zip(self.norms[1:], self.convs[1:], strict=True):
+            y = convolution(F.relu(norm(y), inplace=True))
+        return straight + self.attention(y)
+
+
 def residual_stages(
-    block: type[BasicBlock] | type[Bottleneck],
+    block: Callable[[int, int, int, Gates], nn.Module],
     inputs: int,
     widths: Sequence[int],
     counts: Sequence[int],
     gates: Gates,
 ) -> list[list[nn.Module]]:
-    """`counts[i]` blocks of `widths[i]` for each stage; all but the first stage halve H and W."""
+    """`counts[i]` blocks with `widths[i]` output channels for each stage; all but the first halve H and W."""
     stages: list[list[nn.Module]] = []
     for index, (width, count) in enumerate(zip(widths, counts, strict=True)):
         blocks: list[nn.Module] = []
         for number in range(count):
             stride = 2 if index > 0 and number == 0 else 1
             blocks.append(block(inputs, width, stride, gates))
-            inputs = block.expansion * width
+            inputs = width
         stages.append(blocks)
     return stages

@@ -7,19 +7,20 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.schema import ORDERS, AttentionConfig
+from cbam_ablate.config.schema import ORDERS, SPATIAL_DESCRIPTORS, AttentionConfig
 
 
 def _average(x: Tensor) -> Tensor:
-    return x.mean((2, 3))
+    # On a CPU `mean` of bf16 copies the whole map to float first; `sum` only accumulates in float.
+    return x.sum((2, 3)) / (x.shape[2] * x.shape[3])
 
 
 def _maximum(x: Tensor) -> Tensor:
-    # amax would split the gradient among ties; max pooling gives it to one of them.
-    return F.adaptive_max_pool2d(x, 1).flatten(1)
+    # amax would split the gradient among ties; this gives it to one of them, as max pooling does.
+    # Seen as (N, HW, C), so that the gradient of a channels_last map is channels_last too.
+    return x.permute(0, 2, 3, 1).flatten(1, 2).max(1).values
 
 
 def _lp(x: Tensor) -> Tensor:
@@ -86,14 +87,25 @@ class SpatialAttention(nn.Module):
     """`Ms = sigmoid(BN(conv_kxk([max_C(y), mean_C(y)])))`, the same size as y.
 
     `forward` maps y (N, C, H, W) to the gate (N, 1, H, W); the caller multiplies. With `spatial_norm`
-    the gate starts at exactly 0.5, as in the official code. Raises `ConfigError` for an even kernel.
+    the gate starts at exactly 0.5, as in the official code. Given `projected` channels, a learned 1x1
+    convolution C -> 1 takes the place of max and mean (the paper's Table 2). Raises `ConfigError` for an
+    even kernel.
     """
 
-    def __init__(self, kernel: int = 7, *, conv_bias: bool = False, spatial_norm: bool = True) -> None:
+    def __init__(
+        self,
+        kernel: int = 7,
+        *,
+        conv_bias: bool = False,
+        spatial_norm: bool = True,
+        projected: int | None = None,
+    ) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
             raise ConfigError(f"kernel={kernel}: must be odd and positive (3, 5, 7, 9, ...)")
-        self.conv = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=conv_bias)
+        self.project = None if projected is None else nn.Conv2d(projected, 1, 1, bias=conv_bias)
+        inputs = 2 if projected is None else 1
+        self.conv = nn.Conv2d(inputs, 1, kernel, padding=kernel // 2, bias=conv_bias)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
@@ -102,17 +114,24 @@ class SpatialAttention(nn.Module):
             nn.init.zeros_(self.norm.weight)
 
     def forward(self, y: Tensor) -> Tensor:
+        return self.norm(self.conv(self.descriptor(y))).sigmoid()
+
+    def descriptor(self, y: Tensor) -> Tensor:
+        if self.project is not None:
+            return self.project(y)
+        maximum = y.permute(0, 2, 3, 1).max(-1).values
+        mean = y.sum(1) / y.shape[1]
         # Interleaved, because on a CPU the thin convolution is about four times as fast in channels_last.
-        descriptor = torch.stack([y.max(1).values, y.mean(1)], dim=-1).permute(0, 3, 1, 2)
-        return self.norm(self.conv(descriptor)).sigmoid()
+        return torch.stack([maximum, mean], dim=-1).permute(0, 3, 1, 2)
 
 
 class CBAM(nn.Module):
     """Both gates on x (N, C, H, W), the same shape out.
 
     `order`: channel_first `y = Mc(x) x, z = Ms(y) y` (the paper's choice), spatial_first the other way round,
-    parallel `z = Mc(x) Ms(x) x`, or one gate alone. `residual` adds x to the result. The other options are
-    those of `ChannelAttention` and `SpatialAttention`. Raises `ConfigError` for a value outside its range.
+    parallel `z = Mc(x) Ms(x) x`, or one gate alone. `residual` adds x to the result. `descriptor` is what the
+    spatial gate sees: pool is max and mean over channels, conv a learned 1x1 convolution. The other options
+    are those of `ChannelAttention` and `SpatialAttention`. Raises `ConfigError` for a value out of its range.
     """
 
     def __init__(
@@ -127,30 +146,36 @@ class CBAM(nn.Module):
         conv_bias: bool = False,
         spatial_norm: bool = True,
         residual: bool = False,
+        descriptor: str = "pool",
     ) -> None:
         super().__init__()
         if order not in ORDERS:
             raise ConfigError(f"order={order!r}: must be one of {', '.join(ORDERS)}")
+        if descriptor not in SPATIAL_DESCRIPTORS:
+            raise ConfigError(f"descriptor={descriptor!r}: must be one of {', '.join(SPATIAL_DESCRIPTORS)}")
         self.order = order
         self.residual = residual
         if order != "spatial_only":
             self.channel = ChannelAttention(channels, reduction, pool=pool, mlp_bias=mlp_bias)
         if order != "channel_only":
-            self.spatial = SpatialAttention(kernel, conv_bias=conv_bias, spatial_norm=spatial_norm)
+            projected = channels if descriptor == "conv" else None
+            self.spatial = SpatialAttention(
+                kernel, conv_bias=conv_bias, spatial_norm=spatial_norm, projected=projected
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         if self.order == "channel_first":
-            y = self.channel(x) * x
-            z = self.spatial(y) * y
+            y = x * self.channel(x)
+            z = y * self.spatial(y)
         elif self.order == "spatial_first":
-            y = self.spatial(x) * x
-            z = self.channel(y) * y
+            y = x * self.spatial(x)
+            z = y * self.channel(y)
         elif self.order == "parallel":
-            z = self.channel(x) * self.spatial(x) * x
+            z = x * self.channel(x) * self.spatial(x)
         elif self.order == "channel_only":
-            z = self.channel(x) * x
+            z = x * self.channel(x)
         else:
-            z = self.spatial(x) * x
+            z = x * self.spatial(x)
         return x + z if self.residual else z
 
 
@@ -165,4 +190,5 @@ def cbam(channels: int, cfg: AttentionConfig) -> nn.Module:
         mlp_bias=cfg.mlp_bias,
         conv_bias=cfg.conv_bias,
         spatial_norm=cfg.spatial_norm,
+        descriptor=cfg.descriptor,
     )

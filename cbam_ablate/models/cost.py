@@ -22,9 +22,11 @@ class ModelCost(NamedTuple):
 def model_cost(cfg: RunConfig) -> ModelCost:
     """Parameters, and the MACs of the convolutions and linear layers for one image of the data set's size."""
     data = DATASETS[cfg.data.name]
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.device("meta"):
         network = build_model(cfg).eval()
-        network(torch.empty(1, data.channels, data.size, data.size))
+        image = torch.empty(1, data.channels, data.size, data.size)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(image)
     flops = counter.get_flop_counts()["Global"]
     macs = sum(flops.get(operator, 0) for operator in CONV_AND_LINEAR) // 2
     params = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)

@@ -14,7 +14,8 @@ from cbam_ablate.models.gates import Gates
 class Network(nn.Module):
     """Images (N, channels, H, W) to logits (N, classes), at any H and W that the strides leave a pixel of.
 
-    `stages` holds each stage's blocks, `widths` the channels of each stage's output.
+    `stages` holds each stage's blocks, `widths` the channels of each stage's output; `pool` comes between the
+    attention on the last map and global average pooling.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class Network(nn.Module):
         widths: Sequence[int],
         gates: Gates,
         classifier: nn.Module,
+        pool: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.stem = stem
@@ -34,18 +36,27 @@ class Network(nn.Module):
                 named["attention"] = gates.stage(width)
             self.stages.append(nn.Sequential(named))
         self.attention = gates.last(widths[-1])
+        self.pool = nn.Identity() if pool is None else pool
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.attention(self.stages(self.stem(images)))
-        return self.classifier(x.mean((2, 3)))
+        return self.classifier(self.pool(x).mean((2, 3)))
 
 
 def conv(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, bias: bool = False
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    *,
+    groups: int = 1,
+    bias: bool = False,
+    dilation: int = 1,
 ) -> nn.Conv2d:
     """A size-keeping convolution, initialised as in He et al. (2015): normal, by fan-out, biases 0."""
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
+    padding = dilation * (kernel // 2)
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=bias, dilation=dilation)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -56,7 +67,8 @@ def depth_and_width(model: ModelConfig) -> tuple[int, int]:
     """Layers and channels of the first stage, the backbone's own where the config leaves them open."""
     backbone = BACKBONES[model.backbone]
     depth = backbone.default_depth if model.depth is None else model.depth
-    if depth not in backbone.depths:
+    width = backbone.width if model.width is None else model.width
+    if depth is None or width is None or depth not in backbone.depths:
         legal = ", ".join(map(str, backbone.depths))
         raise ConfigError(f"model.depth={depth}: backbone {model.backbone} has depths {legal}")
-    return depth, backbone.width if model.width is None else model.width
+    return depth, width

@@ -7,14 +7,14 @@ from cbam_ablate.models.cbam import ChannelAttention
 
 
 class SE(nn.Module):
-    """`sigmoid(MLP(avgpool_HW(x))) * x`: x (N, C, H, W), the same shape out. MLP C -> C//reduction -> C."""
+    """`x * sigmoid(MLP(avgpool_HW(x)))`: x (N, C, H, W), the same shape out. MLP C -> C//reduction -> C."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
         self.channel = ChannelAttention(channels, reduction, pool=("avg",))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.channel(x) * x
+        return x * self.channel(x)
 
 
 def se(channels: int, cfg: AttentionConfig) -> nn.Module:

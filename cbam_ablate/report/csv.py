@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Any
 
-from cbam_ablate.aggregate.model import Cell, Row, Table
+from cbam_ablate.aggregate.model import Cell, Table
 from cbam_ablate.aggregate.names import spell
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
@@ -14,7 +14,7 @@ def render(table: Table) -> str:
     """CSV with a header; numbers in full, texts that a spreadsheet would run made harmless."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    records = [record(table, row) for row in table.rows]
+    records = [record(table, index) for index in range(len(table.rows))]
     if records:
         writer.writerow(safe(name) for name in records[0])
     for values in records:
@@ -22,22 +22,24 @@ def render(table: Table) -> str:
     return out.getvalue()
 
 
-def record(table: Table, row: Row) -> dict[str, Any]:
+def record(table: Table, index: int) -> dict[str, Any]:
     """One row by column name; None where there is nothing."""
+    row = table.rows[index]
     found: dict[str, Any] = {
         axis.name: None if row.axes[axis.name] is None else spell(row.axes[axis.name]) for axis in table.axes
     }
     found |= {"n": row.n, "expected": row.expected}
     found["missing"] = "; ".join(f"{count} {word}" for word, count in row.missing.items())
     for quantity in table.quantities:
-        found |= _columns(row.cell(quantity.name), quantity.kind)
+        found |= _columns(quantity.name, row.cell(quantity.name), quantity.kind)
+    for reference in table.references:
+        found[f"{reference.label} {reference.quantity}"] = reference.values[index]
     found["mixes"] = " ".join(row.mixes)
     found["run_keys"] = " ".join(row.run_keys)
     return found
 
 
-def _columns(cell: Cell, kind: str) -> dict[str, Any]:
-    name = cell.quantity
+def _columns(name: str, cell: Cell, kind: str) -> dict[str, Any]:
     low, high = cell.interval or (None, None)
     found = {name: cell.value, f"{name}_n": cell.n, f"{name}_sd": cell.sd}
     if kind == "cost":

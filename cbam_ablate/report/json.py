@@ -43,8 +43,10 @@ def parse(text: str) -> Table:
             raise ConfigError(f"a table.json of another format than {FORMAT}; make the table again")
         for name, kind in LISTS.items():
             found[name] = [kind(**item) for item in found[name]]
+        for effect in found["effects"]:
+            effect.interval = _pair(effect.interval)
         for row in found["rows"]:
-            row.cells = [_cell(cell) for cell in row.cells]
+            row.cells = {name: _cell(cell) for name, cell in row.cells.items()}
         return Table(**found)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"not a table.json: {error}") from error

@@ -1,17 +1,21 @@
 """The table as LaTeX: booktabs and siunitx, as it stands in a two-column paper."""
 
 import re
+import unicodedata
 
 from cbam_ablate.aggregate.model import Table
-from cbam_ablate.report.grid import Grid, Text, lay_out, legend
+from cbam_ablate.report.grid import Grid, Heading, Text, lay_out, legend
 
 ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
     "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "−": r"$-$",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "−": r"$-$",
     "Δ": r"$\Delta$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "—": "---", "‡": r"\ddag{}",
-    "×": r"$\times$", "…": r"\ldots{}", "*": r"\textasteriskcentered{}",
+    "×": r"$\times$", "…": r"\ldots{}", "µ": r"$\mu$", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$",
+    "*": "$*$", "[": "{[}", "]": "{]}",
 }  # fmt: skip
+ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
+"""Grave, acute, circumflex, tilde, diaeresis, ring, caron and cedilla, as combining characters."""
 NARROW = 50
 """Characters that fit beside each other in one column of a two-column paper, in small type."""
 WIDE = 110
@@ -20,7 +24,11 @@ PREAMBLE = "% \\usepackage{booktabs,siunitx,graphicx}"
 
 def render(table: Table) -> str:
     """A table environment; `table*` where it is wider than one column, scaled where wider than the page."""
-    grid = lay_out(table)
+    return draw(table, lay_out(table))
+
+
+def draw(table: Table, grid: Grid) -> str:
+    """The table environment of a table already laid out."""
     width = _width(grid)
     star = "*" if width > NARROW else ""
     caption = " ".join(f"{escape(sentence)}." for sentence in [*table.caption, *_bare(legend(table, grid))])
@@ -31,12 +39,13 @@ def render(table: Table) -> str:
         "\\sisetup{group-minimum-digits=4,group-separator={,}}",
         f"\\caption{{{caption}}}",
         f"\\label{{tab:{_label(table.study)}}}",
+        "\\smallskip",
     ]
     tabular = [
         f"\\begin{{tabular}}{{{''.join('l' if h.kind == 'label' else 'r' for h in grid.headings)}}}",
         "\\toprule",
         *_spans(grid),
-        _line([_heading(heading.text) for heading in grid.headings]),
+        _line([_heading(heading) for heading in grid.headings]),
         "\\midrule",
         *(_line([_cell(text) for text in line]) for line in grid.lines),
         "\\bottomrule",
@@ -47,7 +56,8 @@ def render(table: Table) -> str:
     if below:
         said = "\\\\\n".join(escape(sentence) for sentence in below)
         lines += [f"\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright {said}}}"]
-    return "\n".join([*lines, f"\\end{{table{star}}}"]) + "\n"
+    lines += [f"\\end{{table{star}}}", *(f"% {' '.join(sentence.split())}" for sentence in table.advice)]
+    return "\n".join(lines) + "\n"
 
 
 def _bare(sentences: list[str]) -> list[str]:
@@ -82,8 +92,9 @@ def _line(cells: list[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
 
 
-def _heading(text: str) -> str:
-    return f"{{{escape(text)}}}"
+def _heading(heading: Heading) -> str:
+    cited = "~\\cite{" + heading.cite + "}" if heading.cite else ""
+    return f"{{{escape(heading.text)}{cited}}}"
 
 
 def _cell(text: Text) -> str:
@@ -108,7 +119,8 @@ def _number(text: str) -> str:
     found = re.fullmatch(r"([\d,.]+)( \w+)?", text)
     if found is None:
         return escape(text)
-    return f"\\num{{{found[1].replace(',', '')}}}{(found[2] or '').replace(' ', chr(92) + ',')}"
+    unit = "\\," + found[2].strip() if found[2] else ""
+    return f"\\num{{{found[1].replace(',', '')}}}{unit}"
 
 
 def _label(study: str) -> str:
@@ -116,8 +128,13 @@ def _label(study: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is; characters that pdfLaTeX lacks become a question mark."""
-    plain = " ".join(text.split())
-    return "".join(
-        ESCAPES.get(letter, letter if letter.isascii() or letter.isalpha() else "?") for letter in plain
-    )
+    """Text that LaTeX prints as it is; letters that pdfLaTeX lacks become a question mark."""
+    return "".join(ESCAPES.get(letter) or _letter(letter) for letter in " ".join(text.split()))
+
+
+def _letter(letter: str) -> str:
+    """ASCII, and accented letters that the oldest fonts can build."""
+    parts = unicodedata.normalize("NFD", letter)
+    built = parts[0].isascii() and parts[0].isalpha() and set(parts[1:]) <= ACCENTS
+    known = built or letter in "ßæÆøØåÅœŒ"
+    return letter if known or (letter.isascii() and letter.isprintable()) else "?"

@@ -10,7 +10,11 @@ SPECIAL = re.compile(r"[\\`*<>|~$&]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|^#")
 
 def render(table: Table) -> str:
     """Markdown text; caption above, legend, findings and notes below."""
-    grid = lay_out(table)
+    return draw(table, lay_out(table))
+
+
+def draw(table: Table, grid: Grid) -> str:
+    """Markdown text of a table already laid out."""
     right = ["---" if heading.kind == "label" else "---:" for heading in grid.headings]
     lines = [
         _pipes(_headings(grid)),
@@ -19,7 +23,7 @@ def render(table: Table) -> str:
     ]
     caption = ". ".join(escape(sentence) for sentence in table.caption) + "."
     parts = [caption, "\n".join(lines)]
-    below = [*legend(table, grid), *table.findings, *table.notes]
+    below = [*legend(table, grid), *table.findings, *table.advice, *table.notes]
     if below:
         parts.append("\n".join(f"- {escape(sentence)}" for sentence in below))
     return "\n\n".join(parts) + "\n"
@@ -30,7 +34,8 @@ def _headings(grid: Grid) -> list[str]:
     found = []
     for heading in grid.headings:
         above = ", ".join(f"{axis} {value}" for axis, value in zip(grid.across, heading.above, strict=False))
-        found.append(escape(f"{above}: {heading.text}" if above else heading.text))
+        cite = f" [{heading.cite}]" if heading.cite else ""
+        found.append(escape(f"{above}: {heading.text}{cite}" if above else f"{heading.text}{cite}"))
     return found
 
 

@@ -81,8 +81,8 @@ def _scaled(value: float, units: tuple[tuple[str, float], ...], base: str) -> st
     return f"{value:.0f}{base}"
 
 
-def heading(quantity: Quantity, name: str) -> str:
+def heading(quantity: Quantity) -> str:
     """A column's heading with its unit and which way is better."""
     arrow = {"up": " ↑", "down": " ↓"}.get(quantity.better, "") if quantity.kind == "result" else ""
     unit = f" ({quantity.unit})" if quantity.unit and quantity.kind == "result" else ""
-    return f"{name}{unit}{arrow}"
+    return f"{quantity.label}{unit}{arrow}"

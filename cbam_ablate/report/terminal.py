@@ -12,6 +12,7 @@ from cbam_ablate.aggregate.model import Table
 from cbam_ablate.report.grid import Text, lay_out, legend
 
 PLAIN_WIDTH = 10_000
+MOST_LINES = 100
 
 
 def render(table: Table, color: bool | None = None) -> str:
@@ -21,9 +22,10 @@ def render(table: Table, color: bool | None = None) -> str:
     drawn = Drawn(box=None, pad_edge=False, header_style="bold")
     for heading in grid.headings:
         above = [f"{axis} {value}" for axis, value in zip(grid.across, heading.above, strict=False)]
-        title = Styled("\n".join([*above, heading.text]))
+        cite = f" [{heading.cite}]" if heading.cite else ""
+        title = Styled("\n".join([*above, heading.text + cite]))
         drawn.add_column(title, justify="left" if heading.kind == "label" else "right", no_wrap=True)
-    for line in grid.lines:
+    for line in grid.lines[:MOST_LINES]:
         drawn.add_row(*(_cell(text, color) for text in line))
     width = max(shutil.get_terminal_size((100, 24)).columns, 40) if color else PLAIN_WIDTH
     console = Console(
@@ -36,17 +38,18 @@ def render(table: Table, color: bool | None = None) -> str:
     marks = legend(table, grid)
     if not color:
         marks = [_plain(sentence) for sentence in marks]
-    for sentence in [*marks, *table.findings, *table.notes]:
+    if len(grid.lines) > MOST_LINES:
+        marks.append(f"{len(grid.lines) - MOST_LINES} more lines are in table.md.")
+    for sentence in [*marks, *table.findings, *table.advice, *table.notes]:
         console.print(Styled(sentence))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
 def _cell(text: Text, color: bool) -> Styled:
-    said = f"{text.text} *" if text.star else text.text
-    if color:
-        return Styled(said, "bold" if text.bold else "underline" if text.underline else "")
-    mark = "*" if text.bold else "_" if text.underline else ""
-    return Styled(f"{mark}{said}{mark}")
+    style = "bold" if text.bold else "underline" if text.underline else ""
+    mark = {"bold": "*", "underline": "_"}.get(style, "") if not color else ""
+    drawn = Styled(f"{mark}{text.text}{mark}", style if color else "")
+    return drawn.append(" *", "") if text.star else drawn
 
 
 def _plain(sentence: str) -> str:

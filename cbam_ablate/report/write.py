@@ -1,29 +1,61 @@
 """Writes a study's table beside its manifest, in every form."""
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cbam_ablate.aggregate import Table, build_table, load_study
+from cbam_ablate.aggregate.records import check_name
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.report import csv, json, latex, markdown
+from cbam_ablate.report import csv, html, json, latex, markdown
+from cbam_ablate.report.grid import lay_out
+from cbam_ablate.report.index import remember, unchanged
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.files import write_text
 
-RENDERINGS = {"md": markdown.render, "tex": latex.render, "csv": csv.render, "json": json.render}
+ENDINGS = ("md", "tex", "html", "csv", "json")
 
 
 def write_table(store: Path | str, study: str, values: Mapping[str, Any] | None = None) -> Table:
-    """Makes the study's table of whatever is done and writes table.{md,tex,csv,json} to its folder.
+    """Makes the study's table of whatever is done and writes table.{md,tex,csv,html,json} to its folder.
 
     `values` are table options by name (`table.rows` or `rows`) over those the study declares. Each file is
     replaced at once, and is the same, byte for byte, as long as the runs are. Raises `ConfigError`.
     """
-    table = build_table(load_study(store, study), values)
-    folder = RunStore(store).study(study)
-    for ending, render in RENDERINGS.items():
+    found = RunStore(store)
+    folder = found.study(check_name(study))
+    with _nothing_to_collect():
+        if unchanged(found, folder, values or {}):
+            return json.parse((folder / "table.json").read_text(encoding="utf-8"))
+        loaded = load_study(store, study)
+        table = build_table(loaded, values)
         try:
-            write_text(folder / f"table.{ending}", render(table))
+            for ending, text in rendered(table):
+                write_text(folder / f"table.{ending}", text)
+            remember(found, folder, values or {}, loaded)
         except OSError as error:
-            raise ConfigError(f"{folder}/table.{ending}: can't be written ({error.strerror})") from error
+            raise ConfigError(f"{folder}: the table can't be written ({error.strerror})") from error
     return table
+
+
+def rendered(table: Table) -> Iterator[tuple[str, str]]:
+    """The file ending and the text of each form."""
+    grid = lay_out(table)
+    for ending, draw in (("md", markdown.draw), ("tex", latex.draw), ("html", html.draw)):
+        yield ending, draw(table, grid)
+    yield "csv", csv.render(table)
+    yield "json", json.render(table)
+
+
+@contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """Without the collector of cycles, which searches the many records again and again, and finds none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

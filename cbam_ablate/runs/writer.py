@@ -20,14 +20,22 @@ HEARTBEAT = 2.0
 class RunWriter:
     """Writes the folder of a claimed run, and shows a pulse while it is at work.
 
-    `echo` takes each line of train.log as well. Use as a context: leaving it releases the claim.
+    `echo` takes each line of train.log as well; `study` is the one that asks for the run, which status.json
+    names from the first on. Use as a context: leaving it releases the claim.
     """
 
-    def __init__(self, run: Run, claim: Claim, config: dict[str, Any], echo: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        claim: Claim,
+        config: dict[str, Any],
+        echo: Callable[[str], None],
+        study: str | None = None,
+    ) -> None:
         self.run = run
         self._claim = claim
         self._echo = echo
-        self._progress: dict[str, Any] = {}
+        self._progress: dict[str, Any] = {"study": run.status().get("study") or study}
         self._done = threading.Event()
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         for left_over in [*run.path.glob(".*.json.*"), *run.path.glob("checkpoints/.*")]:

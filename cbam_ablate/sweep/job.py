@@ -17,6 +17,7 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
+from cbam_ablate.loggers import following, write_views
 from cbam_ablate.models import build_model, model_cost
 from cbam_ablate.runs import Run, RunStore, State
 from cbam_ablate.runs.claim import acquire
@@ -85,7 +86,7 @@ def run_cell(
     stop_file = manifest_path.with_name("stop")
     if stop_file.exists():
         return RunStore(cfg.store).run(key).state()
-    state = run_one(cfg, echo, device, threads)
+    state = run_one(cfg, echo, device, threads, manifest["study"])
     limit = 1 if cfg.sweep.fail_fast else cfg.sweep.max_failures
     if state.name == "failed" and limit is not None:
         states = [RunStore(cfg.store).run(other).state() for other in manifest["runs"]]
@@ -99,6 +100,7 @@ def run_one(
     echo: Callable[[str], None] = print,
     device: str | None = None,
     threads: int | None = None,
+    study: str | None = None,
 ) -> State:
     """Trains the run of `cfg`, or finds it done, and returns how it stands. Failures are recorded.
 
@@ -112,7 +114,7 @@ def run_one(
     if claim is None:
         return run.state()
     stop = Stop(cfg.sweep.timeout_minutes)
-    with RunWriter(run, claim, to_dict(cfg), echo) as writer, stop:
+    with RunWriter(run, claim, to_dict(cfg), echo, study) as writer, following(run, cfg, writer.line), stop:
         if run.result() is not None:
             return run.state()
         try:
@@ -130,8 +132,6 @@ def run_one(
 
 
 def _views(writer: RunWriter, cfg: RunConfig) -> None:
-    from cbam_ablate.loggers import write_views
-
     try:
         write_views(writer.run, cfg)
     except Exception as error:  # a view is never worth a run

@@ -20,7 +20,7 @@ from cbam_ablate.sweep.slots import Slot
 
 GRACE = 30.0
 """Seconds that a job past its time limit has to end by itself before it is killed."""
-WARM = ["cbam_ablate.sweep.local", "cbam_ablate.loggers", "torch._dynamo", "torch.utils.flop_counter"]
+WARM = ["cbam_ablate.sweep.local", "cbam_ablate.loggers.curves", "torch._dynamo", "torch.utils.flop_counter"]
 """What jobs import: done once, in the server they are forked from."""
 
 

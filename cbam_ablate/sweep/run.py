@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.data import prepare
+from cbam_ablate.loggers import close_sweep
 from cbam_ablate.runs import State
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import Plan
@@ -54,6 +55,9 @@ def run_plan(plan: Plan, launch: Launch, command: list[str]) -> Outcome:
         with watching(plan):
             launch(path, keys)
             _launch_again(plan, launch, path, keys)
+        said = close_sweep(plan.base.logger, path)
+        if said:
+            print(said, file=sys.stderr)
     except KeyboardInterrupt:
         outcome.interrupted = True
     plan.refresh()

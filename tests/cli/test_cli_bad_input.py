@@ -8,7 +8,7 @@ from cbam_ablate.cli import run
 
 LINES = {
     "trian": "did you mean train",
-    "train depth=26": "18, 20, 32",
+    "train depth=26": "18, 19, 20",
     "train -m depth=18,26": "depth=26",
     "train -m depth=18,34 backbone=vgg99": "backbone=vgg99",
     "train -x": "no such flag",

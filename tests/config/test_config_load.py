@@ -47,7 +47,7 @@ def test_the_working_folders_own_conf_is_looked_in_first(tmp_path, monkeypatch):
 
 
 BAD = {
-    "depth=26": ("18, 20, 32", "model.depth=26"),
+    "depth=26": ("18, 19, 20", "model.depth=26"),
     "depth=20": ("model.depth=20", "18, 34, 50, 101, 152"),
     "depth=18,34": ("several values", "-m"),
     "epochs=3": ("no option or group", "train.epochs"),
@@ -58,7 +58,7 @@ BAD = {
     "train=3": ("is a section", "train.epochs"),
     "placement=blok": ("did you mean block", "class"),
     "placement=": ("none, stage",),
-    "backbone=resnext": ("resnet_cifar",),
+    "backbone=densenet": ("resnet_cifar",),
     "attention=foo": ("cbam", "se"),
     "kernel=4": ("3, 5, 7, 9", "model.attention.kernel=4"),
     "model.attention.kernel=4": ("odd", "3 or 5"),

@@ -1,0 +1,20 @@
+"""cbam-ablate export study=NAME [to=FOLDER] [store=FOLDER]
+
+Packs a study's configs, histories, results and table, without checkpoints, into one small folder
+(results/<study> unless told otherwise) that is laid out like a store:
+cbam-ablate table study=NAME store=results/NAME --check
+"""
+
+from cbam_ablate.cli.studies import take_study
+from cbam_ablate.cli.words import read_words
+from cbam_ablate.report.export import export_study
+
+
+def main(words: list[str]) -> int:
+    values = read_words(words, ("study", "to"))
+    target = values.pop("to", None)
+    store, study = take_study(values)
+    folder = export_study(store.root, study, target)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder} ({size / 2**20:.1f} MiB)")
+    return 0

@@ -1,0 +1,130 @@
+"""cbam-ablate wandb push study=NAME | run=KEY [logger.wandb.project=... logger.wandb.entity=...]
+cbam-ablate wandb pull ENTITY/PROJECT [study=TAG] [axes=A,B,...] [seed=NAME]
+cbam-ablate wandb report study=NAME
+
+push sends Weights & Biases what the store holds: runs, and a study's table and plots. Nothing of it is needed
+while training, and what is sent again replaces what was there. logger.wandb.mode=offline writes it to
+<store>/wandb instead.
+pull brings the runs of a project, anybody's, to <store>/pulled/ENTITY/PROJECT, which is a store that
+`cbam-ablate table` makes tables of. study= takes only the runs with this tag. The axes are the options that
+differ between the runs, or those named; seed= names the one to average over.
+report makes a W&B Report of a study; it needs the package wandb-workspaces.
+Also taken: store=.
+"""
+
+import dataclasses
+import shlex
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from cbam_ablate.cli import fail
+from cbam_ablate.cli.studies import take_study
+from cbam_ablate.cli.words import read_words
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import WandbConfig
+from cbam_ablate.runs import RunStore
+from cbam_ablate.sweep.manifest import read
+
+OPTIONS = ("logger.wandb.project", "logger.wandb.entity", "logger.wandb.mode")
+PATIENCE = 60.0
+"""Seconds that W&B may take to start a run, and to take its last data in."""
+
+
+def main(words: list[str]) -> int:
+    actions = {"push": _push, "pull": _pull, "report": _report}
+    if not words or words[0] not in actions:
+        raise ConfigError(f"wandb {words[0] if words else ''}: not one of {', '.join(actions)}")
+    return actions[words[0]](words[1:])
+
+
+def _push(words: list[str]) -> int:
+    values = read_words(words, ("study", "run"), OPTIONS)
+    from cbam_ablate.loggers import wandb_push as push
+    from cbam_ablate.loggers.wandb_run import NotSentError
+    from cbam_ablate.loggers.wandb_study import send_study
+
+    changes = _changes(values)
+    if "run" in values:
+        store, study = RunStore(values["store"]), None
+        run = store.find(values["run"])
+        if not run.history():
+            raise ConfigError(f"run={values['run']}: has not trained an epoch")
+        runs, cfg = [run], WandbConfig()
+    else:
+        store, study = take_study(values)
+        manifest = read(store.study(study) / "manifest.json")
+        runs, cfg = push.runs_of(manifest, store), push.options_of(manifest)
+    changes.setdefault("mode", "online")
+    problems: dict[str, str] = {}
+    sent = ""
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sending", total=len(runs))
+        for run, state in push.push_runs(runs, lambda own: dataclasses.replace(own, **changes), PATIENCE):
+            bar.advance(task)
+            if state.get("why"):
+                problems[run.key] = state["why"]
+            sent = state.get("url") or state.get("offline") or sent
+        if study is not None and not problems:
+            try:
+                sent = send_study(store.root, study, dataclasses.replace(cfg, **changes), PATIENCE) or sent
+            except NotSentError as error:
+                problems[f"the table of {study}"] = str(error)
+    if not problems:
+        print(f"{len(runs)} run{'s' * (len(runs) != 1)}{' and the table' if study else ''}: {sent}")
+        return 0
+    told = "\n".join(f"  {what}: {why}" for what, why in problems.items())
+    again = shlex.join(["cbam-ablate", "wandb", "push", *words])
+    return fail(
+        f"{len(problems)} of {len(runs)} were not sent\n{told}\nThe same command tries again: {again}"
+    )
+
+
+def _changes(values: dict[str, Any]) -> dict[str, Any]:
+    return {name.rpartition(".")[2]: values.pop(name) for name in OPTIONS if name in values}
+
+
+def _pull(words: list[str]) -> int:
+    path, words = (words[0], words[1:]) if words and "=" not in words[0] else ("", words)
+    entity, _, project = path.partition("/")
+    if not project or "/" in project or ".." in (entity, project):
+        raise ConfigError(f"wandb pull {path}: which project? ENTITY/PROJECT")
+    values = read_words(words, ("study", "axes", "seed"))
+    from cbam_ablate.loggers import wandb_pull
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"reading {path}", total=None)
+        runs = wandb_pull.pull(
+            path, values.get("study"), lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if not runs:
+        raise ConfigError(f"wandb pull {path}: no such runs; a study's runs have its name as a tag")
+    named = [name for name in values.get("axes", "").strip("[]").split(",") if name]
+    seed = values.get("seed", "seed")
+    axes = wandb_pull.choose_axes(runs, named, seed)
+    root = RunStore(values["store"]).root / "pulled" / entity / project
+    study = values.get("study") or project
+    measured = wandb_pull.write(runs, root, study, axes, seed, path)
+    done = sum(run.state == "finished" for run in runs)
+    rows = sum(len(run.rows) for run in runs)
+    print(f"{len(runs)} runs, {done} finished, {rows} rows of history, to {root}")
+    print(f"axes: {', '.join(axes) or 'none'}; measured: {', '.join(measured) or 'nothing'}")
+    command = ["cbam-ablate", "table", f"study={study}", f"store={root}"]
+    if measured and "test_top1" not in measured:
+        command.append(f"table.metrics=[{measured[0]}]")
+    print(f"Its table: {shlex.join(command)}")
+    return 0
+
+
+def _report(words: list[str]) -> int:
+    values = read_words(words, ("study",), OPTIONS[:2])
+    from cbam_ablate.loggers.wandb_push import options_of
+    from cbam_ablate.loggers.wandb_report import make_report
+
+    changes = _changes(values)
+    store, study = take_study(values)
+    options = options_of(read(store.study(study) / "manifest.json"))
+    print(make_report(store.root, study, dataclasses.replace(options, **changes)), file=sys.stdout)
+    return 0

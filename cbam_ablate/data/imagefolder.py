@@ -1,0 +1,161 @@
+"""Trees of images, a folder a class, such as ImageNet's: decoded once into the cache."""
+
+import hashlib
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cbam_ablate.config.facts import DATASETS
+from cbam_ablate.config.schema import DataConfig
+from cbam_ablate.data.arrays import Arrays, DataError
+from cbam_ablate.data.cache import (
+    cache_folder,
+    filling,
+    locked,
+    read_cache,
+    report,
+    root_source,
+    usable_cache,
+    write_meta,
+)
+from cbam_ablate.torchvision_shim import import_torchvision
+
+PARTS = {"train": "train", "test": "val"}
+"""Our parts and their folders. The official validation images are what everybody tests on."""
+RESIZED = 256 / 224
+AT_ONCE = 256
+Samples = list[tuple[str, int]]
+
+
+def imagefolder(data: DataConfig) -> Arrays:
+    """`data.root`/train and val, each with a folder a class in alphabetical order, as torchvision reads them.
+
+    The evaluation recipe for all images: the short side resized to 256 (for a size of 224) by bilinear
+    interpolation, the centre cut out. Training crops and flips come from `augment`, on these images.
+    The cache is as large as all pixels: 193 GB for ImageNet. Training reads batches from it where they are.
+    Raises `DataError`.
+    """
+    arrays = usable_cache(data)
+    if arrays is not None:
+        return arrays
+    if data.root is None:
+        raise DataError(
+            f"data.root=null: {data.name} can't be downloaded; set data.root to a folder with train/ "
+            "and val/, in each one folder a class"
+        )
+    samples = {part: _samples(data, part, folder) for part, folder in PARTS.items()}
+    folder = cache_folder(data)
+    with locked(folder):
+        arrays = usable_cache(data)
+        if arrays is not None:
+            return arrays
+        _refuse_full_disk(data, sum(map(len, samples.values())))
+        with filling(folder) as aside:
+            write_meta(aside, _decode_all(data, samples, aside), {"listing": _listing(data, samples)})
+    arrays = read_cache(folder)
+    if arrays is None:
+        raise DataError(f"data.cache={folder.parent}: what was written to {folder.name} can't be read back")
+    return arrays
+
+
+def _samples(data: DataConfig, part: str, folder: str) -> Samples:
+    """The paths and classes of a part. Raises `DataError` where they are not as many as they should be."""
+    import_torchvision()
+    from torchvision.datasets import ImageFolder
+
+    facts, path = DATASETS[data.name], Path(data.root or "").expanduser() / folder
+    said = f"data.root={data.root}: {folder}/"
+    try:
+        found = ImageFolder(path)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{said} can't be used ({error}); it should hold one folder a class") from error
+    if len(found.classes) != facts.classes:
+        raise DataError(f"{said} has {len(found.classes)} folders; {data.name} has {facts.classes} classes")
+    expected: int = getattr(facts, part)
+    if len(found.samples) != expected:
+        raise DataError(f"{said} has {len(found.samples)} images; {data.name} has {expected}")
+    samples: Samples = found.samples
+    return samples
+
+
+def _refuse_full_disk(data: DataConfig, images: int) -> None:
+    facts, folder = DATASETS[data.name], cache_folder(data).parent
+    needed, free = images * facts.size**2 * facts.channels, shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"data.cache={folder}: {data.name} takes {needed / 1e9:.1f} GB decoded, {free / 1e9:.1f} GB are "
+            "free; set it to a folder with more room"
+        )
+
+
+def _listing(data: DataConfig, samples: dict[str, Samples]) -> str:
+    """A hash of every file's name, class and size: which images these are, without reading them again."""
+    root, digest = Path(data.root or "").expanduser(), hashlib.sha256()
+    for part in PARTS:
+        for path, label in samples[part]:
+            digest.update(f"{Path(path).relative_to(root)}\t{label}\t{os.stat(path).st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def _decode_all(data: DataConfig, samples: dict[str, Samples], folder: Path) -> Arrays:
+    def images(part: str) -> NDArray[np.uint8]:
+        facts, paths = DATASETS[data.name], [path for path, _ in samples[part]]
+        shape = (len(paths), facts.size, facts.size, facts.channels)
+        filled = open_memmap(folder / f"{part}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        decode(paths, filled, f"decoding {data.name} {part}")
+        filled.flush()
+        return filled
+
+    def labels(part: str) -> NDArray[np.uint16]:
+        listed = np.array([label for _, label in samples[part]], dtype=np.uint16)
+        np.save(folder / f"{part}_labels.npy", listed)
+        return listed
+
+    return Arrays(images("train"), labels("train"), images("test"), labels("test"), root_source(data))
+
+
+def decode(paths: list[str], images: NDArray[np.uint8], what: str) -> None:
+    """Fills `images` (N, size, size, 3) from files, on all cores: Pillow decodes without Python's lock."""
+
+    def one(index: int) -> None:
+        images[index] = load_image(paths[index], images.shape[1])
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        report(f"{what}: {len(paths)} images")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ThreadPoolExecutor(os.cpu_count()) as workers,
+    ):
+        task = progress.add_task(what, total=len(paths))
+        for start in range(0, len(paths), AT_ONCE):
+            for _ in workers.map(one, range(start, min(start + AT_ONCE, len(paths)))):
+                progress.advance(task)
+
+
+def load_image(path: str, size: int) -> NDArray[Any]:
+    """One image as (size, size, 3): short side to `size` * 256 / 224, bilinear, and the centre of that.
+
+    Raises `DataError` where it is not a whole image.
+    """
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a whole image ({error}); replace it") from error
+    short = round(RESIZED * size)
+    width, height = picture.size
+    long = int(short * max(width, height) / min(width, height))
+    picture = picture.resize((short, long) if width < height else (long, short), Image.Resampling.BILINEAR)
+    left, top = round((picture.width - size) / 2), round((picture.height - size) / 2)
+    return np.asarray(picture.crop((left, top, left + size, top + size)))

@@ -1,0 +1,236 @@
+"""One run of the store as one W&B run, whose id is the run's key; sent again, it is written over."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cbam_ablate.config.canonical import effective
+from cbam_ablate.config.overrides import ALIASES
+from cbam_ablate.config.schema import RunConfig, WandbConfig
+from cbam_ablate.loggers.beside import later, wandb_mode
+from cbam_ablate.runs import Run, RunStore
+from cbam_ablate.runs.files import read_json, write_json
+
+START, FINISH = 10.0, 10.0
+"""Seconds that W&B's start and its last upload may take while a run waits for its end."""
+AGAIN = 60.0
+"""Seconds until a start that failed is tried again, as long as the run is trained."""
+LOST = re.compile("ERROR|Fatal error|not be synced")
+
+
+class NotSentError(Exception):
+    """What W&B's client said when it could not send; `reached` is whether the server answered at first."""
+
+    def __init__(self, why: str, reached: bool = False) -> None:
+        super().__init__(why)
+        self.reached = reached
+
+
+class WandbRun:
+    """The W&B logger: see `loggers/follow.py`. `patience` is for W&B's start and its end, seconds each."""
+
+    def __init__(self, run: Run, cfg: RunConfig, patience: float = START) -> None:
+        self.run, self.cfg, self.patience = run, cfg, patience
+        self.tags = tags_of(run, cfg)
+        self.rows: list[dict[str, Any]] = []
+        self.live: Session | None = None
+        self.state: dict[str, Any] = {}
+        self.why = ""
+        _state_path(run).unlink(missing_ok=True)
+        self._open()
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self.rows.append(record)
+        if self.live is not None:
+            self.live.log(record)
+        elif time.monotonic() - self.tried > AGAIN:
+            self._open()
+
+    def end(self) -> str:
+        """Writes down what became of it, for the sweep's end and for `wandb push`, and says it."""
+        later_command = later(f"run={self.run.key}", self.run.path.parents[1])
+        self.state = state = {"sent": False, "tags": self.tags}
+        try:
+            self.send()
+        except NotSentError as error:
+            state["why"] = str(error)
+            said = f"W&B: run {self.run.key} was not sent ({error}); to send it later: {later_command}"
+        else:
+            live = self.live
+            if live is not None and live.offline:
+                state["offline"] = live.folder
+                said = f"W&B: written offline to {live.folder}{live.no_key}; to send it: {later_command}"
+            else:
+                state |= {"sent": True, "url": live.url if live else ""}
+                said = f"W&B: {state['url']}"
+        with contextlib.suppress(OSError):
+            write_state(self.run, state)
+        return said
+
+    def send(self) -> None:
+        """Finishes the W&B run with what the run's folder holds. Raises `NotSentError`."""
+        if self.live is None:
+            raise NotSentError(self.why)
+        result = self.run.result()
+        status = self.run.status()
+        summary = {"study": status.get("study"), "started": status.get("started")}
+        if result is not None:
+            told = {n: v for n, v in result["provenance"].items() if n not in ("command", "host")}
+            summary |= {
+                **result["metrics"],
+                **result["cost"],
+                "selection": result["selection"],
+                "provenance": told,
+            }
+        else:
+            summary |= {"failure": status.get("class") or status.get("state"), "error": status.get("error")}
+        self.live.finish(summary, failed=result is None)
+
+    def _open(self) -> None:
+        what = {
+            "id": self.run.key,
+            "name": name_of(self.cfg),
+            "group": (self.run.status().get("study") or "")[:128] or None,
+            "tags": self.tags,
+            "config": config_of(self.cfg),
+            "job_type": "train",
+        }
+        try:
+            self.live = Session(self.run.path.parents[1], self.cfg.logger.wandb, self.patience, **what)
+        except NotSentError as error:
+            self.why, self.tried = str(error), time.monotonic()
+            return
+        for record in self.rows:
+            self.live.log(record)
+
+
+class Session:
+    """An open run of W&B's client. Raises `NotSentError` with W&B's own words where something goes wrong."""
+
+    def __init__(self, store: Path, cfg: WandbConfig, patience: float, **what: Any) -> None:
+        # Reporting of W&B's own errors would wait for the network too.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb.errors
+
+        folder = Path(os.environ.get("WANDB_DIR") or store)
+        for old in folder.glob(f"wandb/*run-*-{what['id']}"):
+            shutil.rmtree(old, ignore_errors=True)
+        settings = wandb.Settings(
+            console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True,
+            x_disable_meta=True, x_disable_machine_info=True, x_save_requirements=False,
+            init_timeout=patience, finish_timeout=patience, finish_timeout_raises=True,
+        )  # fmt: skip
+        what |= {"dir": str(folder), "entity": cfg.entity, "settings": settings, "reinit": "finish_previous",
+                 "project": project_of(cfg)}  # fmt: skip
+        self.no_key = ""
+        self.reached = False
+        self._said = io.StringIO()
+        with self._listening():
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._run = wandb.init(mode=wandb_mode(cfg), **what)
+            except wandb.errors.UsageError as error:
+                if cfg.mode != "auto" or "API key" not in str(error):
+                    raise
+                self.no_key = " (W&B knows no API key)"
+                self._run = wandb.init(mode="offline", **what)
+        self.reached = True
+        self.offline = bool(self._run.offline)
+        self.folder = str(Path(self._run.dir).parent)
+        self.url = self._run.url or ""
+        self._run.define_metric("epoch", hidden=True)
+        self._run.define_metric("*", step_metric="epoch")
+
+    def log(self, record: dict[str, Any], step: int | None = None) -> None:
+        """One row; an epoch's step is the epoch."""
+        with self._listening():
+            self._run.log(record, step=record.get("epoch", step), commit=True)
+
+    def finish(self, summary: dict[str, Any], failed: bool = False) -> None:
+        """Waits until all is sent. Where the server refuses data, W&B's client only prints it."""
+        with self._listening():
+            self._run.summary.update({name: value for name, value in summary.items() if value is not None})
+            self._run.finish(exit_code=int(failed))
+            self._check_disk()
+        problems = [line for line in self._said.getvalue().splitlines() if LOST.search(line)]
+        if problems:
+            raise NotSentError(clean(problems[0]), reached=True)
+
+    def _check_disk(self) -> None:
+        """W&B's client loses what it can't write to its files, without a word."""
+        with tempfile.TemporaryFile(dir=self.folder) as probe:
+            probe.write(bytes(1 << 16))
+        log = Path(self.folder) / "logs" / "debug-internal.log"
+        if "failed to save record" in log.read_text(encoding="utf-8", errors="replace"):
+            raise OSError(f"W&B's files could not be written to {self.folder}")
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        try:
+            with contextlib.redirect_stderr(self._said):
+                yield
+        except Exception as error:  # W&B's client raises errors of many libraries
+            raise NotSentError(clean(str(error) or type(error).__name__), self.reached) from None
+
+
+def project_of(cfg: WandbConfig) -> str:
+    return cfg.project or os.environ.get("WANDB_PROJECT") or "cbam-ablate"
+
+
+def clean(text: str) -> str:
+    """The first line of an error, without credentials."""
+    line = text.strip().partition("\n")[0]
+    key = os.environ.get("WANDB_API_KEY")
+    if key:
+        line = line.replace(key, "***")
+    return re.sub(r"://[^/@\s]+@", "://***@", line).removeprefix("wandb: ")
+
+
+def config_of(cfg: RunConfig) -> dict[str, Any]:
+    """The options that have an effect, by dotted name; and by the groups' short names, to group runs by."""
+    values = effective(cfg)
+    return {**values, **{short: values.get(dotted) for short, dotted in ALIASES.items()}}
+
+
+def name_of(cfg: RunConfig) -> str:
+    """A run's name for people: `resnet18 cbam block r16 k7 seed 0`."""
+    if cfg.name:
+        return cfg.name[:128]
+    values = config_of(cfg)
+    gate = [values["attention"], values["placement"]] if cfg.model.attention.placement != "none" else ["none"]
+    numbers = [f"{short[0]}{values[short]}" for short in ("reduction", "kernel") if values[short] is not None]
+    return " ".join([f"{values['backbone']}{values['depth']}", *gate, *numbers, f"seed {cfg.seed}"])
+
+
+def tags_of(run: Run, cfg: RunConfig) -> list[str]:
+    """The studies that a run serves, its backbone and its placement."""
+    return [tag[:64] for tag in (*studies_of(run), cfg.model.backbone, cfg.model.attention.placement)]
+
+
+def studies_of(run: Run) -> list[str]:
+    """Every study of the store whose plan holds the run."""
+    studies = RunStore(run.path.parents[1]).root / "studies"
+    manifests = {path.parent.name: read_json(path) or {} for path in sorted(studies.glob("*/manifest.json"))}
+    return [name for name, manifest in manifests.items() if run.key in manifest.get("runs", {})]
+
+
+def _state_path(run: Run) -> Path:
+    return run.path.parents[1] / "wandb" / f"{run.key}.json"
+
+
+def read_state(run: Run) -> dict[str, Any]:
+    """What became of a run's sending: sent, tags, url or why not; empty where nothing is known."""
+    return read_json(_state_path(run)) or {}
+
+
+def write_state(run: Run, state: dict[str, Any]) -> None:
+    _state_path(run).parent.mkdir(parents=True, exist_ok=True)
+    write_json(_state_path(run), state)

@@ -1,0 +1,76 @@
+"""A study's table and plots as a W&B run of their own, beside its runs."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from cbam_ablate.config.schema import WandbConfig
+from cbam_ablate.loggers.wandb_run import Session
+from cbam_ablate.report import to_frame, write_table
+from cbam_ablate.runs import RunStore
+
+CURVE = "val_top1"
+"""What is drawn by epoch, the mean over a row's seeds."""
+JOB = "study"
+"""The job type that tells it from the runs."""
+
+
+def send_study(root: Path, study: str, cfg: WandbConfig, patience: float) -> str:
+    """Sends the table, a bar chart of each result and the mean curves; returns the address, empty offline.
+
+    Sent again, it replaces what was there. Raises `NotSentError`.
+    """
+    table = write_table(root, study)
+    session = Session(
+        root,
+        cfg,
+        patience,
+        id=f"study-{re.sub('[^A-Za-z0-9_-]', '-', study)[:100]}",
+        name=f"study {study}"[:128],
+        group=study[:128],
+        job_type=JOB,
+        tags=[study[:64]],
+        config={"axes": [axis.name for axis in table.axes], "table": table.options},
+    )
+    session.log(_tables(table, RunStore(root)), step=0)
+    session.finish(
+        {"findings": "\n".join(table.findings), "notes": "\n".join([*table.caption, *table.notes])}
+    )
+    return "" if session.offline else session.url
+
+
+def _tables(table: Any, store: RunStore) -> dict[str, Any]:
+    import wandb
+
+    frame = to_frame(table)
+    frame = frame.reset_index() if table.axes else frame
+    shown: dict[str, Any] = {"table": wandb.Table(dataframe=frame, allow_mixed_types=True)}
+    done = {_label(table, row): row for row in table.rows if row.n}
+    for quantity in table.quantities:
+        bars: Any = [[label, row.cell(quantity.name).value] for label, row in done.items()]
+        bars = [bar for bar in bars if bar[1] is not None]
+        if bars and quantity.kind == "result":
+            data = wandb.Table(columns=["setting", quantity.name], data=bars)
+            title = f"{quantity.label}, mean over seeds"
+            shown[f"plots/{quantity.name}"] = wandb.plot.bar(data, "setting", quantity.name, title=title)
+    curves = {label: _mean_curve(store, row.run_keys) for label, row in done.items()}
+    curves = {label: curve for label, curve in curves.items() if curve}
+    if curves:
+        shown[f"plots/{CURVE}"] = wandb.plot.line_series(
+            xs=[list(range(1, len(curve) + 1)) for curve in curves.values()],
+            ys=list(curves.values()),
+            keys=list(curves),
+            title=f"{CURVE}, mean over seeds",
+            xname="epoch",
+        )
+    return shown
+
+
+def _label(table: Any, row: Any) -> str:
+    return " ".join(row.labels[axis.name] for axis in table.axes if row.axes[axis.name] is not None) or "all"
+
+
+def _mean_curve(store: RunStore, keys: list[str]) -> list[float]:
+    """By epoch, as far as every one of the runs went."""
+    runs = [[record[CURVE] for record in store.run(key).history() if CURVE in record] for key in keys]
+    return [sum(values) / len(values) for values in zip(*[run for run in runs if run], strict=False)]

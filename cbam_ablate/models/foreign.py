@@ -1,0 +1,66 @@
+"""Any classifier of timm or torchvision as a backbone, with attention put where its stages can be found."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import AttentionConfig, ModelConfig
+from cbam_ablate.models.attach import attach
+from cbam_ablate.models.gates import Gates
+from cbam_ablate.models.timm_import import import_timm
+from cbam_ablate.torchvision_shim import import_torchvision
+
+AUXILIARY = {"googlenet", "inception_v3"}
+"""torchvision's networks that in training give more than logits unless told not to."""
+
+
+def timm(model: ModelConfig, classes: int, channels: int) -> nn.Module:
+    """`timm.create_model(model.timm)`; raises `ConfigError` for a name it doesn't know."""
+    library = import_timm()
+    if not model.timm or not library.is_model(model.timm):
+        near = ", ".join(library.list_models(f"*{model.timm}*")[:8]) or "see timm.list_models()"
+        raise ConfigError(f"model.timm={model.timm}: timm has no such network ({near})")
+    name = model.timm
+    network = _made(lambda: library.create_model(name, num_classes=classes, in_chans=channels))
+    return _attended(network, model.attention)
+
+
+def torchvision(model: ModelConfig, classes: int, channels: int) -> nn.Module:
+    """`torchvision.models.get_model(model.torchvision)`, for images of three channels."""
+    library = import_torchvision().models
+    names = library.list_models(module=library)
+    if model.torchvision not in names:
+        near = ", ".join(name for name in names if str(model.torchvision) in name) or ", ".join(names)
+        raise ConfigError(
+            f"model.torchvision={model.torchvision}: torchvision has no such classifier ({near})"
+        )
+    if channels != 3:
+        raise ConfigError(f"backbone=torchvision takes 3 input channels, the data has {channels}")
+    extra = {"aux_logits": False, "init_weights": True} if model.torchvision in AUXILIARY else {}
+    network = _made(lambda: library.get_model(model.torchvision, num_classes=classes, **extra))
+    return _attended(network, model.attention)
+
+
+def _made(make: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        return make()
+    except (NotImplementedError, RuntimeError):
+        device = torch.get_default_device()
+        if device.type != "meta":
+            raise
+        # Some constructors compute with tensors, which the meta device can't.
+        with torch.device("cpu"):
+            return make().to(device)
+
+
+def _attended(network: nn.Module, cfg: AttentionConfig) -> nn.Module:
+    gates = Gates(cfg)
+    if cfg.placement in ("block", "both"):
+        attach(network, gates.block, "block")
+    if cfg.placement in ("class", "both"):
+        attach(network, gates.last, "class")
+    if cfg.placement == "stage":
+        attach(network, gates.stage, "stage")
+    return network

@@ -1,0 +1,115 @@
+"""Weights trained elsewhere, into `resnet_imagenet` and `resnext`."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import ModelConfig
+from cbam_ablate.torchvision_shim import import_torchvision
+
+TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
+CLASSIFIER = ("classifier.weight", "classifier.bias")
+FROM_TORCHVISION = (
+    (r"^conv1\.", "stem.0."),
+    (r"^bn1\.", "stem.1."),
+    (r"^layer([1-4])\.", lambda found: f"stages.{int(found[1]) - 1}."),
+    (r"\.downsample\.", ".shortcut."),
+    (r"^fc\.", "classifier."),
+)
+
+
+class Loaded(NamedTuple):
+    """Names of tensors. `fresh` keep their initialisation, `unused` were offered and have no place."""
+
+    source: str
+    loaded: list[str]
+    fresh: list[str]
+    unused: list[str]
+
+    def __str__(self) -> str:
+        fresh = ", ".join(self.fresh) or "none"
+        unused = ", ".join(self.unused) or "none"
+        return f"{self.source}: {len(self.loaded)} tensors loaded; fresh: {fresh}; unused: {unused}"
+
+
+def load_pretrained(network: nn.Module, model: ModelConfig) -> Loaded:
+    """Loads `model.pretrained` (`imagenet`, or a file of torchvision's or our own weights), in place.
+
+    The attention's own weights start fresh, and the classifier where the number of classes differs;
+    everything else must match by name and shape, or a `ConfigError` says what doesn't.
+    """
+    source = str(model.pretrained)
+    if model.stride_in_1x1:
+        raise ConfigError(
+            f"model.pretrained={source} with model.stride_in_1x1=true: the weights were trained with the "
+            "stride in the 3x3 convolution; leave one of the two out"
+        )
+    offered = {_our_name(name): value for name, value in _read(source, model).items()}
+    own = network.state_dict()
+    resized: set[str] = {
+        name for name in CLASSIFIER if name in offered and offered[name].shape != own[name].shape
+    }
+    loaded = [name for name in own if name in offered and name not in resized]
+    fresh = [name for name in own if name not in loaded]
+    unused = [name for name in offered if name not in loaded]
+    wrong = [
+        f"{name} is {tuple(own[name].shape)} here, {tuple(offered[name].shape)} there"
+        for name in loaded
+        if own[name].shape != offered[name].shape
+    ]
+    wrong += [f"{name} is missing" for name in fresh if not _may_start_fresh(name, resized)]
+    wrong += [f"{name} has no place here" for name in unused if not _may_start_fresh(name, resized)]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ConfigError(
+            f"model.pretrained={source}: not the weights of {model.backbone} of depth {model.depth}: "
+            f"{'; '.join(wrong[:3])}{more}"
+        )
+    network.load_state_dict({name: offered[name] for name in loaded}, strict=False)
+    return Loaded(source, loaded, fresh, unused)
+
+
+def _may_start_fresh(name: str, resized: set[str]) -> bool:
+    return name in resized or "attention" in name.split(".")
+
+
+def _our_name(name: str) -> str:
+    for pattern, ours in FROM_TORCHVISION:
+        name = re.sub(pattern, ours, name)
+    return name
+
+
+def _read(source: str, model: ModelConfig) -> dict[str, Tensor]:
+    if source == "imagenet":
+        return _download(model)
+    path = Path(source)
+    if not path.is_file():
+        raise ConfigError(f"model.pretrained={source}: no such file; give a file of weights, or imagenet")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever its unpickler met
+        raise ConfigError(f"model.pretrained={source}: not a file of weights ({error})") from error
+    state = state.get("model", state)
+    return dict(state)
+
+
+def _download(model: ModelConfig) -> dict[str, Tensor]:
+    name = f"resnet{model.depth}" if model.backbone == "resnet_imagenet" else f"resnext{model.depth}_32x4d"
+    if name not in TORCHVISION:
+        raise ConfigError(
+            f"model.pretrained=imagenet: torchvision has no {name}; it has {', '.join(TORCHVISION)}"
+        )
+    import_torchvision()
+    from torchvision.models import get_model_weights
+
+    try:
+        return dict(get_model_weights(name).IMAGENET1K_V1.get_state_dict(check_hash=True, progress=False))
+    except OSError as error:
+        raise ConfigError(
+            f"model.pretrained=imagenet: torchvision's {name} can't be downloaded ({error}); "
+            "give the path of a local copy"
+        ) from error

@@ -1,0 +1,181 @@
+"""The figures of a report, each drawn on one matplotlib Axes from the table model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from cbam_ablate.aggregate.findings import label
+from cbam_ablate.aggregate.model import Axis, Effect, Quantity, Row, Table
+from cbam_ablate.aggregate.names import spell
+
+COLORS = ("#3b82c4", "#d9772b", "#35996b", "#b8508e", "#8568c4", "#a8861c", "#2b9bab", "#c9505a")
+"""Told apart by colour-blind people too, and visible on white and on black."""
+GREY = "#8a8f98"
+MOST_ROWS = 40
+MOST_NAMED = 12
+LONG = 20
+"""Epochs from which on a learning curve is shown without its first quarter's climb."""
+
+
+@dataclass
+class Curves:
+    """A row's learning curves: (seeds, epochs) of a quantity, NaN where a run ended early."""
+
+    label: str
+    values: NDArray[np.float64]
+
+
+def pareto(axes: Axes, table: Table, result: Quantity) -> None:
+    """The result against MACs with its interval; the front joins the rows that no other beats in both."""
+    rows = [row for row in table.rows if row.cell(result.name).value is not None and row.cell("macs").value]
+    points = [(row.cell("macs").value or 0.0, row.cell(result.name).value or 0.0) for row in rows]
+    front = pareto_front(points, result.better)
+    others = [index for index in range(len(rows)) if index not in set(front)]
+    for indices, color in ((others, GREY), (front, COLORS[0])):
+        chosen = np.array([points[index] for index in indices]).reshape(-1, 2)
+        bounds = [rows[index].cell(result.name).interval or (points[index][1],) * 2 for index in indices]
+        error = np.abs(np.array(bounds).reshape(-1, 2) - chosen[:, 1:]).T
+        x, y = chosen.T
+        axes.errorbar(x, y, error, fmt="o", color=color, markersize=5, capsize=2, linewidth=1)
+    for index in range(len(rows)) if len(rows) <= MOST_NAMED else front:
+        said = label(rows[index])
+        axes.annotate(said, points[index], textcoords="offset points", xytext=(6, 4), fontsize=8)
+    line = np.array(sorted(points[index] for index in front))
+    axes.plot(line[:, 0], line[:, 1], "--", color=COLORS[0], linewidth=1, zorder=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1e6:g}"))
+    axes.margins(x=0.15)
+    axes.set_xlabel("MACs, millions")
+    axes.set_ylabel(_title(result))
+
+
+def pareto_front(points: Sequence[tuple[float, float]], better: str) -> list[int]:
+    """Indices of the (cost, result) points that no other point beats in one without losing in the other."""
+    sign = -1 if better == "down" else 1
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -sign * points[i][1]))
+    front: list[int] = []
+    for index in order:
+        if not front or sign * points[index][1] > sign * points[front[-1]][1]:
+            front.append(index)
+    return front
+
+
+def curves(axes: Axes, rows: Sequence[Curves], name: str) -> None:
+    """The mean over seeds by epoch, with a band of one standard deviation."""
+    for row, color in zip(rows, COLORS, strict=False):
+        epochs = np.arange(1, row.values.shape[1] + 1)
+        n = (~np.isnan(row.values)).sum(axis=0)
+        mean = np.where(n > 0, np.nansum(row.values, axis=0) / np.maximum(n, 1), np.nan)
+        axes.plot(epochs, mean, color=color, linewidth=1.4, label=f"{row.label} (n = {len(row.values)})")
+        if len(row.values) > 1:
+            squares = np.nansum((row.values - mean) ** 2, axis=0)
+            spread = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), 0.0)
+            axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)
+    epochs_shown = max((row.values.shape[1] for row in rows), default=0)
+    if epochs_shown >= LONG:
+        # The first climb would flatten what the rows differ in.
+        late = [value for row in rows for value in row.values[:, epochs_shown // 4 :].ravel()]
+        axes.set_ylim(bottom=float(np.nanmin(late)), top=float(np.nanmax(late)))
+        axes.margins(y=0.05)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def forest(axes: Axes, table: Table, result: Quantity) -> None:
+    """Each row's difference to its baseline, paired by seed, with its 95 % interval."""
+    found = [(row, row.cell(result.name).difference) for row in table.rows]
+    shown = [(row, difference) for row, difference in found if difference is not None][:MOST_ROWS]
+    for place, (_, difference) in enumerate(shown):
+        low, high = difference.interval or (difference.value, difference.value)
+        color = COLORS[0] if difference.significant else GREY
+        axes.plot([low, high], [place, place], color=color, linewidth=1.5)
+        axes.plot([difference.value], [place], "o", color=color, markersize=5)
+    axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [label(row) for row, _ in shown])
+    axes.invert_yaxis()
+    axes.margins(y=0.12)
+    unit = "points" if result.unit == "%" else result.unit
+    axes.set_xlabel(f"{result.label}, difference to the baseline{f', {unit}' if unit else ''}")
+
+
+def heat_map(axes: Axes, table: Table, result: Quantity, pair: tuple[Axis, Axis]) -> None:
+    """The mean of the result over the rows of each combination of two axes' values."""
+    down, across = pair
+    ys, xs = (sorted(axis.values, key=lambda value: value is not None) for axis in pair)
+    means = np.full((len(ys), len(xs)), np.nan)
+    for i, y in enumerate(ys):
+        for j, x in enumerate(xs):
+            here = [
+                row.cell(result.name).value
+                for row in table.rows
+                if (row.axes[down.name], row.axes[across.name]) == (y, x)
+            ]
+            known = [value for value in here if value is not None]
+            if known:
+                means[i, j] = sum(known) / len(known)
+    image = axes.imshow(means, cmap="cividis", aspect="auto")
+    middle = (np.nanmin(means) + np.nanmax(means)) / 2
+    for (i, j), value in np.ndenumerate(means):
+        if not np.isnan(value):
+            color = "#000000" if value > middle else "#ffffff"
+            axes.text(j, i, f"{value:.4g}", ha="center", va="center", color=color, fontsize=8)
+    names = {
+        (axis.name, spell(row.axes[axis.name])): row.labels[axis.name] for row in table.rows for axis in pair
+    }
+    axes.set_xticks(range(len(xs)), [names[across.name, spell(x)] for x in xs])
+    axes.set_yticks(range(len(ys)), [names[down.name, spell(y)] for y in ys])
+    axes.set_xlabel(across.label)
+    axes.set_ylabel(down.label)
+    axes.grid(False)
+    bar = axes.figure.colorbar(image, ax=axes)
+    bar.set_label(_title(result))
+    bar.outline.set_visible(False)
+
+
+def main_effects(axes: Axes, table: Table, result: Quantity) -> None:
+    """How much each level of each axis moves the result, averaged over the other axes."""
+    shown = main_effects_of(table, result)[:MOST_ROWS]
+    names = {axis.name: axis.label for axis in table.axes}
+    for place, effect in enumerate(shown):
+        low, high = effect.interval or (effect.value, effect.value)
+        color = COLORS[0] if effect.significant else GREY
+        axes.plot([low, high], [place, place], color=color, linewidth=1.5)
+        axes.plot([effect.value], [place], "o", color=color, markersize=5)
+    axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=0.8)
+    ticks = [f"{names[e.axes[0]]}: {spell(e.levels[0])} − {spell(e.against[0])}" for e in shown]
+    axes.set_yticks(range(len(shown)), ticks)
+    axes.invert_yaxis()
+    axes.margins(y=0.12)
+    unit = "points" if result.unit == "%" else result.unit
+    axes.set_xlabel(f"{result.label}, main effect{f', {unit}' if unit else ''}")
+
+
+def main_effects_of(table: Table, result: Quantity) -> list[Effect]:
+    return [effect for effect in table.effects if effect.quantity == result.name and len(effect.axes) == 1]
+
+
+def widest_pair(table: Table) -> tuple[Axis, Axis] | None:
+    """The two axes with the most values, for the heat map; None where fewer than two vary."""
+    varying = [axis for axis in table.axes if sum(value is not None for value in axis.values) > 1]
+    if len(varying) < 2:
+        return None
+    first, second = sorted(varying, key=lambda axis: -len(axis.values))[:2]
+    return (first, second) if table.axes.index(first) < table.axes.index(second) else (second, first)
+
+
+def rows_to_draw(table: Table, result: Quantity) -> list[Row]:
+    """The rows whose curves are shown: the baselines, then the best, as many as there are colours."""
+    sign = -1 if result.better == "down" else 1
+    there = [row for row in table.rows if row.cell(result.name).value is not None]
+    rank = sorted(there, key=lambda row: (not row.baseline, -sign * (row.cell(result.name).value or 0.0)))
+    chosen = {id(row) for row in rank[: len(COLORS)]}
+    return [row for row in table.rows if id(row) in chosen]
+
+
+def _title(result: Quantity) -> str:
+    return f"{result.label}, {result.unit}" if result.unit else result.label

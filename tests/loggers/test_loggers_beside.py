@@ -1,0 +1,145 @@
+"""Loggers beside a run: what each is told, and that none can hurt it."""
+
+import itertools
+import time
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cbam_ablate.loggers import beside
+from cbam_ablate.loggers.follow import follow
+from cbam_ablate.runs import State
+from cbam_ablate.runs.files import write_json
+
+OWN = """
+class Kept:
+    def __init__(self, run, cfg):
+        self.run, self.told = run, [f"seed {cfg.seed}"]
+
+    def epoch(self, record):
+        self.told.append(f"epoch {record['epoch']}")
+
+    def end(self):
+        return ", ".join([*self.told, self.run.status()["state"]])
+
+
+class Broken(Kept):
+    def epoch(self, record):
+        raise KeyError("broken in its first epoch")
+
+
+class Stuck(Kept):
+    def epoch(self, record):
+        import time
+        time.sleep(1000)
+
+
+class Noisy(Kept):
+    def epoch(self, record):
+        print("something a library says")
+"""
+
+
+@pytest.fixture
+def own(store, tmp_path, monkeypatch):
+    """Trains with loggers of the user's own, from a module in the working folder."""
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+
+    def train(*names, **how):
+        return store.train(store.config(*(f"logger.own.{name.lower()}=mine:{name}" for name in names)), **how)
+
+    return train
+
+
+def test_an_own_logger_is_told_every_epoch_and_the_end(store, own):
+    own("Kept")
+    assert store.lines == ["seed 0, epoch 1, epoch 2, epoch 3, finished"]
+
+
+def test_a_logger_hears_nothing_of_epochs_that_resuming_takes_back(store):
+    run = store.train(store.config(), epochs=3, ended="killed")
+    write_json(run.path / "status.json", {"state": "running"})
+    told, looks = [], itertools.count(1)
+
+    class Told:
+        def epoch(self, record):
+            told.append(record["epoch"])
+
+        def end(self):
+            return None
+
+    def over():
+        look = next(looks)
+        if look == 2:
+            (run.path / "history.jsonl").write_text('{"epoch": 1}\n')
+            write_json(run.path / "status.json", {"state": "running", "epochs": 3})
+        if look == 3:
+            (run.path / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
+        return look == 4
+
+    follow(Told(), run, over)
+    assert told == [1, 2]
+
+
+def test_a_logger_that_raises_hurts_neither_run_nor_others(store, own):
+    run = own("Broken", "Kept", "Noisy")
+    assert run.state() == State("finished")
+    assert sorted(store.lines) == [
+        "logger Broken: KeyError: 'broken in its first epoch'",
+        "seed 0, epoch 1, epoch 2, epoch 3, finished",
+        "seed 0, finished",
+    ]
+
+
+def test_a_logger_that_hangs_is_waited_for_a_bounded_time(store, own, monkeypatch):
+    monkeypatch.setattr(beside, "PATIENCE", 1.5)
+    began = time.monotonic()
+    run = own("Stuck")
+    assert run.state() == State("finished")
+    assert store.lines == ["stuck: took more than 1.5 s after the run"]
+    assert time.monotonic() - began < 10
+
+
+def test_a_logger_that_does_not_exist_is_one_line(store, own):
+    run = own("Missing")
+    assert run.state() == State("finished")
+    assert store.lines == ["logger Missing: AttributeError: module 'mine' has no attribute 'Missing'"]
+
+
+def test_a_log_that_can_not_be_written_does_not_undo_a_run(store, own, monkeypatch):
+    def full(line):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "lines", type("Full", (), {"append": staticmethod(full)}))
+    assert own("Kept").state() == State("finished")
+
+
+def read_back(store, run):
+    events = EventAccumulator(str(store.root / "tensorboard" / run.key))
+    events.Reload()
+    return events
+
+
+def test_tensorboard_holds_each_epoch_once_and_the_final_metrics(store):
+    cfg = store.config("logger=tensorboard")
+    store.train(cfg, epochs=2, ended="killed")
+    run = store.train(cfg)
+    events = read_back(store, run)
+    assert [event.step for event in events.Scalars("val_top1")] == [1, 2, 3]
+    wanted = [record["val_top1"] for record in run.history()]
+    assert [event.value for event in events.Scalars("val_top1")] == pytest.approx(wanted)
+    assert events.Scalars("test_top1")[0].value == pytest.approx(run.result()["metrics"]["test_top1"])
+    assert store.lines == []
+
+
+def test_tensorboard_has_the_hyperparameters(store):
+    run = store.train(store.config("logger=tensorboard", "placement=block"))
+    content = read_back(store, run).SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"model.attention.reduction" in content
+    assert b"block" in content
+
+
+def test_several_loggers_at_once(store, wandb_server):
+    run = store.train(store.config("logger=[wandb,tensorboard]"))
+    assert len(wandb_server.rows(run.key)) == len(read_back(store, run).Scalars("val_top1")) == 3

@@ -1,0 +1,184 @@
+"""Between the store and W&B: what is pushed can be pulled, and anybody's runs make tables."""
+
+import json
+import sys
+
+import pytest
+
+from cbam_ablate.aggregate import build_table, load_study
+from cbam_ablate.cli import wandb as command
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import WandbConfig
+from cbam_ablate.loggers import wandb_pull
+from cbam_ablate.loggers.wandb_report import group_keys, make_report
+from cbam_ablate.report import write_table
+from cbam_ablate.runs import RunStore
+
+
+@pytest.fixture
+def wandb(store, cli):
+    """`cbam-ablate wandb ...` in a process of its own, on the store and the stand-in server."""
+    cli.store = store.root
+
+    def run(*words):
+        return cli("wandb", *words)
+
+    return run
+
+
+def numbers(table):
+    return {
+        tuple(row.axes.values()): {name: (cell.value, cell.n, cell.sd) for name, cell in row.cells.items()}
+        for row in table.rows
+    }
+
+
+def test_what_is_pushed_and_pulled_gives_the_same_table(store, wandb, wandb_server):
+    study, runs = store.study()
+    assert wandb_server.runs == {}
+    pushed = wandb("push", f"study={study}")
+    assert pushed.returncode == 0, pushed.stderr
+    assert {run.key for run in runs.values()} == set(wandb_server.runs) - {f"study-{study}"}
+    pulled = wandb("pull", "me/cbam-ablate", f"study={study}")
+    assert pulled.returncode == 0, pulled.stderr
+    there = store.root / "pulled" / "me" / "cbam-ablate"
+    assert numbers(build_table(load_study(there, study))) == numbers(
+        build_table(load_study(store.root, study))
+    )
+    run = runs["block", 1]
+    assert RunStore(there).run(run.key).history()[0]["val_top1"] == run.history()[0]["val_top1"]
+
+
+def test_the_table_and_plots_of_a_study_are_sent(store, wandb, wandb_server):
+    study, runs = store.study(seeds="0")
+    wandb("push", f"study={study}")
+    sent = wandb_server.runs[f"study-{study}"]
+    tables = [
+        json.loads(body) for name, body in sent["files"].items() if name.startswith("media/table/table")
+    ]
+    (table,) = tables
+    column = table["columns"].index("test_top1")
+    assert {row[0]: row[column] for row in table["data"]} == {
+        placement: run.result()["metrics"]["test_top1"] for (placement, _), run in runs.items()
+    }
+    assert {name for name in sent["summary"] if name.startswith("plots/")} == {
+        "plots/test_top1_table",
+        "plots/val_top1_table",
+    }
+
+
+def test_pushing_again_doubles_nothing(store, wandb, wandb_server):
+    run = store.train(store.config())
+    first, second = wandb("push", f"run={run.key}"), wandb("push", f"run={run.key[:6]}")
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    assert [row["epoch"] for row in wandb_server.rows(run.key)] == [1, 2, 3]
+    assert list(wandb_server.runs) == [run.key]
+
+
+def test_a_push_that_fails_says_what_was_not_sent(store, wandb, wandb_server):
+    run = store.train(store.config())
+    wandb_server.fail = {"stream": 403}
+    pushed = wandb("push", f"run={run.key}")
+    assert pushed.returncode == 1
+    assert f"1 of 1 were not sent\n  {run.key}: " in pushed.stderr
+    assert "Traceback" not in pushed.stderr
+
+
+def put(server, name, config, rows, state="finished"):
+    run = server.run(name)
+    run |= {"config": config, "state": state, "history": dict(enumerate(map(json.dumps, rows)))}
+    run["summary"] = {key: value for key, value in rows[-1].items() if key != "_step"} | {"_runtime": 3}
+
+
+def test_anybodys_runs_make_a_table(store, wandb, wandb_server):
+    for width in (1, 2):
+        for trial in (7, 8, 9):
+            row = {"_step": 10, "acc": 0.5 * width + trial / 100}
+            put(wandb_server, f"r{width}{trial}", {"net": {"width": width}, "rng": trial, "lr": 0.1}, [row])
+    put(
+        wandb_server,
+        "died",
+        {"net": {"width": 2}, "rng": 10, "lr": 0.1},
+        [{"_step": 0, "acc": 0.1}],
+        "crashed",
+    )
+    pulled = wandb("pull", "they/theirs", "seed=rng")
+    assert pulled.returncode == 0, pulled.stderr
+    table = write_table(store.root / "pulled" / "they" / "theirs", "theirs", {"metrics": ["acc"]})
+    found = {row.axes["net.width"]: (row.cell("acc").value, row.n, row.missing) for row in table.rows}
+    assert found == {1: (pytest.approx(0.58), 3, {}), 2: (pytest.approx(1.08), 3, {"killed": 1})}
+
+
+def test_history_is_read_whole_and_in_pages(store, wandb, wandb_server):
+    rows = [{"_step": step, "loss": 1 / (1 + step)} for step in range(2300)]
+    for number in range(wandb_pull.PAGE + 5):
+        put(wandb_server, f"r{number}", {"seed": number}, rows if number == 3 else rows[:1])
+    pulled = wandb("pull", "they/theirs")
+    assert f"{wandb_pull.PAGE + 5} runs" in pulled.stdout
+    assert wandb_server.operations.count("Runs") == 2
+    lines = sorted(len(path.read_text().splitlines()) for path in store.root.rglob("history.jsonl"))
+    assert lines == [1] * (wandb_pull.PAGE + 4) + [2300]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", ["Runs", "HistoryPage", "RunHistoryKeys"])
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_rate_limit_is_waited_out(operation, status, wandb, wandb_server):
+    put(wandb_server, "r", {"seed": 0}, [{"_step": 0, "acc": 0.5}])
+    wandb_server.fail, wandb_server.fails = {operation: status}, 3
+    pulled = wandb("pull", "they/theirs")
+    assert pulled.returncode == 0, pulled.stderr
+    assert "1 runs, 1 finished, 1 rows" in pulled.stdout
+
+
+def test_a_project_that_is_not_there_is_one_message(wandb, wandb_server):
+    wandb_server.fail = {"Runs": 404}
+    pulled = wandb("pull", "they/theirs")
+    assert pulled.returncode == 1
+    assert pulled.stderr.startswith("cbam-ablate: wandb pull they/theirs: ")
+    assert "Traceback" not in pulled.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "not one of push, pull, report"),
+        (["pull", "project"], "ENTITY/PROJECT"),
+        (["push", "study=none_such"], "no such study"),
+        (["push", "run=abc"], "abc"),
+        (["push", "logger.wandb.api_key=x"], "this command takes"),
+    ],
+)
+def test_bad_words_are_told_what_there_is(words, said, store, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        command.main([*words, *([f"store={tmp_path}"] if words else [])])
+
+
+def test_groups_are_every_axis_but_the_seed_by_the_names_that_runs_have(store):
+    cfg = store.config("placement=block")
+    from cbam_ablate.loggers.wandb_run import config_of
+
+    keys = group_keys(["model.attention.placement", "model.attention.reduction", "optimizer.lr", "seed"])
+    assert keys == ["config.placement", "config.reduction", "config.optimizer.lr"]
+    assert {"placement", "reduction", "optimizer.lr"} <= set(config_of(cfg))
+
+
+def test_a_report_without_its_package_says_what_to_install(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    with pytest.raises(ConfigError, match="pip install wandb-workspaces"):
+        make_report(store.root, "gates", WandbConfig())
+
+
+def test_a_report_shows_the_table_and_grouped_curves(store, wandb, wandb_server):
+    pytest.importorskip("wandb_workspaces")
+    study, _ = store.study(seeds="0")
+    made = wandb("report", f"study={study}")
+    assert made.returncode == 0, made.stderr
+    assert f"/me/cbam-ablate/reports/Study-{study}" in made.stdout
+    (view,) = wandb_server.views
+    (grid,) = [block for block in json.loads(view["spec"])["blocks"] if block["type"] == "panel-grid"]
+    (runs,) = grid["metadata"]["runSets"]
+    assert [key["name"] for key in runs["grouping"]] == ["placement.value"]
+    charts = [panel["config"] for panel in grid["metadata"]["panelBankSectionConfig"]["panels"]]
+    assert {"val_top1", "test_top1"} <= {chart["metrics"][0] for chart in charts}
+    assert {chart["groupAgg"] for chart in charts} == {"mean"}

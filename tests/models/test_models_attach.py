@@ -1,0 +1,147 @@
+from copy import deepcopy
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torchvision import models as torchvision
+
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.models import CBAM, attach, build_model, model_cost
+
+
+def gated(network: nn.Module) -> list[str]:
+    return [
+        name.removesuffix(".attention")
+        for name, module in network.named_modules()
+        if isinstance(module, CBAM)
+    ]
+
+
+def on_meta(library: str, name: str) -> nn.Module:
+    with torch.device("meta"):
+        if library == "timm":
+            return timm.create_model(name, num_classes=10)
+        return torchvision.get_model(name, num_classes=10)
+
+
+FOUND = {  # library, name, place: how many, the first, the last
+    ("torchvision", "resnet18", "block"): (8, "layer1.0.bn2", "layer4.1.bn2"),
+    ("torchvision", "resnet50", "block"): (16, "layer1.0.bn3", "layer4.2.bn3"),
+    ("torchvision", "resnet18", "stage"): (3, "layer1.1", "layer3.1"),
+    ("torchvision", "resnet18", "class"): (1, "layer4", "layer4"),
+    ("torchvision", "vgg16_bn", "block"): (5, "features.5", "features.42"),
+    ("torchvision", "vgg16_bn", "class"): (1, "features", "features"),
+    ("torchvision", "mobilenet_v2", "block"): (17, "features.1.conv.2", "features.17.conv.3"),
+    ("torchvision", "efficientnet_v2_s", "block"): (40, "features.1.0.block.0.1", "features.6.14.block.3.1"),
+    ("torchvision", "densenet121", "class"): (1, "features", "features"),
+    ("timm", "resnet18", "both"): (9, "layer1.0.bn2", "layer4"),
+    ("timm", "regnety_004", "block"): (16, "s1.b1.conv3.bn", "s4.b6.conv3.bn"),
+    ("timm", "efficientnet_b0", "stage"): (4, "blocks.0.0", "blocks.4.2"),
+    ("timm", "convnext_tiny", "stage"): (3, "stages.0", "stages.2"),
+    ("timm", "mobilenetv3_small_100", "class"): (1, "blocks", "blocks"),
+}
+
+
+@pytest.mark.parametrize("case", FOUND, ids="-".join)
+def test_places_are_found(case):
+    library, name, where = case
+    places = gated(attach(on_meta(library, name), CBAM, where))
+    assert (len(places), places[0], places[-1]) == FOUND[case]
+
+
+REFUSED = {
+    ("torchvision", "densenet121", "block"): "doesn't map one tensor to one",
+    ("torchvision", "googlenet", "block"): "follow no one pattern",
+    ("torchvision", "vit_b_16", "block"): "neither a series of blocks nor poolings",
+    ("torchvision", "vit_b_16", "class"): "sequences",
+    ("torchvision", "squeezenet1_0", "class"): "isn't what its classifier takes",
+    ("timm", "resnetv2_50", "block"): "doesn't end in a batch norm",
+    ("timm", "hrnet_w18_small", "stage"): "in parallel",
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids="-".join)
+def test_what_has_no_place_is_refused_with_the_reason(case):
+    library, name, where = case
+    with pytest.raises(ConfigError, match=REFUSED[case]):
+        attach(on_meta(library, name), CBAM, where)
+
+
+def test_an_unknown_place_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="block, class, both, stage"):
+        attach(nn.Sequential(), CBAM, "everywhere")
+
+
+@pytest.mark.parametrize("where", ["block", "class", "both", "stage"])
+def test_attached_equals_built_in(configure, randomise, where):
+    """torchvision's ResNet with attention attached is our ResNet with the same placement."""
+    built = randomise(build_model(configure("resnet_imagenet", 18, where, "large"))).eval()
+    attached = attach(torchvision.resnet18(), CBAM, where).eval()
+    ours = built.state_dict()
+    for name, value in attached.state_dict().items():
+        value.copy_(ours[our_name(name, where)])
+    images = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(attached(images), built(images), rtol=1e-4, atol=1e-5)
+
+
+def our_name(name: str, where: str) -> str:
+    parts = name.split(".")
+    top = {"conv1": "stem.0", "bn1": "stem.1", "fc": "classifier"}
+    if parts[0] in top:
+        return ".".join([top[parts[0]], *parts[1:]])
+    stage = f"stages.{int(parts[0][-1]) - 1}"
+    if parts[1] == "attention":
+        return ".".join(parts[1:])
+    if "attention" in parts:
+        inner = parts[parts.index("attention") :]
+        return ".".join([stage, *inner] if where == "stage" else [stage, parts[1], *inner])
+    return ".".join([stage, *parts[1:]]).replace("downsample", "shortcut")
+
+
+def test_the_network_s_own_weights_keep_their_names():
+    names = set(torchvision.resnet18().state_dict())
+    attached = set(attach(torchvision.resnet18(), CBAM, "both").state_dict())
+    assert names < attached
+
+
+def test_a_copy_attends_with_its_own_weights():
+    network = attach(torchvision.resnet18(num_classes=10), CBAM, "block").eval()
+    twin = deepcopy(network)
+    images = torch.randn(1, 3, 32, 32)
+    before = network(images)
+    for name, parameter in twin.named_parameters():
+        if "attention" in name:
+            nn.init.constant_(parameter, 3.0)
+    assert torch.equal(network(images), before)
+    assert not torch.equal(twin(images), before)
+
+
+def test_cost_of_a_named_network_is_that_of_one_image_of_the_data(configure):
+    with_torchvision = model_cost(configure("torchvision", torchvision="resnet50", data="large"))
+    assert with_torchvision == (25_557_032, 4_089_184_256)
+    assert model_cost(configure("timm", timm="resnet50", data="large")) == with_torchvision
+
+
+@pytest.mark.parametrize("backbone", ["timm", "torchvision"])
+@pytest.mark.parametrize("placement", ["none", "block", "class", "both", "stage"])
+def test_a_named_network_trains_in_every_placement(configure, backbone, placement):
+    options = {backbone: "resnet18"}
+    network = build_model(configure(backbone, None, placement, residual="none", **options))
+    network(torch.randn(2, 3, 32, 32)).square().sum().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+def test_a_network_that_computes_while_it_is_built_goes_to_meta_too(configure):
+    with torch.device("meta"):
+        network = build_model(configure("torchvision", None, "block", torchvision="regnet_y_400mf"))
+    assert all(parameter.is_meta for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "name", "known"),
+    [("timm", "resnet1", "resnet18"), ("torchvision", "resnext", "resnext50_32x4d")],
+)
+def test_an_unknown_name_is_refused_with_like_ones(configure, backbone, name, known):
+    with pytest.raises(ConfigError, match=known):
+        build_model(configure(backbone, **{backbone: name}))

@@ -1,0 +1,87 @@
+import logging
+
+import pytest
+import torch
+from torchvision import models as torchvision
+
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.models import build_model
+from cbam_ablate.models.pretrained import load_pretrained
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pt"
+    torch.save(torchvision.resnet18().state_dict(), path)
+    return str(path)
+
+
+def test_everything_but_attention_is_loaded(configure, weights):
+    cfg = configure("resnet_imagenet", 18, "both", "large", pretrained=weights)
+    report = load_pretrained(build_model(cfg, pretrained=False), cfg.model)
+    assert len(report.loaded) == len(torch.load(weights))
+    assert report.fresh
+    assert all("attention" in name for name in report.fresh)
+    assert report.unused == []
+
+
+def test_another_number_of_classes_leaves_the_classifier_fresh(configure, weights):
+    cfg = configure("resnet_imagenet", 18, data="cifar100", pretrained=weights)
+    network = build_model(cfg, pretrained=False)
+    before = network.classifier.weight.clone()
+    report = load_pretrained(network, cfg.model)
+    assert report.fresh == report.unused == ["classifier.weight", "classifier.bias"]
+    assert torch.equal(network.classifier.weight, before)
+
+
+def test_what_was_loaded_is_logged(configure, weights, caplog):
+    with caplog.at_level(logging.INFO):
+        build_model(configure("resnet_imagenet", 18, pretrained=weights))
+    assert "120 tensors loaded; fresh: classifier.weight, classifier.bias" in caplog.text
+
+
+def test_our_own_checkpoint_is_read_too(configure, tmp_path):
+    trained = build_model(configure("resnet_imagenet", 18, "block"))
+    torch.save({"model": trained.state_dict(), "epoch": 3}, tmp_path / "best.pt")
+    cfg = configure("resnet_imagenet", 18, "block", pretrained=str(tmp_path / "best.pt"))
+    ours = build_model(cfg).state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in trained.state_dict().items())
+
+
+def test_meta_build_reads_no_file(configure):
+    with torch.device("meta"):
+        build_model(configure("resnet_imagenet", 18, pretrained="no/such/file"))
+
+
+@pytest.mark.parametrize(
+    ("depth", "options", "message"),
+    [
+        (34, {}, r"not the weights of resnet_imagenet of depth 34: .* is missing.*and \d+ more"),
+        (18, {"width": 32}, r"is \(32, 64, 3, 3\) here, \(64, 64, 3, 3\) there"),
+        (18, {"stride_in_1x1": True}, "stride_in_1x1=true"),
+        (18, {"pretrained": "no/such/file"}, "no such file; give a file of weights, or imagenet"),
+    ],
+)
+def test_weights_of_another_network_are_refused(configure, weights, depth, options, message):
+    with pytest.raises(ConfigError, match=message):
+        build_model(configure("resnet_imagenet", depth, **{"pretrained": weights, **options}))
+
+
+def test_a_file_that_holds_no_weights_is_refused(configure, tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_text("not weights")
+    with pytest.raises(ConfigError, match="not a file of weights"):
+        build_model(configure("resnet_imagenet", 18, pretrained=str(path)))
+
+
+def test_torchvision_has_no_weights_for_resnext_101_32x4d(configure):
+    with pytest.raises(ConfigError, match="has no resnext101_32x4d; it has resnet18"):
+        build_model(configure("resnext", 101, pretrained="imagenet"))
+
+
+def test_without_a_network_the_error_says_to_give_a_file(configure, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match=r"can't be downloaded .* give the path of a local copy"):
+        build_model(configure("resnet_imagenet", 18, pretrained="imagenet"))

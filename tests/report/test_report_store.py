@@ -1,0 +1,217 @@
+"""Files of a study's table: written, remembered, checked and exported."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.report import check_table, index, write_table
+from cbam_ablate.report.export import export_study
+
+PLACEMENT = "model.attention.placement"
+AXES = {PLACEMENT: ["none", "block"], "seed": [0, 1, 2]}
+
+
+def score(chosen):
+    return 90.0 + chosen["seed"] ** 2 / 7 + (chosen[PLACEMENT] == "block") * (1 + chosen["seed"] / 9)
+
+
+@pytest.fixture
+def keys(stand_in):
+    return stand_in.build(AXES, score)
+
+
+@pytest.fixture
+def indexed(monkeypatch):
+    monkeypatch.setattr(index, "WORTH_IT", 1)
+
+
+def write(stand_in, values=None):
+    return write_table(stand_in.root, stand_in.study, values)
+
+
+def test_all_forms_are_written_beside_the_manifest(stand_in, keys):
+    write(stand_in)
+    found = {path.name for path in stand_in.folder.iterdir()}
+    assert found == {"manifest.json", *(f"table.{ending}" for ending in ("md", "tex", "csv", "html", "json"))}
+
+
+def test_writing_again_gives_the_same_bytes(stand_in, keys):
+    write(stand_in)
+    before = {path.name: path.read_bytes() for path in stand_in.folder.glob("table.*")}
+    write(stand_in)
+    assert {path.name: path.read_bytes() for path in stand_in.folder.glob("table.*")} == before
+
+
+def test_an_unchanged_study_is_not_read_again(stand_in, keys, indexed, monkeypatch):
+    first = write(stand_in)
+    monkeypatch.setattr("cbam_ablate.report.write.load_study", None)
+    assert write(stand_in) == first
+
+
+CHANGES = {
+    "a result": lambda s, key: s.finish(key, 95.0),
+    "a run gone": lambda s, key: (s.run(key) / "result.json").unlink(),
+    "the manifest": lambda s, key: s.write_manifest({**s.manifest(), "table": {"metrics": ["test_top5"]}}),
+    "a form deleted": lambda s, key: (s.folder / "table.md").unlink(),
+    "a form edited": lambda s, key: (s.folder / "table.md").write_text("edited"),
+    "the index deleted": lambda s, key: (s.folder / index.NAME).unlink(),
+    "the index broken": lambda s, key: (s.folder / index.NAME).write_text('{"keys": 3'),
+}
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_the_index_never_hides_a_change(stand_in, keys, indexed, change):
+    write(stand_in)
+    CHANGES[change](stand_in, keys["block", 1])
+    found = write(stand_in)
+    (stand_in.folder / index.NAME).unlink()
+    assert write(stand_in) == found
+    assert "edited" not in (stand_in.folder / "table.md").read_text()
+
+
+def test_the_index_sees_an_unfinished_run_change(stand_in, keys, indexed):
+    key = keys["block", 1]
+    (stand_in.run(key) / "result.json").unlink()
+    stand_in.fail(key, failure="diverged")
+    assert write(stand_in).rows[1].missing == {"diverged": 1}
+    stand_in.fail(key, failure="timeout")
+    assert write(stand_in).rows[1].missing == {"timed out": 1}
+
+
+def test_other_options_make_another_table(stand_in, keys, indexed):
+    write(stand_in)
+    assert [q.name for q in write(stand_in, {"table.costs": ["macs"]}).quantities] == ["test_top1", "macs"]
+
+
+def test_a_small_study_keeps_no_index(stand_in, keys):
+    write(stand_in)
+    assert not (stand_in.folder / index.NAME).exists()
+
+
+def test_a_written_table_agrees_with_its_runs(stand_in, keys):
+    write(stand_in, {"table.costs": ["macs"], "table.metrics": ["test_top5", "test_top1"]})
+    assert check_table(stand_in.root, stand_in.study) == []
+
+
+def test_a_changed_digit_of_a_run_is_found_and_named(stand_in, keys):
+    write(stand_in)
+    path = stand_in.run(keys["block", 1]) / "result.json"
+    result = json.loads(path.read_text())
+    result["metrics"]["test_top1"] += 0.01
+    path.write_text(json.dumps(result))
+    changed = check_table(stand_in.root, stand_in.study)
+    assert any("rows[block].cells.test_top1.value" in line for line in changed)
+
+
+@pytest.mark.parametrize("name", ["table.md", "table.tex", "table.csv", "table.html"])
+def test_a_digit_changed_by_hand_is_found(stand_in, keys, name):
+    write(stand_in)
+    path = stand_in.folder / name
+    text = path.read_text()
+    place = text.rindex("90.")
+    path.write_text(text[: place + 1] + "7" + text[place + 2 :])
+    assert check_table(stand_in.root, stand_in.study) == [
+        f"{name}: its digits are not those of table.json; make the table again"
+    ]
+
+
+def test_a_check_without_a_table_is_refused_in_words(stand_in, keys):
+    with pytest.raises(ConfigError, match="no table to check"):
+        check_table(stand_in.root, stand_in.study)
+
+
+def test_an_export_tabulates_like_its_store_and_holds_no_checkpoints(stand_in, keys, tmp_path):
+    checkpoints = stand_in.run(keys["block", 1]) / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "last.pt").write_bytes(b"weights")
+    (stand_in.run(keys["block", 1]) / "train.log").write_text("a line")
+    table = write(stand_in)
+    folder = export_study(stand_in.root, stand_in.study, tmp_path / "results" / "kept")
+    assert check_table(folder, stand_in.study) == []
+    assert write_table(folder, stand_in.study) == table
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert names == {
+        *("config.json", "history.jsonl", "result.json", "status.json", "manifest.json"),
+        *(f"table.{ending}" for ending in ("md", "tex", "csv", "html", "json")),
+    }
+
+
+def test_an_export_keeps_the_tables_options(stand_in, keys, tmp_path):
+    write(stand_in, {"table.costs": []})
+    folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
+    assert (
+        json.loads((folder / "studies" / stand_in.study / "table.json").read_text())["options"]["costs"] == []
+    )
+
+
+def test_a_second_export_replaces_the_first(stand_in, keys, tmp_path):
+    folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
+    (folder / "runs" / "left over").mkdir()
+    export_study(stand_in.root, stand_in.study, folder)
+    assert len(list((folder / "runs").iterdir())) == 6
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_export_overwrites_nothing_else(stand_in, keys, tmp_path):
+    target = tmp_path / "mine"
+    target.mkdir()
+    (target / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match="holds something else"):
+        export_study(stand_in.root, stand_in.study, target)
+    with pytest.raises(ConfigError, match=r"the store itself|something else"):
+        export_study(stand_in.root, stand_in.study, stand_in.root)
+    assert (target / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_table_that_cant_be_written_says_so(stand_in, keys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cbam_ablate.report.write.write_text", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        write(stand_in)
+
+
+def test_a_table_imports_neither_torch_nor_pandas_nor_matplotlib(stand_in, keys):
+    code = (
+        "import sys; from cbam_ablate.cli import run; "
+        f"code = run('table', ['study={stand_in.study}', 'store={stand_in.root}']); "
+        "heavy = {'torch', 'pandas', 'matplotlib', 'scipy.stats', 'statsmodels'} & set(sys.modules); "
+        "sys.exit(code or (str(heavy) if heavy else 0))"
+    )
+    environment = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "90.2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "code", "said"),
+    [
+        ("table", ["study=nothing"], 1, "there are placement"),
+        ("table", ["--chek"], 1, "--check and --help"),
+        ("table", ["study=placement", "table.rows=[dept]"], 1, "not an axis"),
+        ("report", ["study=nothing"], 1, "there are placement"),
+        ("export", ["study=placement", "into=x"], 1, "did you mean"),
+    ],
+)
+def test_a_bad_word_gets_one_clear_message(stand_in, keys, capsys, command, words, code, said):
+    from cbam_ablate.cli import run
+
+    assert run(command, [*words, f"store={stand_in.root}"]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_check_on_the_command_line_fails_after_a_change(stand_in, keys, capsys):
+    from cbam_ablate.cli import run
+
+    words = [f"study={stand_in.study}", f"store={stand_in.root}"]
+    assert run("table", words) == 0
+    assert run("table", [*words, "--check"]) == 0
+    stand_in.finish(keys["block", 1], 12.0)
+    assert run("table", [*words, "table.check=true"]) == 1
+    assert "has changed" in capsys.readouterr().err
