@@ -91,6 +91,16 @@ def varying_axes(settings: list[Setting], axes: list[str]) -> set[str]:
     return {name for name, values in taken.items() if len(values) > 1}
 
 
+def follows(settings: list[Setting], name: str, leaders: Iterable[str]) -> bool:
+    """Whether an axis only ever changes together with one of the leaders, as zipped axes do."""
+    for leader in leaders:
+        taken = {hashable(setting.axes[leader]) for setting in settings}
+        both = {(hashable(setting.axes[leader]), hashable(setting.axes[name])) for setting in settings}
+        if len(taken) == len(both):
+            return True
+    return False
+
+
 def arrange(settings: list[Setting], order: list[str], values: dict[str, list[Any]]) -> list[Setting]:
     """Settings sorted by the axes in `order`, each by the manifest's order of its values, no effect first."""
     places = {
@@ -117,16 +127,18 @@ def matrix(settings: list[Setting], seeds: list[str], metric: str) -> Matrix:
 def baselines(settings: list[Setting], wanted: dict[str, Any]) -> list[int | None]:
     """For each setting the index of its baseline: the one with the wanted values, and otherwise like it.
 
-    An axis without effect on the baseline may have any value in the setting. None for a setting that has
-    no such baseline, or several, and for all where nothing is wanted.
+    An axis without effect on the baseline may have any value in the setting, and so may one that only changes
+    together with a wanted axis. None for a setting that has no such baseline, or several, and for all where
+    nothing is wanted.
     """
     if not wanted:
         return [None] * len(settings)
+    bound = {name for name in settings[0].axes if name in wanted or follows(settings, name, wanted)}
     # Candidates by the axes that have an effect on them, then by those axes' values.
     known: dict[tuple[str, ...], dict[tuple[str, ...], list[int]]] = {}
     for index, setting in enumerate(settings):
         if all(same(setting.axes[name], value) for name, value in wanted.items()):
-            free = tuple(n for n, value in setting.axes.items() if n not in wanted and value is not None)
+            free = tuple(n for n, value in setting.axes.items() if n not in bound and value is not None)
             values = tuple(spell(setting.axes[name]) for name in free)
             known.setdefault(free, {}).setdefault(values, []).append(index)
     found: list[int | None] = []

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from cbam_ablate.aggregate.layout import Setting, follows, varying_axes
 from cbam_ablate.aggregate.names import find_axis, same, spell
 from cbam_ablate.aggregate.records import SEED, Place, Study
 from cbam_ablate.config.errors import ConfigError
@@ -89,9 +90,13 @@ def keep(study: Study, options: TableConfig) -> list[Place]:
     return places
 
 
-def split_axes(study: Study, options: TableConfig, varying: set[str]) -> tuple[list[str], list[str]]:
-    """Axes down the side and across. Those named in neither go down: no row pools different settings."""
+def split_axes(study: Study, options: TableConfig, settings: list[Setting]) -> tuple[list[str], list[str]]:
+    """Axes down the side and across. Those named in neither go down: no row pools different settings.
+
+    But an axis that only changes together with one across goes across too.
+    """
     axes = axes_of(study)
+    varying = varying_axes(settings, axes)
     down = [axis_named("rows", name, study) for name in options.rows]
     across = [axis_named("columns", name, study) for name in options.columns]
     twice = [name for name in down if name in across]
@@ -103,5 +108,7 @@ def split_axes(study: Study, options: TableConfig, varying: set[str]) -> tuple[l
         if name not in axes and name != SEED
     ]
     rest = [name for name in axes if name not in [*down, *across] and name in varying]
-    shown = [name for name in dict.fromkeys([*down, *rest]) if name in axes]
-    return shown, [name for name in dict.fromkeys(across) if name in varying]
+    across = [name for name in dict.fromkeys(across) if name in varying]
+    across += [name for name in rest if follows(settings, name, across)]
+    shown = [name for name in dict.fromkeys([*down, *rest]) if name in axes and name not in across]
+    return shown, across

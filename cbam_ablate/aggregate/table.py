@@ -17,7 +17,6 @@ from cbam_ablate.aggregate.layout import (
     hashable,
     matrix,
     settings_of,
-    varying_axes,
 )  # fmt: skip
 from cbam_ablate.aggregate.metrics import COSTS, METRICS, complete, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Row, Table, tidy, tidy_pair
@@ -50,7 +49,7 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     options = read_options(study, values)
     swept = axes_of(study)
     settings = settings_of(study, keep(study, options), swept)
-    down, across = split_axes(study, options, varying_axes(settings, swept))
+    down, across = split_axes(study, options, settings)
     settings = arrange(settings, [*down, *across], study.axes)
     names = Names(options.labels, swept)
     quantities = _quantities(study, options, names, bool(across))

@@ -140,6 +140,20 @@ def test_each_depth_has_its_own_baseline(stand_in):
         assert row.cell("test_top1").difference.value == pytest.approx(5, abs=0.3)
 
 
+def test_axes_that_change_together_are_one(stand_in):
+    axes = {"data.label_noise": [0.1, 0.5], "model.backbone": ["resnet_cifar", "vgg"], "seed": [0, 1, 2]}
+    stand_in.build(axes, lambda chosen: 90.0 + chosen["seed"] - 9 * chosen["data.label_noise"])
+    manifest = stand_in.manifest()
+    for cell in manifest["cells"]:
+        cell["axes"]["model.depth"] = {"vgg": 16, "resnet_cifar": 110}[cell["axes"]["model.backbone"]]
+    stand_in.write_manifest({**manifest, "axes": {**manifest["axes"], "model.depth": [16, 110]}})
+    options = {"columns": ["backbone"], "baseline": {"backbone": "resnet_cifar"}}
+    table = build_table(load_study(stand_in.root, stand_in.study), options)
+    assert [axis.name for axis in table.column_axes] == ["model.backbone", "model.depth"]
+    assert [row.baseline for row in table.rows].count(True) == 2
+    assert [row.cell("test_top1").difference is not None for row in table.rows].count(True) == 2
+
+
 def test_a_declared_baseline_replaces_the_inferred_one(stand_in):
     table = make(stand_in, THREE, placements, {"baseline": {"placement": "class"}})
     assert [row.baseline for row in table.rows] == [False, False, True]
