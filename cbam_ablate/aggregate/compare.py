@@ -56,14 +56,19 @@ class Contest:
 
     `open` is False where the `with_baseline` comparisons found nothing: then no row is set apart, so that a
     table without true differences names a winner in at most 5 % of cases, whichever way it is read.
+    `planned` are the pairs (metric, lower row, higher row) that baseline comparisons told apart: they stay
+    so here, or the same pair would be marked as different and as not to be told apart.
     """
 
-    def __init__(self, results: dict[str, Matrix], with_baseline: int, open: bool) -> None:
+    def __init__(
+        self, results: dict[str, Matrix], with_baseline: int, open: bool, planned: set[tuple[str, int, int]]
+    ) -> None:
         pairs = {name: statistics.pairwise(values) for name, values in results.items()}
         self.comparisons = sum(found.tested for found in pairs.values())
         self.tested = self.comparisons if open or not with_baseline else with_baseline
         every = np.concatenate([np.empty(0), *(found.p for found in pairs.values())])
         limit = statistics.holm_limit(every, self.comparisons, ALPHA) if open else -1.0
+        self._planned = planned
         self._rows = {name: len(values) for name, values in results.items()}
         # In rising order, as the pairs come by first row and then by second.
         self._apart = {
@@ -73,6 +78,8 @@ class Contest:
 
     def differs(self, metric: str, row: int, other: int) -> bool:
         """Whether two rows differ; rows that can't be tested don't."""
+        if (metric, min(row, other), max(row, other)) in self._planned:
+            return True
         codes, code = self._apart[metric], min(row, other) * self._rows[metric] + max(row, other)
         place = int(np.searchsorted(codes, code))
         return place < len(codes) and int(codes[place]) == code

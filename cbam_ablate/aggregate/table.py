@@ -188,10 +188,13 @@ def _compare(
         rows[index].cell(name).difference = difference
     tested = [difference for difference in found.values() if difference.p is not None]
     directed = {q.name: q.better for q in quantities if q.kind == "result" and q.better}
+    planned = {
+        (name, min(index, other), max(index, other))
+        for (name, index), difference in found.items()
+        if difference.significant and (other := base[index]) is not None
+    }
     contest = Contest(
-        {name: results[name] for name in directed},
-        len(tested),
-        not tested or any(difference.significant for difference in tested),
+        {name: results[name] for name in directed}, len(tested), not tested or bool(planned), planned
     )
     for name, better in directed.items():
         contest.crown(name, [row.cell(name) for row in rows], better)

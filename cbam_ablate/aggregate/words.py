@@ -167,7 +167,7 @@ def more_command(study: Study, extra: int) -> str:
         if candidate not in have:
             seeds.append(candidate)
         candidate += 1
-    words = [word for word in study.command if not word.startswith(("seed=", "sweep.extend="))]
+    words = [word for word in study.command if not word.startswith(("seed=", "sweep."))]
     if SEED not in study.axes and not any(
         word.startswith("study=") or word in ("-m", "--multirun") for word in words
     ):

@@ -12,6 +12,7 @@ COMMANDS = {
     "table": "print and write a study's table from whatever is done",
     "report": "write a study's report: one HTML file, and its figures for a paper",
     "export": "pack a study, without checkpoints, into a small folder to keep",
+    "reproduce": "train a row of a table again and compare",
     "evaluate": "a stored run or checkpoint on the test set",
     "data": "fetch a data set and verify it",
     "wandb": "push runs and tables to W&B, pull projects from it, make its reports",

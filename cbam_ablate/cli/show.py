@@ -55,7 +55,7 @@ def close(outcome: Outcome, words: list[str]) -> int:
     plan = outcome.plan
     table = write_table(plan.store.root, plan.study)
     print(render_terminal(table))
-    print(f"\n{plan.summary()}. Written: {plan.store.study(plan.study)}/table.md, .tex, .csv, .json")
+    print(f"\n{plan.summary()}. Written: {plan.store.study(plan.study)}/table.md, .tex, .csv, .html, .json")
     if not outcome.missing:
         return 0
     failed = {key: state for key, state in outcome.missing.items() if state.name == "failed"}

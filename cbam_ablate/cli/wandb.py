@@ -57,10 +57,10 @@ def _push(words: list[str]) -> int:
         store, study = take_study(values)
         manifest = read(store.study(study) / "manifest.json")
         runs, cfg = push.runs_of(manifest, store), push.options_of(manifest)
-    changes.setdefault("mode", "online")
+    changes = {"mode": "online", **changes, "enabled": True}
     problems: dict[str, str] = {}
     sent = ""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with _progress() as bar:
         task = bar.add_task("sending", total=len(runs))
         for run, state in push.push_runs(runs, lambda own: dataclasses.replace(own, **changes), PATIENCE):
             bar.advance(task)
@@ -73,13 +73,21 @@ def _push(words: list[str]) -> int:
             except NotSentError as error:
                 problems[f"the table of {study}"] = str(error)
     if not problems:
-        print(f"{len(runs)} run{'s' * (len(runs) != 1)}{' and the table' if study else ''}: {sent}")
+        print(f"{_count(len(runs), 'run')}{' and the table' if study else ''}: {sent}")
         return 0
     told = "\n".join(f"  {what}: {why}" for what, why in problems.items())
     again = shlex.join(["cbam-ablate", "wandb", "push", *words])
     return fail(
         f"{len(problems)} of {len(runs)} were not sent\n{told}\nThe same command tries again: {again}"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _progress() -> Progress:
+    return Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def _changes(values: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +102,7 @@ def _pull(words: list[str]) -> int:
     values = read_words(words, ("study", "axes", "seed"))
     from cbam_ablate.loggers import wandb_pull
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with _progress() as bar:
         task = bar.add_task(f"reading {path}", total=None)
         runs = wandb_pull.pull(
             path, values.get("study"), lambda done, total: bar.update(task, completed=done, total=total)
@@ -105,11 +113,11 @@ def _pull(words: list[str]) -> int:
     seed = values.get("seed", "seed")
     axes = wandb_pull.choose_axes(runs, named, seed)
     root = RunStore(values["store"]).root / "pulled" / entity / project
-    study = values.get("study") or project
+    study = (values.get("study") or project).replace("/", "-")
     measured = wandb_pull.write(runs, root, study, axes, seed, path)
     done = sum(run.state == "finished" for run in runs)
     rows = sum(len(run.rows) for run in runs)
-    print(f"{len(runs)} runs, {done} finished, {rows} rows of history, to {root}")
+    print(f"{_count(len(runs), 'run')}, {done} finished, {_count(rows, 'row')} of history, to {root}")
     print(f"axes: {', '.join(axes) or 'none'}; measured: {', '.join(measured) or 'nothing'}")
     command = ["cbam-ablate", "table", f"study={study}", f"store={root}"]
     if measured and "test_top1" not in measured:
@@ -126,5 +134,5 @@ def _report(words: list[str]) -> int:
     changes = _changes(values)
     store, study = take_study(values)
     options = options_of(read(store.study(study) / "manifest.json"))
-    print(make_report(store.root, study, dataclasses.replace(options, **changes)), file=sys.stdout)
+    print(make_report(store.root, study, dataclasses.replace(options, **changes)))
     return 0

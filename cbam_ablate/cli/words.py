@@ -23,19 +23,22 @@ def read_words(words: list[str], own: Collection[str], sections: Collection[str]
     ]
     found: dict[str, Any] = {}
     errors = []
-    for word in parse(words):
+    taken = [word for word in words if word.partition("=")[0] in own and "=" in word]
+    for word in taken:
+        found[word.partition("=")[0]] = word.partition("=")[2]
+    for word in parse(word for word in words if word not in taken):
         name = word.name
         holder = next((known for known in allowed if name.startswith(f"{known}.")), None)
         if name not in allowed and holder is None:
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             errors.append(f"{word.said}: this command takes {', '.join(allowed)}{hint}")
-        elif name in found or word.override.is_sweep_override():
-            errors.append(f"{word.said}: one value, once")
+        elif word.override.is_sweep_override():
+            errors.append(f"{word.said}: one value")
         elif holder is not None:
             found.setdefault(holder, {})[name.removeprefix(f"{holder}.")] = word.values[0]
         else:
-            found[name] = word.said.partition("=")[2] if name in own else coerce(name, word.values[0])
+            found[name] = coerce(name, word.values[0])
     if errors:
         raise ConfigError("\n".join(errors))
     found.setdefault("store", RunConfig().store)

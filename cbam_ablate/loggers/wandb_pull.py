@@ -13,19 +13,19 @@ from typing import Any, TypeVar
 from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import ALIASES
-from cbam_ablate.loggers.wandb_run import clean
+from cbam_ablate.loggers.wandb_run import clean, client
 from cbam_ablate.loggers.wandb_study import JOB
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import write_json, write_text
 
-PAGE = 100
+PAGE = 50
 """Runs a request."""
 WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each further try of a request that failed."""
 COSTS = ("params", "macs", "train_seconds", "images_per_second", "peak_memory_mib")
 FOREIGN_RULE = "as the run's W&B summary has it"
-FINAL = ("401", "403", "404", "not find", "not found", "API key")
-"""What W&B says of failures that trying again doesn't help."""
+FINAL = (400, 401, 403, 404)
+"""HTTP statuses that trying again doesn't help."""
 
 T = TypeVar("T")
 
@@ -43,17 +43,12 @@ class Pulled:
     rows: list[dict[str, Any]]
 
 
-def pull(
-    path: str,
-    tag: str | None,
-    progress: Callable[[int, int], None],
-    wait: Callable[[float], None] = time.sleep,
-) -> list[Pulled]:
+def pull(path: str, tag: str | None, progress: Callable[[int, int], None]) -> list[Pulled]:
     """Every run of `entity/project`, those with a tag only where one is given, with its full history.
 
     `progress` is told (runs read, runs there are). Raises `ConfigError` with W&B's words where it can't.
     """
-    import wandb
+    wandb = client()
 
     def tried(what: Callable[[], T]) -> T:
         waits = list(WAITS)
@@ -61,10 +56,11 @@ def pull(
             try:
                 return what()
             except Exception as error:  # W&B's client raises errors of many libraries
-                said = clean(str(error))
-                if not waits or isinstance(error, ValueError) or any(word in said for word in FINAL):
-                    raise ConfigError(f"wandb pull {path}: {said}") from None
-                wait(waits.pop(0))
+                status = getattr(getattr(error, "response", None), "http_status", None)
+                hopeless = isinstance(error, ValueError | wandb.errors.UsageError) or status in FINAL
+                if hopeless or not waits:
+                    raise ConfigError(f"wandb pull {path}: {clean(str(error))}") from None
+                time.sleep(waits.pop(0))
 
     api = tried(lambda: wandb.Api(timeout=30))
     runs = tried(lambda: api.runs(path, filters={"tags": tag} if tag else {}, per_page=PAGE, lazy=False))
@@ -129,10 +125,9 @@ def choose_axes(runs: list[Pulled], named: list[str], seed: str) -> list[str]:
 def write(runs: list[Pulled], root: Path, study: str, axes: list[str], seed: str, source: str) -> list[str]:
     """Writes the runs and a manifest to the store at `root`; returns the names of what they measured."""
     store = RunStore(root)
-    flat = {
-        run.key: {("seed" if name == seed else name): v for name, v in run.config.items()} for run in runs
-    }
-    axes = ["seed" if name == seed else name for name in axes]
+    called = {seed: "seed"}
+    flat = {run.key: {called.get(name, name): v for name, v in run.config.items()} for run in runs}
+    axes = [called.get(name, name) for name in axes]
     first = next(iter(flat.values()))
     constants = {
         n: first[n]
@@ -174,8 +169,10 @@ def _write_run(run: Run, pulled: Pulled) -> list[str]:
     rows = [{"epoch": row.get("epoch", row.get("_step")), **_public(row)} for row in pulled.rows]
     write_text(run.path / "history.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     if pulled.state != "finished":
-        status = {"state": "failed", "class": "killed", "error": f"W&B has it as {pulled.state}"}
-        write_json(run.path / "status.json", status)
+        (run.path / "result.json").unlink(missing_ok=True)
+        ended = pulled.state in ("crashed", "failed", "killed")
+        status = {"state": "failed", "class": "killed"} if ended else {"state": "interrupted"}
+        write_json(run.path / "status.json", {**status, "error": f"W&B has it as {pulled.state}"})
         return []
     numbers = {
         name: value

@@ -78,7 +78,7 @@ def _finish_sweep(path: Path, patience: float = 10.0) -> str:
             for run in runs
             if not states[run.key].get("offline") and not _up_to_date(run, states[run.key])
         ]
-        states |= {run.key: state for run, state in push_runs(missing, lambda own: own, patience)}
+        states |= {run.key: state for run, state in push_runs(missing, lambda own: cfg, patience)}
     failed = [state["why"] for state in states.values() if state.get("why")]
     if failed:
         return (

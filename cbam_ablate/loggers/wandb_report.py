@@ -7,7 +7,7 @@ from typing import Any
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import ALIASES
 from cbam_ablate.config.schema import WandbConfig
-from cbam_ablate.loggers.wandb_run import clean, project_of
+from cbam_ablate.loggers.wandb_run import clean, client, project_of
 from cbam_ablate.report import write_table
 from cbam_ablate.runs import RunStore
 
@@ -24,11 +24,9 @@ def make_report(root: Path, study: str, cfg: WandbConfig) -> str:
             "wandb report: needs the package wandb-workspaces (pip install wandb-workspaces); "
             "cbam-ablate wandb push sends the same table and plots without it"
         ) from error
-    import wandb
-
     table = write_table(root, study)
     try:
-        entity, project = cfg.entity or wandb.Api(timeout=30).default_entity, project_of(cfg)
+        entity, project = cfg.entity or client().Api(timeout=30).default_entity, project_of(cfg)
         runs = reports.Runset(
             entity=entity,
             project=project,

@@ -112,14 +112,20 @@ class WandbRun:
             self.live.log(record)
 
 
+def client() -> Any:
+    """W&B's package; its import takes half a second."""
+    # The reporting of its own errors would wait for the network too.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb.errors
+
+    return wandb
+
+
 class Session:
     """An open run of W&B's client. Raises `NotSentError` with W&B's own words where something goes wrong."""
 
     def __init__(self, store: Path, cfg: WandbConfig, patience: float, **what: Any) -> None:
-        # Reporting of W&B's own errors would wait for the network too.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb.errors
-
+        wandb = client()
         folder = Path(os.environ.get("WANDB_DIR") or store)
         for old in folder.glob(f"wandb/*run-*-{what['id']}"):
             shutil.rmtree(old, ignore_errors=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.schema import WandbConfig
-from cbam_ablate.loggers.wandb_run import Session
+from cbam_ablate.loggers.wandb_run import Session, client
 from cbam_ablate.report import to_frame, write_table
 from cbam_ablate.runs import RunStore
 
@@ -40,8 +40,7 @@ def send_study(root: Path, study: str, cfg: WandbConfig, patience: float) -> str
 
 
 def _tables(table: Any, store: RunStore) -> dict[str, Any]:
-    import wandb
-
+    wandb = client()
     frame = to_frame(table)
     frame = frame.reset_index() if table.axes else frame
     shown: dict[str, Any] = {"table": wandb.Table(dataframe=frame, allow_mixed_types=True)}

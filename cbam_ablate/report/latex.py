@@ -35,7 +35,7 @@ def draw(table: Table, grid: Grid) -> str:
     lines = [
         PREAMBLE,
         f"\\begin{{table{star}}}[t]",
-        "\\centering\\small\\setlength{\\tabcolsep}{4pt}",
+        "\\centering\\small\\setlength{\\tabcolsep}{3.5pt}",
         "\\sisetup{group-minimum-digits=4,group-separator={,}}",
         f"\\caption{{{caption}}}",
         f"\\label{{tab:{_label(table.study)}}}",

@@ -45,7 +45,7 @@ def difference(found: Difference, unit: str) -> str:
     if found.interval is None:
         return fixed(found.value, UNCERTAIN.get(unit, 4), signed=True)
     half = (found.interval[1] - found.interval[0]) / 2
-    decimals = decimals_of(half) if half > 0 else UNCERTAIN.get(unit, 4)
+    decimals = max(1, decimals_of(half)) if half > 0 else UNCERTAIN.get(unit, 4)
     low, high = (fixed(bound, decimals, signed=True) for bound in found.interval)
     return f"{fixed(found.value, decimals, signed=True)} [{low}, {high}]"
 
@@ -77,7 +77,7 @@ def _scaled(value: float, units: tuple[tuple[str, float], ...], base: str) -> st
     for unit, size in units:
         if value >= size:
             scaled = value / size
-            return f"{scaled:.{max(0, 3 - len(str(int(scaled))))}f} {unit}"
+            return f"{scaled:.{max(0, 4 - len(str(int(scaled))))}f} {unit}"
     return f"{value:.0f}{base}"
 
 

@@ -93,7 +93,7 @@ class WandbServer:
             edges = [{"node": {**project, "createdAt": "2026-11-21T10:00:00"}}]
             return {"models": {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}}
         if operation == "Runs":
-            return {"project": self._page(values)}
+            return {"project": self._page(values) if values["project"] != "absent" else None}
         if operation == "upsertView":
             self.views.append(values)
             return {"upsertView": {"view": {"id": "view1", "name": values.get("name")}, "inserted": True}}

@@ -112,6 +112,7 @@ def test_without_a_key_auto_is_offline_and_says_so_once(store, monkeypatch):
     assert line.endswith(f"cbam-ablate wandb push run={run.key} store={store.root}")
 
 
+@pytest.mark.slow
 def test_without_a_key_online_sends_nothing_and_says_so(store, monkeypatch, left_alone, without_times):
     monkeypatch.setenv("WANDB_API_KEY", "")
     began = time.monotonic()
@@ -140,6 +141,7 @@ def test_secrets_stay_out_of_every_file_and_line(store, wandb_server):
     assert len(written) > 10
 
 
+@pytest.mark.slow
 def test_what_a_server_says_is_told_without_the_key(store, wandb_server):
     wandb_server.fail = {"graphql": 401}
     wandb_server.message = f"key {os.environ['WANDB_API_KEY']} is not known"

@@ -31,6 +31,7 @@ def test_a_run_arrives_whole(store, wandb_server):
     assert [line for line in store.lines if run.key in line and line.startswith("W&B: http")]
 
 
+@pytest.mark.slow
 def test_the_x_axis_of_every_curve_is_the_epoch(store, wandb_server):
     run = store.train(store.config("logger=wandb"))
     metrics = wandb_server.runs[run.key]["config"]["_wandb"]["m"]
@@ -38,6 +39,7 @@ def test_the_x_axis_of_every_curve_is_the_epoch(store, wandb_server):
     assert metrics[0]["1"] == "epoch"
 
 
+@pytest.mark.slow
 def test_tags_are_every_study_placement_and_backbone(store, wandb_server):
     study, runs = store.study("logger=wandb", placements="none", seeds="0")
     run = runs["none", 0]
@@ -74,6 +76,7 @@ def test_a_resumed_run_continues_and_doubles_nothing(store, wandb_server):
     assert wandb_server.runs[run.key]["state"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_failed_run_says_in_w_and_b_how_it_failed(store, wandb_server):
     run = store.train(store.config("logger=wandb"), epochs=1, ended="failed")
     sent = wandb_server.runs[run.key]

@@ -3,6 +3,8 @@
 import json
 import shlex
 
+import pytest
+
 
 def test_a_sweep_says_once_what_it_could_not_send_and_push_sends_it(cli, tiny, wandb_server, no_key):
     env = {**no_key, **wandb_server.env, "OMP_NUM_THREADS": "1"}
@@ -24,6 +26,7 @@ def test_a_sweep_says_once_what_it_could_not_send_and_push_sends_it(cli, tiny, w
     assert {run["group"] for run in wandb_server.runs.values()} == {study}
 
 
+@pytest.mark.slow
 def test_each_job_of_a_sweep_is_a_run_and_the_study_a_table(cli, tiny, wandb_server, no_key):
     env = {**no_key, **wandb_server.env, "OMP_NUM_THREADS": "1"}
     swept = cli("train", "-m", *tiny, "placement=none,block", "logger=wandb", env=env)

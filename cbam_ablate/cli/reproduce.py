@@ -1,0 +1,86 @@
+"""cbam-ablate reproduce study=NAME row=AXIS=VALUE[,AXIS=VALUE...] [seed=N] [tolerance=0.5] [store=FOLDER]
+
+Trains the runs of one row of a study's table again, in a store of their own (<store>/reproduced), and
+compares their test top-1 with the stored ones. Exit code 0 when every run is within `tolerance`, in points.
+On a CPU in fp32, with the same versions and number of threads, weights come out bit-identical.
+"""
+
+import dataclasses
+from typing import Any
+
+from cbam_ablate.aggregate.names import same
+from cbam_ablate.cli.studies import take_study
+from cbam_ablate.cli.words import read_words
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.overrides import ALIASES
+from cbam_ablate.runs import RunStore
+
+
+def main(words: list[str]) -> int:
+    values = read_words(words, ("study", "row", "seed", "tolerance"))
+    row, seed, limit = values.pop("row", ""), values.pop("seed", None), values.pop("tolerance", "0.5")
+    store, study = take_study(values)
+    tolerance = _number(limit)
+    from cbam_ablate.sweep.manifest import read, run_config
+
+    manifest = read(store.study(study) / "manifest.json")
+    keys = _matching(manifest, _wanted(row), seed)
+    stored = {key: (store.run(key).result() or {}).get("metrics") for key in keys}
+    missing = [key for key, metrics in stored.items() if metrics is None]
+    if missing:
+        raise ConfigError(
+            f"row={row}: {', '.join(missing)} are not finished, so there is nothing to compare with"
+        )
+    again = RunStore(store.root / "reproduced")
+    worst = 0.0
+    for key, metrics in stored.items():
+        from cbam_ablate.sweep.job import run_one
+
+        cfg = dataclasses.replace(run_config(manifest, key), store=str(again.root))
+        threads = (store.run(key).result() or {})["provenance"].get("threads")
+        again.set_aside(again.run(key))
+        state = run_one(cfg, threads=threads)
+        result = again.run(key).result()
+        if result is None:
+            raise ConfigError(f"{key}: {state.failure or state.name}: {state.error}")
+        before, after = (metrics or {})["test_top1"], result["metrics"]["test_top1"]
+        worst = max(worst, abs(after - before))
+        print(f"{key}: stored {before:.2f} %, again {after:.2f} %, difference {after - before:+.2f} points")
+    told = "reproduced" if worst <= tolerance else "NOT reproduced"
+    print(f"{told}: largest difference {worst:.2f} points, tolerance {tolerance:g}")
+    return int(worst > tolerance)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise ConfigError(f"tolerance={text}: points of accuracy, from 0 to 100")
+    return value
+
+
+def _wanted(row: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in row.split(",") if part]
+    if not pairs or not all(name and found for name, found, _ in pairs):
+        raise ConfigError(f"row={row}: which row? AXIS=VALUE for each axis, say row=placement=block,kernel=7")
+    return {ALIASES.get(name, name): value for name, _, value in pairs}
+
+
+def _matching(manifest: dict[str, Any], wanted: dict[str, str], seed: str | None) -> list[str]:
+    axes = manifest["axes"]
+    for name in wanted:
+        if name not in axes:
+            raise ConfigError(f"row: {name} is not an axis of study {manifest['study']} ({', '.join(axes)})")
+    if seed is not None:
+        wanted = {**wanted, "seed": seed}
+    found = {
+        cell["key"]: None
+        for cell in manifest["cells"]
+        if all(same(cell["axes"].get(name), value) for name, value in wanted.items())
+    }
+    if not found:
+        values = "; ".join(f"{name}: {', '.join(map(str, axes[name]))}" for name in wanted if name in axes)
+        raise ConfigError(f"row: no run of study {manifest['study']} has these values; there are {values}")
+    return list(found)

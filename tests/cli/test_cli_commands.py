@@ -1,0 +1,107 @@
+"""The commands over a finished sweep, in one process: what they print agrees with what the store holds."""
+
+import json
+
+import pytest
+
+from cbam_ablate.cli import run
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A store with a sweep of placement none and block by two seeds, and the study's name."""
+    store = tmp_path_factory.mktemp("swept")
+    words = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", "train.epochs=1"]
+    words += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
+    words += ["placement=none,block", "seed=0,1", f"store={store}", "hydra.launcher.jobs=0"]
+    assert run("train", ["-m", *words]) == 0
+    return store, next((store / "studies").iterdir()).name
+
+
+def results(store):
+    return {path.parent.name: json.loads(path.read_text()) for path in store.glob("runs/*/result.json")}
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_evaluate_finds_the_stored_test_scores_again(swept, capsys, name):
+    store, _ = swept
+    key, result = next(iter(results(store).items()))
+    assert run("evaluate", [f"run={key[:6]}", f"checkpoint={name}", f"store={store}"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    prefix = "test" if name == "best" else "last_test"
+    assert found["top1"] == result["metrics"][f"{prefix}_top1"]
+    assert found["loss"] == pytest.approx(result["metrics"][f"{prefix}_loss"], abs=1e-6)
+
+
+def test_evaluate_takes_a_checkpoints_path(swept, capsys):
+    store, _ = swept
+    path = next(store.glob("runs/*/checkpoints/best.pt"))
+    assert run("evaluate", [f"run={path}", "part=val"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["top1"] == results(store)[path.parents[1].name]["metrics"]["val_top1"]
+
+
+def test_reproduce_trains_a_row_again_to_the_same_result(swept, capsys):
+    store, study = swept
+    words = [f"study={study}", "row=placement=block", f"store={store}", "tolerance=0"]
+    assert run("reproduce", words) == 0
+    assert "largest difference 0.00 points" in capsys.readouterr().out
+
+
+def test_reproduce_notices_a_result_that_does_not_hold(swept, capsys):
+    store, study = swept
+    key, result = next(iter(results(store).items()))
+    path = store / "runs" / key / "result.json"
+    kept = path.read_text()
+    result["metrics"]["test_top1"] += 20
+    path.write_text(json.dumps(result))
+    manifest = json.loads((store / "studies" / study / "manifest.json").read_text())
+    placement = next(c["axes"]["model.attention.placement"] for c in manifest["cells"] if c["key"] == key)
+    try:
+        assert run("reproduce", [f"study={study}", f"row=placement={placement}", f"store={store}"]) == 1
+    finally:
+        path.write_text(kept)
+    assert "NOT reproduced" in capsys.readouterr().out
+
+
+def test_a_committed_table_is_checked_against_its_runs(swept, capsys):
+    store, study = swept
+    table = store / "studies" / study / "table.json"
+    assert run("table", [f"study={study}", f"store={store}", "--check"]) == 0
+    kept = table.read_text()
+    changed = json.loads(kept)
+    changed["rows"][0]["cells"][0]["value"] += 0.01
+    table.write_text(json.dumps(changed))
+    try:
+        assert run("table", [f"study={study}", f"store={store}", "--check"]) == 1
+    finally:
+        table.write_text(kept)
+
+
+def test_an_export_can_be_tabulated_elsewhere(swept, tmp_path, capsys):
+    store, study = swept
+    assert run("export", [f"study={study}", f"store={store}", f"to={tmp_path / 'kept'}"]) == 0
+    assert list((tmp_path / "kept").rglob("*.pt")) == []
+    assert run("table", [f"study={study}", f"store={tmp_path / 'kept'}", "--check"]) == 0
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path, capsys):
+    words = ["data=synthetic", "placement=none,block", "seed=0,1", "sweep.dry_run=true"]
+    assert run("train", ["-m", *words, f"store={tmp_path / 'store'}"]) == 0
+    assert "4 cells -> 4 distinct, 0 done, 4 to run" in capsys.readouterr().out
+    assert not (tmp_path / "store").exists()
+
+
+def test_plan_says_what_is_done(swept, capsys):
+    store, _ = swept
+    words = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", "train.epochs=1"]
+    words += ["train.batch_size=64", "train.precision=fp32", "placement=none,block", "seed=0,1,2"]
+    assert run("plan", ["-m", *words, f"store={store}"]) == 0
+    out = capsys.readouterr().out
+    assert "6 cells -> 6 distinct, 4 done, 2 to run, about" in out
+    assert "runs of the same network" in out
+
+
+def test_data_verifies_what_it_has(capsys):
+    assert run("data", ["data=synthetic"]) == 0
+    assert "640 training, 200 test" in capsys.readouterr().out
