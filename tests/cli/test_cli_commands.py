@@ -70,7 +70,7 @@ def test_a_committed_table_is_checked_against_its_runs(swept, capsys):
     assert run("table", [f"study={study}", f"store={store}", "--check"]) == 0
     kept = table.read_text()
     changed = json.loads(kept)
-    changed["rows"][0]["cells"][0]["value"] += 0.01
+    changed["rows"][0]["cells"]["test_top1"]["value"] += 0.01
     table.write_text(json.dumps(changed))
     try:
         assert run("table", [f"study={study}", f"store={store}", "--check"]) == 1
