@@ -29,7 +29,7 @@ from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.manifest import read
 
 OPTIONS = ("logger.wandb.project", "logger.wandb.entity", "logger.wandb.mode")
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds that W&B may take to start a run, and to take its last data in."""
 
 

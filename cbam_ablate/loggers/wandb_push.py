@@ -13,7 +13,7 @@ from typing import Any
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.config.schema import WandbConfig
 from cbam_ablate.loggers.beside import later, wandb_mode
-from cbam_ablate.loggers.wandb_run import NotSentError, WandbRun, read_state, tags_of
+from cbam_ablate.loggers.wandb_run import PATIENCE, NotSentError, WandbRun, read_state, tags_of
 from cbam_ablate.loggers.wandb_study import send_study
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import read_json
@@ -51,7 +51,7 @@ def _push(run: Run, change: Callable[[WandbConfig], WandbConfig], patience: floa
             logger.epoch(record)
         logger.end()
     except OSError as error:
-        return {"sent": False, "why": f"{error.strerror}"}
+        return {"sent": False, "why": str(error.strerror)}
     return logger.state
 
 
@@ -67,7 +67,7 @@ def runs_of(manifest: dict[str, Any], store: RunStore) -> list[Run]:
     return [run for run in map(store.run, manifest["runs"]) if run.history()]
 
 
-def _finish_sweep(path: Path, patience: float = 10.0) -> str:
+def _finish_sweep(path: Path, patience: float = PATIENCE) -> str:
     root, study = path.parents[2], path.parent.name
     manifest = read_json(path) or {}
     cfg, runs, hint = options_of(manifest), runs_of(manifest, RunStore(root)), later(f"study={study}", root)
@@ -94,7 +94,7 @@ def _finish_sweep(path: Path, patience: float = 10.0) -> str:
 
 
 def _up_to_date(run: Run, state: dict[str, Any]) -> bool:
-    return bool(state.get("sent")) and state.get("tags") == tags_of(run, from_dict(run.config() or {}))
+    return bool(state.get("sent")) and state.get("tags") == tags_of(run)
 
 
 def main() -> None:

@@ -19,38 +19,35 @@ from cbam_ablate.loggers.beside import later, wandb_mode
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import read_json, write_json
 
-START, FINISH = 10.0, 10.0
-"""Seconds that W&B's start and its last upload may take while a run waits for its end."""
+PATIENCE = 10.0
+"""Seconds that W&B's start may take, and its last upload, while a run waits for its logger."""
 AGAIN = 60.0
 """Seconds until a start that failed is tried again, as long as the run is trained."""
 LOST = re.compile("ERROR|Fatal error|not be synced")
+"""What W&B's client prints when it gives data up; it says so in no other way."""
 
 
 class NotSentError(Exception):
-    """What W&B's client said when it could not send; `reached` is whether the server answered at first."""
-
-    def __init__(self, why: str, reached: bool = False) -> None:
-        super().__init__(why)
-        self.reached = reached
+    """W&B's client could not send; its words, in one line."""
 
 
 class WandbRun:
     """The W&B logger: see `loggers/follow.py`. `patience` is for W&B's start and its end, seconds each."""
 
-    def __init__(self, run: Run, cfg: RunConfig, patience: float = START) -> None:
+    def __init__(self, run: Run, cfg: RunConfig, patience: float = PATIENCE) -> None:
         self.run, self.cfg, self.patience = run, cfg, patience
-        self.tags = tags_of(run, cfg)
+        self.tags = tags_of(run)
         self.rows: list[dict[str, Any]] = []
         self.live: Session | None = None
         self.state: dict[str, Any] = {}
-        self.why = ""
+        self.why, self.tried = "", 0.0
         _state_path(run).unlink(missing_ok=True)
         self._open()
 
     def epoch(self, record: dict[str, Any]) -> None:
         self.rows.append(record)
         if self.live is not None:
-            self.live.log(record)
+            self._log([record])
         elif time.monotonic() - self.tried > AGAIN:
             self._open()
 
@@ -95,10 +92,11 @@ class WandbRun:
         self.live.finish(summary, failed=result is None)
 
     def _open(self) -> None:
+        study = self.run.status().get("study") or next(iter(studies_of(self.run)), None)
         what = {
             "id": self.run.key,
             "name": name_of(self.cfg),
-            "group": (self.run.status().get("study") or "")[:128] or None,
+            "group": study and study[:128],
             "tags": self.tags,
             "config": config_of(self.cfg),
             "job_type": "train",
@@ -107,9 +105,14 @@ class WandbRun:
             self.live = Session(self.run.path.parents[1], self.cfg.logger.wandb, self.patience, **what)
         except NotSentError as error:
             self.why, self.tried = str(error), time.monotonic()
-            return
-        for record in self.rows:
-            self.live.log(record)
+        self._log(self.rows)
+
+    def _log(self, records: list[dict[str, Any]]) -> None:
+        try:
+            for record in records if self.live is not None else ():
+                self.live.log(record)
+        except NotSentError as error:
+            self.live, self.why, self.tried = None, str(error), time.monotonic()
 
 
 def client() -> Any:
@@ -127,7 +130,7 @@ class Session:
     def __init__(self, store: Path, cfg: WandbConfig, patience: float, **what: Any) -> None:
         wandb = client()
         folder = Path(os.environ.get("WANDB_DIR") or store)
-        for old in folder.glob(f"wandb/*run-*-{what['id']}"):
+        for old in folder.glob(f"wandb/*run-????????_??????-{what['id']}"):
             shutil.rmtree(old, ignore_errors=True)
         settings = wandb.Settings(
             console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True,
@@ -137,7 +140,6 @@ class Session:
         what |= {"dir": str(folder), "entity": cfg.entity, "settings": settings, "reinit": "finish_previous",
                  "project": project_of(cfg)}  # fmt: skip
         self.no_key = ""
-        self.reached = False
         self._said = io.StringIO()
         with self._listening():
             folder.mkdir(parents=True, exist_ok=True)
@@ -148,12 +150,11 @@ class Session:
                     raise
                 self.no_key = " (W&B knows no API key)"
                 self._run = wandb.init(mode="offline", **what)
-        self.reached = True
-        self.offline = bool(self._run.offline)
-        self.folder = str(Path(self._run.dir).parent)
-        self.url = self._run.url or ""
-        self._run.define_metric("epoch", hidden=True)
-        self._run.define_metric("*", step_metric="epoch")
+            self.offline = bool(self._run.offline)
+            self.folder = str(Path(self._run.dir).parent)
+            self.url = "" if self.offline else str(self._run.url)
+            self._run.define_metric("epoch", hidden=True)
+            self._run.define_metric("*", step_metric="epoch")
 
     def log(self, record: dict[str, Any], step: int | None = None) -> None:
         """One row; an epoch's step is the epoch."""
@@ -168,7 +169,7 @@ class Session:
             self._check_disk()
         problems = [line for line in self._said.getvalue().splitlines() if LOST.search(line)]
         if problems:
-            raise NotSentError(clean(problems[0]), reached=True)
+            raise NotSentError(clean(problems[0]))
 
     def _check_disk(self) -> None:
         """W&B's client loses what it can't write to its files, without a word."""
@@ -184,7 +185,7 @@ class Session:
             with contextlib.redirect_stderr(self._said):
                 yield
         except Exception as error:  # W&B's client raises errors of many libraries
-            raise NotSentError(clean(str(error) or type(error).__name__), self.reached) from None
+            raise NotSentError(clean(str(error) or type(error).__name__)) from None
 
 
 def project_of(cfg: WandbConfig) -> str:
@@ -216,9 +217,11 @@ def name_of(cfg: RunConfig) -> str:
     return " ".join([f"{values['backbone']}{values['depth']}", *gate, *numbers, f"seed {cfg.seed}"])
 
 
-def tags_of(run: Run, cfg: RunConfig) -> list[str]:
+def tags_of(run: Run) -> list[str]:
     """The studies that a run serves, its backbone and its placement."""
-    return [tag[:64] for tag in (*studies_of(run), cfg.model.backbone, cfg.model.attention.placement)]
+    model = (run.config() or {})["model"]
+    tags = (*studies_of(run), model["backbone"], model["attention"]["placement"])
+    return list(dict.fromkeys(tag[:64] for tag in tags))
 
 
 def studies_of(run: Run) -> list[str]:
