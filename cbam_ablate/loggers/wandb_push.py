@@ -27,23 +27,25 @@ def push_runs(
 ) -> Iterable[tuple[Run, dict[str, Any]]]:
     """Sends each run, its own W&B options passed through `change`, and yields what became of it.
 
-    That is `sent`, and `why` where it was not.
+    That is `sent`, and `why` where it was not: a config of another version, or what W&B said.
     """
     failed, why = 0, ""
     for run in runs:
         if failed < GIVE_UP:
-            state = _push(run, change, patience)
-            failed, why = (0, "") if not state.get("why") else (failed + 1, state["why"])
+            try:
+                state = _push(run, change, patience)
+            except ValueError as error:
+                yield run, {"sent": False, "why": str(error)}
+                continue
+            why = state.get("why", "")
+            failed = failed + 1 if why else 0
         else:
             state = {"sent": False, "why": why}
         yield run, state
 
 
 def _push(run: Run, change: Callable[[WandbConfig], WandbConfig], patience: float) -> dict[str, Any]:
-    try:
-        cfg = from_dict(run.config() or {})
-    except ValueError as error:
-        return {"sent": False, "why": str(error)}
+    cfg = from_dict(run.config() or {})
     cfg.logger.wandb = change(cfg.logger.wandb)
     try:
         logger = WandbRun(run, cfg, patience)

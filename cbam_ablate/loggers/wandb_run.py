@@ -108,8 +108,10 @@ class WandbRun:
         self._log(self.rows)
 
     def _log(self, records: list[dict[str, Any]]) -> None:
+        if self.live is None:
+            return
         try:
-            for record in records if self.live is not None else ():
+            for record in records:
                 self.live.log(record)
         except NotSentError as error:
             self.live, self.why, self.tried = None, str(error), time.monotonic()
