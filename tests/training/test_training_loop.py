@@ -7,7 +7,9 @@ from torch import nn
 
 from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import run_key
+from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
+from cbam_ablate.models import build_model
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.training.evaluate import Totals
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
@@ -142,3 +144,14 @@ def test_a_compiled_run_trains_like_an_eager_one(cli, tiny, tmp_path):
     losses = [cli.result(plain.name)["metrics"]["train_loss"]]
     losses.append(json.loads((plain / "result.json").read_text())["metrics"]["train_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_gradients_are_clipped_to_the_norm_that_is_asked_for(tmp_path, tiny):
+    words = [*tiny, "train.epochs=1", "optimizer.momentum=0", "optimizer.nesterov=false"]
+    words += ["optimizer.weight_decay=0", "schedule=constant", "optimizer.lr=1", "optimizer.clip_norm=0.001"]
+    _, folder = train([*words, "train.batch_size=512"], tmp_path)
+    after = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"]
+    torch.manual_seed(derive_seed(0, "weights"))
+    before = build_model(load_config(tiny))
+    moved = sum((after[name] - value.detach()).square().sum() for name, value in before.named_parameters())
+    assert moved.sqrt().item() == pytest.approx(0.001, rel=1e-3)
