@@ -23,10 +23,14 @@ def read_words(words: list[str], own: Collection[str], sections: Collection[str]
     ]
     found: dict[str, Any] = {}
     errors = []
-    taken = [word for word in words if word.partition("=")[0] in own and "=" in word]
-    for word in taken:
-        found[word.partition("=")[0]] = word.partition("=")[2]
-    for word in parse(word for word in words if word not in taken):
+    others = []
+    for said in words:
+        name, equals, text = said.partition("=")
+        if name in own and equals:
+            found[name] = text
+        else:
+            others.append(said)
+    for word in parse(others):
         name = word.name
         holder = next((known for known in allowed if name.startswith(f"{known}.")), None)
         if name not in allowed and holder is None:
