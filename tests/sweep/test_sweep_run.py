@@ -102,7 +102,7 @@ def test_a_killed_job_is_tried_again(cli, words, sabotage):
 
 
 def test_a_job_past_its_time_limit_is_ended_and_classified(cli, words, sabotage):
-    done = cli("train", *words, "seed=0,1", "sweep.timeout_minutes=0.1", env=sabotage("sleep1"))
+    done = cli("train", *words, "seed=0,1", "sweep.timeout_minutes=0.3", env=sabotage("sleep1"))
     assert done.returncode == 1
     assert states(cli) == {0: "finished", 1: "timeout"}
 
