@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "pack a study, without checkpoints, into a small folder to keep",
     "reproduce": "train a row of a table again and compare",
     "evaluate": "a stored run or checkpoint on the test set",
+    "explain": "Grad-CAM and attention maps of stored runs side by side, and what they are worth",
     "data": "fetch a data set and verify it",
     "wandb": "push runs and tables to W&B, pull projects from it, make its reports",
 }
@@ -51,11 +52,11 @@ def run(command: str, words: list[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return fail(f"{command}: no such command; there are {', '.join(COMMANDS)}{hint}")
-    module = import_module(f"cbam_ablate.cli.{command}")
-    if "-h" in words or "--help" in words:
-        print((module.__doc__ or "").strip())
-        return 0
     try:
+        module = import_module(f"cbam_ablate.cli.{command}")
+        if "-h" in words or "--help" in words:
+            print((module.__doc__ or "").strip(), flush=True)
+            return 0
         return int(module.main(words))
     except KeyboardInterrupt:
         return fail("stopped", 130)

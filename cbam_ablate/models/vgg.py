@@ -29,7 +29,9 @@ def vgg(model: ModelConfig, classes: int, channels: int) -> nn.Module:
             channels = outputs
         stages.append([*stage, gates.block(outputs)])
     classifier = _classifier(model, widths[-1], classes)
-    return Network(nn.Identity(), stages, widths, gates, classifier, pool=nn.MaxPool2d(2))
+    # ceil_mode, because of a 28x28 image a single pixel is left here.
+    last_pool = nn.MaxPool2d(2, ceil_mode=True)
+    return Network(nn.Identity(), stages, widths, gates, classifier, last_pool)
 
 
 def _classifier(model: ModelConfig, inputs: int, classes: int) -> nn.Module:

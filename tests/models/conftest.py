@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from cbam_ablate.config.facts import DATASETS, Dataset
 from cbam_ablate.config.schema import AttentionConfig, DataConfig, ModelConfig, RunConfig
 from cbam_ablate.torchvision_shim import import_torchvision
 
@@ -10,10 +9,8 @@ import_torchvision()
 
 
 @pytest.fixture
-def configure(monkeypatch):
+def configure():
     """Makes a RunConfig: `configure("resnet", 18, "block", kind="se", width=8)`."""
-    large = Dataset("", classes=1000, train=1, test=1, size=224)
-    monkeypatch.setitem(DATASETS, "large", large)
 
     def make(backbone, depth=None, placement="none", data="cifar10", kind="cbam", residual="none", **options):
         places = {"kind": kind, "placement": placement, "residual": residual, "reduction": 16, "kernel": 7}

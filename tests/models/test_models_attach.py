@@ -62,10 +62,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED, ids="-".join)
-def test_what_has_no_place_is_refused_with_the_reason(case):
+def test_what_has_no_place_is_refused_with_the_reason(configure, case):
     library, name, where = case
-    with pytest.raises(ConfigError, match=REFUSED[case]):
-        attach(on_meta(library, name), CBAM, where)
+    with torch.device("meta"), pytest.raises(ConfigError, match=REFUSED[case]):
+        build_model(configure(library, None, where, **{library: name}))
 
 
 def test_an_unknown_place_is_refused_with_the_known_ones():
@@ -76,7 +76,7 @@ def test_an_unknown_place_is_refused_with_the_known_ones():
 @pytest.mark.parametrize("where", ["block", "class", "both", "stage"])
 def test_attached_equals_built_in(configure, randomise, where):
     """torchvision's ResNet with attention attached is our ResNet with the same placement."""
-    built = randomise(build_model(configure("resnet_imagenet", 18, where, "large"))).eval()
+    built = randomise(build_model(configure("resnet_imagenet", 18, where, "imagenet"))).eval()
     attached = attach(torchvision.resnet18(), CBAM, where).eval()
     ours = built.state_dict()
     for name, value in attached.state_dict().items():
@@ -118,9 +118,9 @@ def test_a_copy_attends_with_its_own_weights():
 
 
 def test_cost_of_a_named_network_is_that_of_one_image_of_the_data(configure):
-    with_torchvision = model_cost(configure("torchvision", torchvision="resnet50", data="large"))
+    with_torchvision = model_cost(configure("torchvision", torchvision="resnet50", data="imagenet"))
     assert with_torchvision == (25_557_032, 4_089_184_256)
-    assert model_cost(configure("timm", timm="resnet50", data="large")) == with_torchvision
+    assert model_cost(configure("timm", timm="resnet50", data="imagenet")) == with_torchvision
 
 
 @pytest.mark.parametrize("backbone", ["timm", "torchvision"])

@@ -8,7 +8,11 @@ from cbam_ablate.config.facts import BACKBONES
 from cbam_ablate.models import build_model
 
 OURS = sorted(name for name, backbone in BACKBONES.items() if backbone.depths)
-EVERY_DEPTH = [(name, depth) for name in OURS for depth in BACKBONES[name].depths]
+EVERY_DEPTH = [
+    pytest.param(name, depth, marks=[pytest.mark.slow] if depth > 60 else [])
+    for name in OURS
+    for depth in BACKBONES[name].depths
+]
 NARROW = {"resnet": 4, "resnet_preact": 4, "resnet_cifar": 4, "resnet_imagenet": 8, "resnext": 64, "vgg": 4,
           "mobilenet": 8, "residual_attention": 16, "residual_attention_imagenet": 4}  # fmt: skip
 
@@ -23,10 +27,17 @@ def test_every_depth_builds_on_meta_with_attention_everywhere(configure, backbon
 
 
 @pytest.mark.parametrize("backbone", OURS)
-@pytest.mark.parametrize("size", [32, 45, 96])
-def test_any_image_size_goes_through(configure, backbone, size):
+def test_any_image_size_goes_through(configure, backbone):
     with torch.device("meta"):
-        logits = build_model(configure(backbone, placement="both"))(torch.empty(2, 3, size, size))
+        logits = build_model(configure(backbone, placement="both"))(torch.empty(2, 3, 45, 37))
+    assert logits.shape == (2, 10)
+
+
+@pytest.mark.parametrize("backbone", OURS)
+def test_grey_images_of_28_pixels_go_through(configure, backbone):
+    with torch.device("meta"):
+        network = build_model(configure(backbone, placement="both", data="fashion_mnist"))
+        logits = network(torch.empty(2, 1, 28, 28))
     assert logits.shape == (2, 10)
 
 

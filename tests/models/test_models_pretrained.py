@@ -17,7 +17,7 @@ def weights(tmp_path_factory):
 
 
 def test_everything_but_attention_is_loaded(configure, weights):
-    cfg = configure("resnet_imagenet", 18, "both", "large", pretrained=weights)
+    cfg = configure("resnet_imagenet", 18, "both", "imagenet", pretrained=weights)
     report = load_pretrained(build_model(cfg, pretrained=False), cfg.model)
     assert len(report.loaded) == len(torch.load(weights))
     assert report.fresh

@@ -16,7 +16,7 @@ from cbam_ablate.models import CBAM, build_model, model_cost
     [(18, 11_779_392), (34, 21_960_468), (50, 28_089_624), (101, 49_330_172), (152, 66_826_848)],
 )
 def test_imagenet_resnets_with_cbam_have_the_published_parameters(configure, depth, params):
-    assert model_cost(configure("resnet_imagenet", depth, "block", "large")).params == params
+    assert model_cost(configure("resnet_imagenet", depth, "block", "imagenet")).params == params
 
 
 @pytest.mark.parametrize(("classifier", "params"), [("mlp", 39_327_652), ("linear", 20_086_692)])
@@ -28,7 +28,8 @@ def test_vgg19_on_cifar100_has_the_published_parameters(configure, classifier, p
 @pytest.mark.parametrize("mode", ["arl", "nal"])
 def test_imagenet_residual_attention_has_the_published_parameters(configure, depth, params, mode):
     assert (
-        model_cost(configure("residual_attention_imagenet", depth, data="large", mode=mode)).params == params
+        model_cost(configure("residual_attention_imagenet", depth, data="imagenet", mode=mode)).params
+        == params
     )
 
 
@@ -41,7 +42,7 @@ def test_cifar_residual_attention_92_has_the_paper_s_1_9_million_parameters(conf
 )
 def test_cbam_table_4_to_the_printed_digit(configure, depth, plain, attended):
     for placement, giga in (("none", plain), ("block", attended)):
-        cfg = configure("resnet_imagenet", depth, placement, "large", stride_in_1x1=True)
+        cfg = configure("resnet_imagenet", depth, placement, "imagenet", stride_in_1x1=True)
         assert round(model_cost(cfg).macs / 1e9, 3) == giga
 
 
@@ -50,26 +51,26 @@ def test_resnext_has_timm_s_parameters(configure, depth):
     with torch.device("meta"):
         theirs = create_model(f"resnext{depth}_32x4d")
     params = sum(parameter.numel() for parameter in theirs.parameters())
-    assert model_cost(configure("resnext", depth, data="large")).params == params
+    assert model_cost(configure("resnext", depth, data="imagenet")).params == params
 
 
 def test_a_wide_imagenet_resnet_keeps_its_stem(configure):
     with torch.device("meta"):
-        network = build_model(configure("resnet_imagenet", 18, data="large", width=96))
+        network = build_model(configure("resnet_imagenet", 18, data="imagenet", width=96))
     assert network.stem[0].out_channels == 64
     assert network.classifier.in_features == 8 * 96
 
 
 def test_mobilenet_gates_every_norm_in_block_placement(configure):
     with torch.device("meta"):
-        network = build_model(configure("mobilenet", data="large", placement="block", spatial_norm=False))
+        network = build_model(configure("mobilenet", data="imagenet", placement="block", spatial_norm=False))
     kinds = [type(module) for module in network.modules()]
     assert kinds.count(CBAM) == kinds.count(nn.BatchNorm2d) == 27
 
 
 @pytest.mark.parametrize(("placement", "giga"), [("none", 4.089), ("block", 4.096)])
 def test_stride_in_the_3x3_counts_as_torchvision_s(configure, placement, giga):
-    assert round(model_cost(configure("resnet_imagenet", 50, placement, "large")).macs / 1e9, 3) == giga
+    assert round(model_cost(configure("resnet_imagenet", 50, placement, "imagenet")).macs / 1e9, 3) == giga
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_equals_torchvision_with_its_weights(configure, randomise, tmp_path, bac
     theirs = randomise(torchvision.get_model(name)).eval()
     torch.save(theirs.state_dict(), tmp_path / "weights.pt")
     depth = 18 if name == "resnet18" else 50
-    cfg = configure(backbone, depth, data="large", pretrained=str(tmp_path / "weights.pt"))
+    cfg = configure(backbone, depth, data="imagenet", pretrained=str(tmp_path / "weights.pt"))
     ours = build_model(cfg).eval()
     images = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-5)
@@ -102,7 +103,7 @@ def test_vgg_equals_torchvision_with_copied_weights(configure, randomise):
 
 def test_mobilenet_equals_timm_with_copied_weights(configure, randomise, copy_in_order):
     theirs = randomise(create_model("mobilenetv1_100", act_layer=nn.ReLU)).eval()
-    ours = build_model(configure("mobilenet", data="large")).eval()
+    ours = build_model(configure("mobilenet", data="imagenet")).eval()
     copy_in_order(theirs, ours)
     images = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-5)
