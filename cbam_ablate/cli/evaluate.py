@@ -55,7 +55,7 @@ def _scores(config: dict[str, Any], path: Path, part: str, values: dict[str, Any
     state = checkpoint.load(path)
     device = pick_device(cfg.train.device)
     precision = pick_precision(cfg.train.precision, device)
-    model = build_model(cfg).to(device)
+    model = build_model(cfg, pretrained=False).to(device)
     checkpoint.load_weights(model, checkpoint.evaluated_weights(state), str(path))
     feed = make_feed(cfg, device, precision)
     scores = evaluate(model, feed.evaluate(part), device, autocast(device, precision))

@@ -18,7 +18,7 @@ OUTSIDE = {"logger", "sweep", "table"}
 """Sections that say how a run is watched or tabulated, not what it is."""
 
 ORDER_IGNORES = {
-    "channel_only": {"kernel", "conv_bias", "spatial_norm"},
+    "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
     "spatial_only": {"reduction", "pool", "mlp_bias"},
 }
 

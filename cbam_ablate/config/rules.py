@@ -81,6 +81,11 @@ def _model(cfg: RunConfig) -> list[str]:
         for name in sorted(backbone.needs)
         if getattr(model, name) is None
     ]
+    found += [
+        f"{name}={_show(value)}: backbone={model.backbone} doesn't read it; leave it out"
+        for name, field, value in leaves(model, "model.")
+        if name.count(".") == 1 and name in inert(cfg) and value != field.metadata["off"]
+    ]
     if attention.kernel % 2 == 0:
         near = f"{max(1, attention.kernel - 1)} or {attention.kernel + 1}"
         found.append(f"model.attention.kernel={attention.kernel}: must be odd, say {near}")

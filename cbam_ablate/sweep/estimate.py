@@ -101,7 +101,7 @@ def _probe(cfg: RunConfig, device: torch.device, threads: int) -> _Known:
     facts, train = DATASETS[cfg.data.name], cfg.train
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    model = build_model(cfg).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build_model(cfg, pretrained=False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(cfg.optimizer, model)
     images = torch.randn(train.batch_size, facts.channels, facts.size, facts.size, device=device)
     images = images.contiguous(memory_format=torch.channels_last)

@@ -68,6 +68,8 @@ BAD = {
     "model.attention.pool=[]": ("avg, max, lp, lse",),
     "model.attention.residual=block": ("placement=none",),
     "model.width=0": ("at least 1",),
+    "model.dropout=0.5": ("backbone=resnet doesn't read it",),
+    "model.pretrained=imagenet": ("backbone=resnet doesn't read it",),
     "data.val_size=0": ("at least 1",),
     "data.val_size=50000": ("50000", "49990"),
     "data.train_size=45001": ("45000",),
