@@ -65,6 +65,7 @@ def _pids(folder):
     return [] if claim.get("released") else [claim["pid"]]
 
 
+@pytest.mark.slow
 def test_jobs_end_with_a_killed_parent_and_the_same_command_goes_on(cli, tiny):
     sweep = ["train", "-m", *tiny, "train.epochs=15", "train.batch_size=32", "seed=0,1"]
     process = cli.start(*sweep)

@@ -124,6 +124,7 @@ def test_jobs_can_run_in_the_sweeps_own_process(cli, words):
     assert states(cli) == {0: "finished", 1: "finished"}
 
 
+@pytest.mark.slow
 def test_hydras_own_launcher_gives_the_same_runs(cli, words, tmp_path, without_times):
     assert cli("train", *words, "seed=0,1", HERE).returncode == 0
     other = type(cli)(tmp_path / "basic")
