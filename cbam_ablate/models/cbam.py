@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import ORDERS, SPATIAL_DESCRIPTORS, AttentionConfig
+from cbam_ablate.models import cbam_cpu, cpu
 
 
 def _average(x: Tensor) -> Tensor:
@@ -79,7 +80,11 @@ class ChannelAttention(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = torch.stack([self.mlp(DESCRIPTORS[name](x)) for name in self.pool]).sum(0)
+        return self.gate(*(DESCRIPTORS[name](x) for name in self.pool))
+
+    def gate(self, *pooled: Tensor) -> Tensor:
+        """The gate (N, C, 1, 1) from what each pool gives, (N, C)."""
+        logits = torch.stack([self.mlp(each) for each in pooled]).sum(0)
         return logits.sigmoid()[:, :, None, None]
 
 
@@ -115,6 +120,13 @@ class SpatialAttention(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         return self.norm(self.conv(self.descriptor(y))).sigmoid()
+
+    def gate(self, described: Tensor) -> Tensor:
+        """The gate (N, 1, H, W) from the maximum and mean over channels (N, 2, H, W) on a CPU."""
+        logits = cbam_cpu.ThinConvolution.apply(described, self.conv.weight)
+        if self.conv.bias is not None:
+            logits = logits + self.conv.bias
+        return self.norm(logits).sigmoid()
 
     def descriptor(self, y: Tensor) -> Tensor:
         if self.project is not None:
@@ -155,6 +167,8 @@ class CBAM(nn.Module):
             raise ConfigError(f"descriptor={descriptor!r}: must be one of {', '.join(SPATIAL_DESCRIPTORS)}")
         self.order = order
         self.residual = residual
+        # What cbam_cpu.c computes; any other choice is computed as written here.
+        self.on_cpu = order == "channel_first" and tuple(pool) == ("avg", "max") and descriptor == "pool"
         if order != "spatial_only":
             self.channel = ChannelAttention(channels, reduction, pool=pool, mlp_bias=mlp_bias)
         if order != "channel_only":
@@ -164,6 +178,21 @@ class CBAM(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        z = self._passes(x) if self._has_passes(x) else self._written_out(x)
+        return x + z if self.residual else z
+
+    def _has_passes(self, x: Tensor) -> bool:
+        # A hook on a gate, such as one that draws it, sees the gate called.
+        hooked = self.on_cpu and (self.channel._forward_hooks or self.spatial._forward_hooks)
+        return self.on_cpu and not hooked and cpu.suits(x)
+
+    def _passes(self, x: Tensor) -> Tensor:
+        learnt = [*self.channel.parameters(), *self.spatial.parameters()]
+        learning = torch.is_grad_enabled()
+        z: Tensor = cbam_cpu.Gated.apply(x, learning, self.channel.gate, self.spatial.gate, *learnt)
+        return z
+
+    def _written_out(self, x: Tensor) -> Tensor:
         if self.order == "channel_first":
             y = x * self.channel(x)
             z = y * self.spatial(y)
@@ -176,7 +205,7 @@ class CBAM(nn.Module):
             z = x * self.channel(x)
         else:
             z = x * self.spatial(x)
-        return x + z if self.residual else z
+        return z
 
 
 def cbam(channels: int, cfg: AttentionConfig) -> nn.Module:

@@ -9,6 +9,7 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import BACKBONES
 from cbam_ablate.config.schema import ModelConfig
 from cbam_ablate.models.gates import Gates
+from cbam_ablate.models.norm import normalise
 
 
 class Network(nn.Module):
@@ -42,6 +43,13 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = self.attention(self.stages(self.stem(images)))
         return self.classifier(self.pool(x).mean((2, 3)))
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution, its BN and, where there is a third module, ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normalise(self[1], self[0](x), relu=len(self) > 2)
 
 
 def conv(

@@ -11,7 +11,7 @@ from torch import nn
 from cbam_ablate.config.schema import ModelConfig
 from cbam_ablate.models.blocks import BasicBlock, Bottleneck, PreActivation, residual_stages
 from cbam_ablate.models.gates import Gates
-from cbam_ablate.models.network import Network, conv, depth_and_width
+from cbam_ablate.models.network import ConvNorm, Network, conv, depth_and_width
 
 COUNTS = {
     18: (2, 2, 2, 2),
@@ -36,7 +36,7 @@ def resnet(model: ModelConfig, classes: int, channels: int) -> nn.Module:
     block = Bottleneck if depth >= BOTTLENECK_FROM else BasicBlock
     gates = Gates(model.attention)
     widths = stage_widths(depth, width)
-    stem = nn.Sequential(conv(channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    stem = ConvNorm(conv(channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
     stages = residual_stages(block, width, widths, COUNTS[depth], gates)
     return Network(stem, stages, widths, gates, nn.Linear(widths[-1], classes))
 

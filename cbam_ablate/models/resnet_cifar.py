@@ -8,7 +8,7 @@ from torch import nn
 from cbam_ablate.config.schema import ModelConfig
 from cbam_ablate.models.blocks import BasicBlock, residual_stages
 from cbam_ablate.models.gates import Gates
-from cbam_ablate.models.network import Network, conv, depth_and_width
+from cbam_ablate.models.network import ConvNorm, Network, conv, depth_and_width
 
 
 def resnet_cifar(model: ModelConfig, classes: int, channels: int) -> nn.Module:
@@ -16,6 +16,6 @@ def resnet_cifar(model: ModelConfig, classes: int, channels: int) -> nn.Module:
     depth, width = depth_and_width(model)
     gates = Gates(model.attention)
     widths = [width, 2 * width, 4 * width]
-    stem = nn.Sequential(conv(channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    stem = ConvNorm(conv(channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
     stages = residual_stages(BasicBlock, width, widths, [(depth - 2) // 6] * 3, gates)
     return Network(stem, stages, widths, gates, nn.Linear(widths[-1], classes))
