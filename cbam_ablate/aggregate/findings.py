@@ -36,16 +36,20 @@ def advise(study: Study, rows: list[Row], quantities: list[Quantity]) -> list[st
     if not results:
         return []
     if max(row.n for row in rows) < 2:
-        return [f"To add 2 seeds: {more_command(study, 2)}"]
+        return _offer(study, 2)
     known = [(row, found) for row, found in _unsettled(rows, results[0]) if found.more_seeds is not None]
     sentences = [_seeds(row, found, results[0]) for row, found in known[:MOST_SAID]]
     if len(known) > MOST_SAID:
         sentences.append(f"{len(known) - MOST_SAID} more open comparisons are in table.json.")
     fewest = [found.more_seeds[0] for _, found in known if found.more_seeds and found.more_seeds[0]]
     if fewest and min(fewest) <= MOST_OFFERED:
-        count = min(fewest)
-        sentences.append(f"To add {count} seed{'s' * (count > 1)}: {more_command(study, count)}")
+        sentences += _offer(study, min(fewest))
     return sentences
+
+
+def _offer(study: Study, count: int) -> list[str]:
+    command = more_command(study, count)
+    return [f"To add {count} seed{'s' * (count > 1)}: {command}"] if command else []
 
 
 def compared(rows: list[Row], quantities: list[Quantity]) -> list[Quantity]:

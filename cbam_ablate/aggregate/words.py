@@ -20,6 +20,7 @@ FACTS = {
     "precision": "Precisions",
     "threads": "Numbers of CPU threads",
     "data": "Data hashes",
+    "training": "Ways of training (fused runs share a step and its seconds)",
     "rule": "Rules by which the epoch is chosen",
 }
 """What the runs of a table should share, unless it was swept."""
@@ -156,10 +157,15 @@ def failures(settings: list[Setting], names: Names) -> list[str]:
     return sentences
 
 
-def more_command(study: Study, extra: int) -> str:
-    """The command that adds so many seeds to each row. Raises `ConfigError` for fewer than one."""
+def more_command(study: Study, extra: int) -> str | None:
+    """The command that adds so many seeds to each row; None for runs that no `train` command of ours made.
+
+    Raises `ConfigError` for fewer seeds than one.
+    """
     if extra < 1:
         raise ConfigError(f"{extra} more seeds: at least one")
+    if study.command[1:2] != ["train"]:
+        return None
     have = study.axes.get(SEED) or [study.constants.get(SEED, 0)]
     seeds = list(have)
     candidate = 0
@@ -167,7 +173,8 @@ def more_command(study: Study, extra: int) -> str:
         if candidate not in have:
             seeds.append(candidate)
         candidate += 1
-    words = [word for word in study.command if not word.startswith(("seed=", "sweep."))]
+    words = ["cbam-ablate"]
+    words += [word for word in study.command[1:] if not word.startswith(("seed=", "sweep."))]
     if SEED not in study.axes and not any(
         word.startswith("study=") or word in ("-m", "--multirun") for word in words
     ):

@@ -4,10 +4,15 @@ import shutil
 import time
 from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import summary_v2 as hparams
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+try:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import summary_v2 as hparams
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "tensorboard isn't installed: pip install 'cbam_ablate[tensorboard]'"
+    ) from error
 
 from cbam_ablate.config.canonical import effective
 from cbam_ablate.config.schema import RunConfig

@@ -21,7 +21,7 @@ def make_report(root: Path, study: str, cfg: WandbConfig) -> str:
         expr = import_module("wandb_workspaces.expr")
     except ImportError as error:
         raise ConfigError(
-            "wandb report: needs the package wandb-workspaces (pip install wandb-workspaces); "
+            "wandb report: wandb-workspaces isn't installed: pip install 'cbam_ablate[wandb-report]'; "
             "cbam-ablate wandb push sends the same table and plots without it"
         ) from error
     table = write_table(root, study)

@@ -143,7 +143,10 @@ class Session:
                  "project": project_of(cfg)}  # fmt: skip
         self.no_key = ""
         self._said = io.StringIO()
-        with self._listening():
+        # Until the end: the client prints from a thread of its own, at any time.
+        self._hearing = contextlib.ExitStack()
+        self._hearing.enter_context(contextlib.redirect_stderr(self._said))
+        with self._failing():
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 self._run = wandb.init(mode=wandb_mode(cfg), **what)
@@ -160,15 +163,16 @@ class Session:
 
     def log(self, record: dict[str, Any], step: int | None = None) -> None:
         """One row; an epoch's step is the epoch."""
-        with self._listening():
+        with self._failing():
             self._run.log(record, step=record.get("epoch", step), commit=True)
 
     def finish(self, summary: dict[str, Any], failed: bool = False) -> None:
         """Waits until all is sent. Where the server refuses data, W&B's client only prints it."""
-        with self._listening():
+        with self._failing():
             self._run.summary.update({name: value for name, value in summary.items() if value is not None})
             self._run.finish(exit_code=int(failed))
             self._check_disk()
+        self._hearing.close()
         problems = [line for line in self._said.getvalue().splitlines() if LOST.search(line)]
         if problems:
             raise NotSentError(clean(problems[0]))
@@ -182,11 +186,13 @@ class Session:
             raise OSError(f"W&B's files could not be written to {self.folder}")
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def _failing(self) -> Iterator[None]:
         try:
-            with contextlib.redirect_stderr(self._said):
-                yield
-        except Exception as error:  # W&B's client raises errors of many libraries
+            yield
+        except BaseException as error:  # W&B's client raises errors of many libraries
+            self._hearing.close()
+            if not isinstance(error, Exception):
+                raise
             raise NotSentError(clean(str(error) or type(error).__name__)) from None
 
 

@@ -21,6 +21,7 @@ def send_study(root: Path, study: str, cfg: WandbConfig, patience: float) -> str
     Sent again, it replaces what was there. Raises `NotSentError`.
     """
     table = write_table(root, study)
+    shown = _tables(table, RunStore(root))
     session = Session(
         root,
         cfg,
@@ -32,7 +33,7 @@ def send_study(root: Path, study: str, cfg: WandbConfig, patience: float) -> str
         tags=[study[:64]],
         config={"axes": [axis.name for axis in table.axes], "table": table.options},
     )
-    session.log(_tables(table, RunStore(root)), step=0)
+    session.log(shown, step=0)
     session.finish(
         {"findings": "\n".join(table.findings), "notes": "\n".join([*table.caption, *table.notes])}
     )

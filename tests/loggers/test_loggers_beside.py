@@ -1,6 +1,7 @@
 """Loggers beside a run: what each is told, and that none can hurt it."""
 
 import itertools
+import os
 import time
 
 import pytest
@@ -138,6 +139,15 @@ def test_tensorboard_has_the_hyperparameters(store):
     content = read_back(store, run).SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"model.attention.reduction" in content
     assert b"block" in content
+
+
+def test_without_tensorboard_the_run_is_whole_and_the_extra_is_named(store, tmp_path, monkeypatch):
+    (tmp_path / "tensorboard.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorboard'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    run = store.train(store.config("logger=tensorboard"))
+    assert run.state() == State("finished")
+    (line,) = store.lines
+    assert "pip install 'cbam_ablate[tensorboard]'" in line
 
 
 def test_several_loggers_at_once(store, wandb_server):
