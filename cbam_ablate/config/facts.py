@@ -121,6 +121,9 @@ BACKBONES = {
     ),
 }  # fmt: skip
 
+PRETRAINED = {"resnet_imagenet": (18, 34, 50, 101, 152), "resnext": (50,)}
+"""Depths of which torchvision has weights: trained on ImageNet, at the backbone's own width, in colour."""
+
 TIMM_ATTENTIONS = (
     "se", "ese", "eca", "ecam", "ceca", "gc", "gca", "cbam", "lcbam", "coord", "scoord", "ela", "strip", "sk",
     "splat", "nl", "lambda", "halo",

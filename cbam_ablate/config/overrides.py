@@ -29,6 +29,9 @@ ALIASES = {
 }
 """The dotted name that each group's choice decides, by which tables and manifests call the axis."""
 
+SHORT = {"detach": "sweep.detach"}
+"""Options with a name of their own on the command line."""
+
 
 def conf_dir() -> Path:
     """Where the package's own config groups are: inside an installed package, or beside it in a clone."""
@@ -91,15 +94,17 @@ def parse(words: Iterable[str]) -> list[Word]:
     Raises `ConfigError` listing every word that can't be read.
     """
     parser, parsed, errors = OverridesParser.create(), [], []
-    for word in words:
+    for said in words:
+        name, equals, value = said.partition("=")
+        word = f"{SHORT.get(name, name)}{equals}{value}"
         try:
             override = parser.parse_override(word)
             if _holder(override.key_or_group) and not override.is_add():
                 override = parser.parse_override(f"++{word}")
-            parsed.append(Word(word, _quote_choice(parser, override)))
+            parsed.append(Word(said, _quote_choice(parser, override)))
         except HydraException as error:
             why = str(error.__cause__ or error).splitlines()[0]
-            errors.append(f"{word}: not a name=value that Hydra can read ({why}); quote special characters")
+            errors.append(f"{said}: not a name=value that Hydra can read ({why}); quote special characters")
     if errors:
         raise ConfigError("\n".join(errors))
     return list({word.name: word for word in parsed}.values())

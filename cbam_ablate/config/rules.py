@@ -6,7 +6,7 @@ from typing import Any
 
 from cbam_ablate.config.canonical import inert, is_run_key, leaves
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS
+from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS, PRETRAINED
 from cbam_ablate.config.schema import RunConfig
 
 NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
@@ -27,7 +27,7 @@ def violations(cfg: RunConfig) -> list[str]:
     broken = {line.partition("=")[0] for line in found}
     if any(name in broken for name in NAMING):
         return found
-    crossed = [line for rule in (_model, _data, _train) for line in rule(cfg)]
+    crossed = [line for rule in (_model, _pretrained, _data, _train, _logger) for line in rule(cfg)]
     return found + [line for line in crossed if line.partition("=")[0] not in broken]
 
 
@@ -113,6 +113,31 @@ def _model(cfg: RunConfig) -> list[str]:
     return found
 
 
+def _pretrained(cfg: RunConfig) -> list[str]:
+    model, channels = cfg.model, DATASETS[cfg.data.name].channels
+    if model.pretrained is None or "model.pretrained" in inert(cfg):
+        return []
+    said = f"model.pretrained={model.pretrained}"
+    found = []
+    if model.stride_in_1x1:
+        found.append(
+            f"{said}: such weights were trained with the stride in the 3x3 convolution; leave out "
+            "model.stride_in_1x1=true, or start from fresh weights"
+        )
+    if model.pretrained == "imagenet":
+        depths, width = PRETRAINED[model.backbone], BACKBONES[model.backbone].width
+        if model.depth not in depths or model.width != width or channels != 3:
+            legal = ", ".join(map(str, depths))
+            found.append(
+                f"{said}: torchvision has weights of {model.backbone} for depth {legal}, width {width} and 3 "
+                f"channels, not for depth {model.depth}, width {model.width} and {channels} channels; give a "
+                "file, or start from fresh weights"
+            )
+    elif not Path(model.pretrained).expanduser().is_file():
+        found.append(f"{said}: no such file; give a file of weights, or imagenet")
+    return found
+
+
 def _data(cfg: RunConfig) -> list[str]:
     data, facts = cfg.data, DATASETS[cfg.data.name]
     found = []
@@ -155,3 +180,11 @@ def _train(cfg: RunConfig) -> list[str]:
     if cfg.optimizer.nesterov and cfg.optimizer.name == "sgd" and cfg.optimizer.momentum == 0:
         found.append("optimizer.nesterov=true: needs optimizer.momentum above 0")
     return found
+
+
+def _logger(cfg: RunConfig) -> list[str]:
+    return [
+        f"logger.own.{name}={target}: must be module:Class, say my_loggers:Ping"
+        for name, target in cfg.logger.own.items()
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+", target)
+    ]

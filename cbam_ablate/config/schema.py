@@ -215,6 +215,7 @@ class SweepConfig:
                        "read_only nothing", choices=("cached", "retry", "force", "read_only"))  # fmt: skip
     dry_run: bool = option(False, "print the plan and stop")
     extend: bool = option(False, "accept that the study's cells changed since it was last run")
+    detach: bool = option(False, "hand the runs to the launcher's engine and leave")
     fail_fast: bool = option(False, "stop at the first failed run")
     max_failures: int | None = option(None, "stop after so many failed runs", low=1)
     retries: int = option(1, "further tries of a run that was killed or ran out of memory", low=0)

@@ -3,7 +3,7 @@
 Images are (N, C, H, W), normalised as the network was trained with.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.models import SpatialAttention
+from cbam_ablate.models import SpatialAttention, last_map
 from cbam_ablate.torchvision_shim import import_torchvision
 
-POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 Array = NDArray[np.float64]
 
 
@@ -44,16 +43,17 @@ def explain(model: nn.Module, images: Tensor) -> Maps:
     """
     package = import_grad_cam()
     model.eval()
-    explainer = package.GradCAM(model, [last_map(model, images[:1])])
+    target = model.get_submodule(last_map(model, images.shape[-1]))
+    explainer = package.GradCAM(model, [target])
     try:
-        with _outputs(part for part in model.modules() if isinstance(part, SpatialAttention)) as gates:
+        with _gates(model) as gates:
             cam = explainer(images, None)
         logits = explainer.outputs.detach()
     finally:
         # Not as a context manager: it would swallow every IndexError.
         explainer.activations_and_grads.release()
         model.zero_grad()
-    gate = gates[-1][1][:, 0].cpu().numpy() if gates else None
+    gate = gates[-1][:, 0].cpu().numpy() if gates else None
     if not logits.isfinite().all():
         raise ConfigError("the network's outputs aren't finite numbers: there is nothing to explain")
     predicted = logits.argmax(1)
@@ -82,44 +82,18 @@ def import_grad_cam() -> ModuleType:
 
 
 @contextmanager
-def _outputs(modules: Iterable[nn.Module]) -> Iterator[list[tuple[nn.Module, Tensor]]]:
-    """Collects what the modules give, in the order in which they end."""
-    found: list[tuple[nn.Module, Tensor]] = []
+def _gates(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects the spatial gates (N, 1, h, w) in the order in which they are computed."""
+    found: list[Tensor] = []
 
-    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor):
-            found.append((module, output.detach()))
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        found.append(output.detach().sigmoid())
 
-    handles = [module.register_forward_hook(note) for module in modules]
+    # At the norm, since CBAM's passes on a CPU don't go through the gate's own `forward`.
+    norms = [part.norm for part in model.modules() if isinstance(part, SpatialAttention)]
+    handles = [norm.register_forward_hook(note) for norm in norms]
     try:
         yield found
     finally:
         for handle in handles:
             handle.remove()
-
-
-def last_map(model: nn.Module, images: Tensor) -> nn.Module:
-    """The module that gives the last feature map: of more than one pixel, before any pooling after it.
-
-    Found by watching some images. Raises `ConfigError` in a network that makes sequences or no map.
-    """
-    with torch.inference_mode(), _outputs(model.modules()) as ran:
-        model(images)
-    if any(output.ndim == 3 for _, output in ran):
-        raise _cant(model, "it makes sequences, not feature maps")
-    maps = [
-        index
-        for index, (module, output) in enumerate(ran)
-        if output.ndim == 4 and output.shape[2:].numel() > 1 and not isinstance(module, POOLING)
-    ]
-    if not maps:
-        raise _cant(model, "it makes no feature map of more than one pixel")
-    last, output = ran[maps[-1]]
-    linear = next((module for module, _ in ran[maps[-1] :] if isinstance(module, nn.Linear)), None)
-    if linear is not None and linear.in_features % output.shape[1]:
-        raise _cant(model, "its last feature map isn't what its classifier takes")
-    return last
-
-
-def _cant(model: nn.Module, reason: str) -> ConfigError:
-    return ConfigError(f"no Grad-CAM of {type(model).__name__}: {reason}")

@@ -16,6 +16,7 @@ from cbam_ablate.config.errors import ConfigError
 
 PLACES = ("block", "class", "both", "stage")
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 SHORTCUTS = ("downsample", "shortcut", "proj", "skip")
 """How the common libraries begin the name of a block's other branch, whose norm is not the block's last."""
 
@@ -23,12 +24,14 @@ MOST_STAGES = 5
 
 
 class Seen(NamedTuple):
-    """A module as it ran: its place in the order of completion, and the shapes that went in and came out.
+    """A module as it last ran: its place in the order of completion, the shapes that went in and came out.
 
-    `inputs` is None where it didn't take a single tensor, `outputs` where it didn't give one.
+    `times` is how often it ran. `inputs` is None where it didn't take a single tensor, `outputs` where it
+    didn't give one.
     """
 
     order: int
+    times: int
     module: nn.Module
     inputs: torch.Size | None
     outputs: torch.Size | None
@@ -54,14 +57,25 @@ def attach(
     if where in ("block", "both"):
         targets += _block_ends(model, trace)
     if where in ("class", "both"):
-        targets.append(_last_map(model, trace))
+        targets.append(_before_classifier(model, trace))
     if where == "stage":
         targets += _stage_ends(model, trace)[:-1]
+    shared = [name for name in targets if trace[name].times > 1]
+    if shared:
+        raise _cant(model, f"its {shared[0]} runs more than once, so attention after it would too")
     for name in dict.fromkeys(targets):
         shape = trace[name].outputs
         if shape is not None:
             _append(model.get_submodule(name), make(shape[1]))
     return model
+
+
+def last_map(model: nn.Module, size: int) -> str:
+    """The name of the module that gives the last feature map of more than one pixel, before any pooling.
+
+    `size` is the side of the images, in pixels. Raises `ConfigError` where there is no such map.
+    """
+    return _last_map(model, _watch(model, size))
 
 
 def _append(module: nn.Module, attention: nn.Module) -> None:
@@ -87,8 +101,8 @@ def _watch(model: nn.Module, size: int) -> Trace:
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             taken = inputs[0].shape if len(inputs) == 1 and isinstance(inputs[0], Tensor) else None
             given = output.shape if isinstance(output, Tensor) else None
-            trace.pop(name, None)
-            trace[name] = Seen(len(trace), module, taken, given)
+            before = trace.pop(name, None)
+            trace[name] = Seen(len(trace), 1 + (before.times if before else 0), module, taken, given)
 
         return hook
 
@@ -182,28 +196,40 @@ def _before_pooling(model: nn.Module, trace: Trace) -> list[str]:
     return ends
 
 
+def _before_classifier(model: nn.Module, trace: Trace) -> str:
+    name = _last_map(model, trace)
+    if _taken(trace, name) is None:
+        raise _no_map(model, f"its last feature map isn't what its classifier takes ({name})")
+    return name
+
+
 def _last_map(model: nn.Module, trace: Trace) -> str:
     if any(seen.outputs is not None and len(seen.outputs) == 3 for seen in trace.values()):
-        raise _cant(model, "it makes sequences, not feature maps")
+        raise _no_map(model, "it makes sequences, not feature maps")
     maps = [
         name
         for name, seen in trace.items()
         if seen.outputs is not None
         and len(seen.outputs) == 4
         and seen.outputs[2] * seen.outputs[3] > 1
-        and not isinstance(seen.module, nn.AdaptiveAvgPool2d)
+        and not isinstance(seen.module, POOLING)
     ]
     if not maps:
-        raise _cant(model, "it makes no feature map")
-    last = trace[maps[-1]]
-    after = [
-        seen.module.in_features if isinstance(seen.module, nn.Linear) else seen.module.in_channels
-        for seen in trace.values()
-        if seen.order > last.order and isinstance(seen.module, nn.Linear | nn.Conv2d)
-    ]
-    if not after or after[0] % _map(last)[1]:
-        raise _cant(model, f"its last feature map isn't what its classifier takes ({maps[-1]})")
+        raise _no_map(model, "it makes no feature map of more than one pixel")
+    taken = _taken(trace, maps[-1])
+    if taken is not None and taken % _map(trace[maps[-1]])[1]:
+        raise _no_map(model, f"its last feature map isn't what its classifier takes ({maps[-1]})")
     return maps[-1]
+
+
+def _taken(trace: Trace, name: str) -> int | None:
+    """What the first layer after this module takes, in features or channels; None where there is no layer."""
+    for seen in trace.values():
+        if seen.order > trace[name].order and isinstance(seen.module, nn.Linear):
+            return seen.module.in_features
+        if seen.order > trace[name].order and isinstance(seen.module, nn.Conv2d):
+            return seen.module.in_channels
+    return None
 
 
 def _map(seen: Seen) -> torch.Size:
@@ -220,3 +246,9 @@ def _convolutions(module: nn.Module) -> int:
 
 def _cant(model: nn.Module, reason: str) -> ConfigError:
     return ConfigError(f"no place for attention in {type(model).__name__}: {reason}; use placement=none")
+
+
+def _no_map(model: nn.Module, reason: str) -> ConfigError:
+    return ConfigError(
+        f"no last feature map in {type(model).__name__}: {reason}; so neither placement=class nor Grad-CAM"
+    )

@@ -1,6 +1,7 @@
 """From a config to its network."""
 
 import logging
+from collections.abc import Callable
 
 from torch import nn
 
@@ -12,16 +13,18 @@ from cbam_ablate.models.pretrained import load_pretrained
 log = logging.getLogger(__name__)
 
 
-def build_model(cfg: RunConfig, *, pretrained: bool = True) -> nn.Module:
+def build_model(
+    cfg: RunConfig, *, pretrained: bool = True, say: Callable[[str], object] = log.info
+) -> nn.Module:
     """The network of `cfg`: images (N, C, H, W) to logits (N, classes), freshly initialised.
 
     The data set decides classes and input channels. Under `torch.device("meta")` nothing is allocated.
     `model.pretrained` is then loaded into it, unless `pretrained` is false (a checkpoint follows) or it is on
-    the meta device; what was and what wasn't loaded is logged.
+    the meta device; `say` takes one line about what was and what wasn't loaded.
     """
     data, backbone = DATASETS[cfg.data.name], BACKBONES[cfg.model.backbone]
     network: nn.Module = load(backbone.builder)(cfg.model, data.classes, data.channels)
     on_meta = any(parameter.is_meta for parameter in network.parameters())
     if pretrained and cfg.model.pretrained is not None and "pretrained" in backbone.uses and not on_meta:
-        log.info("%s", load_pretrained(network, cfg.model))
+        say(str(load_pretrained(network, cfg.model)))
     return network

@@ -1,12 +1,16 @@
 """What a network costs, without running it."""
 
-from typing import NamedTuple
+import contextlib
+import dataclasses
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import DATASETS
-from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.schema import AttentionConfig, RunConfig
 from cbam_ablate.models.build import build_model
 
 CONV_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.addmm, torch.ops.aten.mm)
@@ -20,14 +24,69 @@ class ModelCost(NamedTuple):
 
 
 def model_cost(cfg: RunConfig) -> ModelCost:
-    """Parameters, and the MACs of the convolutions and linear layers for one image of the data set's size."""
+    """Parameters, and the MACs of the convolutions and linear layers for one image of the data set's size.
+
+    Raises `ConfigError` where the network, or an attention module in it, doesn't take what it is given.
+    """
     data = DATASETS[cfg.data.name]
     with torch.device("meta"):
         network = build_model(cfg).eval()
         image = torch.empty(1, data.channels, data.size, data.size)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(image)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(image)
+    except Exception as error:  # timm's and torchvision's code raises errors of many kinds
+        raise _refused(cfg, network, image, error) from error
     flops = counter.get_flop_counts()["Global"]
     macs = sum(flops.get(operator, 0) for operator in CONV_AND_LINEAR) // 2
     params = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return ModelCost(params, macs)
+
+
+def _refused(cfg: RunConfig, network: nn.Module, image: Tensor, error: Exception) -> ConfigError:
+    """The error in the user's words: which attention module stood at which map, or the network as a whole."""
+    why = f" ({str(error).splitlines()[0]})" if str(error) else ""
+    model, attention = cfg.model, cfg.model.attention
+    at = _attention_that_fails(cfg, network, image)
+    if at is not None:
+        place, shape = at
+        said = f"timm={attention.timm}" if attention.kind == "timm" else f"kind={attention.kind}"
+        return ConfigError(
+            f"model.attention.{said}: takes no map of {_by(shape)} (channels, rows, columns), as at {place} "
+            f"in {model.backbone}{why}; use another placement, another attention module or larger images"
+        )
+    named = {"timm": model.timm, "torchvision": model.torchvision}
+    said = f"{model.backbone}={named[model.backbone]}" if model.backbone in named else f"depth={model.depth}"
+    return ConfigError(
+        f"model.{said}: takes no images of {_by(image.shape)} (channels, rows, columns){why}; "
+        "use another network or data set"
+    )
+
+
+def _attention_that_fails(cfg: RunConfig, network: nn.Module, image: Tensor) -> tuple[str, torch.Size] | None:
+    """Runs it again: the attention module that was entered and not left, and the map it was given."""
+    inside: list[tuple[str, torch.Size]] = []
+
+    def watch(name: str, module: nn.Module) -> None:
+        def enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+            inside.append((name, inputs[0].shape))
+
+        def leave(*_: Any) -> None:
+            inside.pop()
+
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
+
+    without = dataclasses.replace(cfg.model, attention=AttentionConfig(placement="none"))
+    with torch.device("meta"):
+        plain = dict(build_model(dataclasses.replace(cfg, model=without)).named_modules())
+    for name, module in network.named_modules():
+        if type(plain.get(name)) is not type(module):
+            watch(name, module)
+    with contextlib.suppress(Exception), torch.no_grad():
+        network(image)
+    return inside[0] if inside else None
+
+
+def _by(shape: torch.Size) -> str:
+    return "x".join(map(str, shape[1:]))

@@ -11,7 +11,6 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import ModelConfig
 from cbam_ablate.torchvision_shim import import_torchvision
 
-TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
 CLASSIFIER = ("classifier.weight", "classifier.bias")
 FROM_TORCHVISION = (
     (r"^conv1\.", "stem.0."),
@@ -31,9 +30,9 @@ class Loaded(NamedTuple):
     unused: list[str]
 
     def __str__(self) -> str:
-        fresh = ", ".join(self.fresh) or "none"
-        unused = ", ".join(self.unused) or "none"
-        return f"{self.source}: {len(self.loaded)} tensors loaded; fresh: {fresh}; unused: {unused}"
+        fresh, unused = _listed(self.fresh), _listed(self.unused)
+        loaded = f"model.pretrained={self.source}: {len(self.loaded)} tensors loaded"
+        return f"{loaded}; fresh: {fresh}; unused: {unused}"
 
 
 def load_pretrained(network: nn.Module, model: ModelConfig) -> Loaded:
@@ -43,11 +42,6 @@ def load_pretrained(network: nn.Module, model: ModelConfig) -> Loaded:
     everything else must match by name and shape, or a `ConfigError` says what doesn't.
     """
     source = str(model.pretrained)
-    if model.stride_in_1x1:
-        raise ConfigError(
-            f"model.pretrained={source} with model.stride_in_1x1=true: the weights were trained with the "
-            "stride in the 3x3 convolution; leave one of the two out"
-        )
     offered = {_our_name(name): value for name, value in _read(source, model).items()}
     own = network.state_dict()
     resized: set[str] = {
@@ -74,7 +68,18 @@ def load_pretrained(network: nn.Module, model: ModelConfig) -> Loaded:
 
 
 def _may_start_fresh(name: str, resized: set[str]) -> bool:
-    return name in resized or "attention" in name.split(".")
+    return name in resized or _of_attention(name)
+
+
+def _of_attention(name: str) -> bool:
+    return "attention" in name.split(".")
+
+
+def _listed(names: list[str]) -> str:
+    """Names one by one, but the attention's, of which there are hundreds, by their number."""
+    others = [name for name in names if not _of_attention(name)]
+    count = len(names) - len(others)
+    return ", ".join([*others, *([f"{count} of attention"] if count else [])]) or "none"
 
 
 def _our_name(name: str) -> str:
@@ -86,23 +91,18 @@ def _our_name(name: str) -> str:
 def _read(source: str, model: ModelConfig) -> dict[str, Tensor]:
     if source == "imagenet":
         return _download(model)
-    path = Path(source)
+    path = Path(source).expanduser()
     if not path.is_file():
         raise ConfigError(f"model.pretrained={source}: no such file; give a file of weights, or imagenet")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(state.get("model", state))
     except Exception as error:  # torch.load raises whatever its unpickler met
         raise ConfigError(f"model.pretrained={source}: not a file of weights ({error})") from error
-    state = state.get("model", state)
-    return dict(state)
 
 
 def _download(model: ModelConfig) -> dict[str, Tensor]:
     name = f"resnet{model.depth}" if model.backbone == "resnet_imagenet" else f"resnext{model.depth}_32x4d"
-    if name not in TORCHVISION:
-        raise ConfigError(
-            f"model.pretrained=imagenet: torchvision has no {name}; it has {', '.join(TORCHVISION)}"
-        )
     import_torchvision()
     from torchvision.models import get_model_weights
 

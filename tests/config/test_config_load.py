@@ -2,6 +2,8 @@ import pytest
 
 from cbam_ablate import load_config
 from cbam_ablate.config import ConfigError
+from cbam_ablate.config.facts import BACKBONES, PRETRAINED
+from cbam_ablate.torchvision_shim import import_torchvision
 
 
 def test_defaults_are_those_of_the_contract():
@@ -97,6 +99,7 @@ BAD = {
     "sweep.mode=again": ("cached, retry, force, read_only",),
     "study=nothing": ("placement", "quick"),
     "logger=[csv,foo]": ("csv", "none"),
+    "logger.own.ping=my_loggers": ("module:Class",),
     "nonsense": ("name=value",),
     "a=[1": ("can read",),
     "~seed": ("without ~",),
@@ -110,6 +113,33 @@ def test_bad_input_is_refused_naming_the_value_the_rule_and_the_alternatives(wor
         load_config([word])
     for part in BAD[word]:
         assert part in str(error.value)
+
+
+IMPOSSIBLE = {
+    "backbone=resnet_imagenet model.pretrained=no/such.pt": ("no such file", "or imagenet"),
+    "backbone=resnet_imagenet model.pretrained=imagenet model.stride_in_1x1=true": ("the 3x3 convolution",),
+    "backbone=resnext depth=101 model.pretrained=imagenet": ("for depth 50,", "not for depth 101"),
+    "backbone=resnet_imagenet model.width=96 model.pretrained=imagenet": ("width 64", "width 96"),
+    "backbone=resnet_imagenet data=fashion_mnist model.pretrained=imagenet": ("3 channels", "1 channels"),
+}
+
+
+@pytest.mark.parametrize("line", IMPOSSIBLE)
+def test_weights_that_can_not_fit_are_refused_before_anything_is_built(line):
+    with pytest.raises(ConfigError) as error:
+        load_config(line.split())
+    said = str(error.value)
+    assert said.startswith("model.pretrained=")
+    assert [part for part in IMPOSSIBLE[line] if part not in said] == []
+
+
+@pytest.mark.parametrize("backbone", PRETRAINED)
+def test_the_weights_that_torchvision_has_are_those_the_facts_tell(backbone):
+    torchvision = import_torchvision()
+    names = {"resnet_imagenet": "resnet{}", "resnext": "resnext{}_32x4d"}
+    known = torchvision.models.list_models(module=torchvision.models)
+    has = tuple(depth for depth in BACKBONES[backbone].depths if names[backbone].format(depth) in known)
+    assert has == PRETRAINED[backbone]
 
 
 def test_all_violations_are_reported_at_once():

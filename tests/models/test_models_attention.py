@@ -6,6 +6,7 @@ from timm.layers import EcaModule, GlobalContext
 from timm.layers.coord_attn import CoordAttn
 from torch.nn import functional as F
 
+from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import ATTENTIONS, TIMM_ATTENTIONS
 from cbam_ablate.config.schema import AttentionConfig
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention, build_model
@@ -16,6 +17,7 @@ from cbam_ablate.models.gc import GlobalContext as OurGlobalContext
 from cbam_ablate.models.imports import load
 from cbam_ablate.models.se import SE
 from cbam_ablate.models.simam import SimAM
+from cbam_ablate.sweep.plan import make_plan
 
 
 def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
@@ -137,3 +139,20 @@ def test_every_listed_timm_attention_keeps_the_shape(name):
     y.sum().backward()
     assert y.shape == x.shape
     assert x.grad.count_nonzero() > 0
+
+
+HALO = "attention=timm model.attention.timm=halo placement=block"
+REFUSED = {
+    f"backbone=resnet {HALO}": "timm=halo: takes no map of 512x4x4 .*stages.3.0.attention in resnet",
+    f"backbone=vgg {HALO}": "timm=halo: takes no map of 512x4x4 .* in vgg",
+    f"backbone=torchvision model.torchvision=resnet18 {HALO}": "no map of 128x4x4 .*layer2.0.bn2.attention",
+    f"backbone=resnet_cifar model.width=4 {HALO}": "model.attention.timm=halo: .* for 4 channels; .* se, ese",
+    "backbone=timm model.timm=vit_tiny_patch16_224": "vit_tiny_patch16_224: takes no images of 3x32x32",
+    "backbone=torchvision model.torchvision=alexnet": "alexnet: takes no images of 3x32x32",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_a_library_s_module_does_not_take_is_told_before_anything_runs(line, tmp_path):
+    with pytest.raises(ConfigError, match=REFUSED[line]):
+        make_plan([*line.split(), f"store={tmp_path}"])

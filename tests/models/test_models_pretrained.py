@@ -4,9 +4,13 @@ import pytest
 import torch
 from torchvision import models as torchvision
 
+from cbam_ablate import load_config
+from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.models import build_model
 from cbam_ablate.models.pretrained import load_pretrained
+from cbam_ablate.runs import RunStore
+from cbam_ablate.sweep.job import run_one
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,45 @@ def test_what_was_loaded_is_logged(configure, weights, caplog):
     assert "120 tensors loaded; fresh: classifier.weight, classifier.bias" in caplog.text
 
 
+def test_the_attention_that_starts_fresh_is_told_by_its_number(configure, weights):
+    said = []
+    network = build_model(configure("resnet_imagenet", 18, "block", pretrained=weights), say=said.append)
+    fresh = sum("attention" in name for name in network.state_dict())
+    assert fresh > 50
+    assert len(said) == 1
+    assert f"fresh: classifier.weight, classifier.bias, {fresh} of attention; unused:" in said[0]
+
+
+@pytest.fixture
+def narrow(tiny, tmp_path):
+    """A run of a narrow network that starts from a file, and the file."""
+    words = [*tiny, "backbone=resnet_imagenet", "model.width=8", "train.epochs=1", f"store={tmp_path}"]
+    path = tmp_path / "narrow.pt"
+    torch.save(build_model(load_config(words)).state_dict(), path)
+    return load_config([*words, "placement=class", "attention=se", f"model.pretrained={path}"]), path
+
+
+def test_a_run_says_what_was_loaded_in_its_log_and_on_the_terminal(narrow, capsys):
+    cfg, path = narrow
+    assert run_one(cfg).name == "finished"
+    loaded = len(torch.load(path))
+    line = f"model.pretrained={path}: {loaded} tensors loaded; fresh: 4 of attention; unused: none"
+    log = (RunStore(cfg.store).run(run_key(cfg)).path / "train.log").read_text()
+    assert log.count(line) == capsys.readouterr().out.count(line) == 1
+
+
+def test_a_run_that_goes_on_reads_no_weights_to_overwrite_them(narrow):
+    cfg, path = narrow
+    run_one(cfg)
+    run = RunStore(cfg.store).run(run_key(cfg))
+    (run.path / "result.json").unlink()
+    path.unlink()
+    assert run_one(cfg).name == "finished"
+    log = (run.path / "train.log").read_text()
+    assert "goes on from its own last.pt" in log
+    assert log.count("tensors loaded") == 1
+
+
 def test_our_own_checkpoint_is_read_too(configure, tmp_path):
     trained = build_model(configure("resnet_imagenet", 18, "block"))
     torch.save({"model": trained.state_dict(), "epoch": 3}, tmp_path / "best.pt")
@@ -58,7 +101,6 @@ def test_meta_build_reads_no_file(configure):
     [
         (34, {}, r"not the weights of resnet_imagenet of depth 34: .* is missing.*and \d+ more"),
         (18, {"width": 32}, r"is \(32, 64, 3, 3\) here, \(64, 64, 3, 3\) there"),
-        (18, {"stride_in_1x1": True}, "stride_in_1x1=true"),
         (18, {"pretrained": "no/such/file"}, "no such file; give a file of weights, or imagenet"),
     ],
 )
@@ -72,11 +114,6 @@ def test_a_file_that_holds_no_weights_is_refused(configure, tmp_path):
     path.write_text("not weights")
     with pytest.raises(ConfigError, match="not a file of weights"):
         build_model(configure("resnet_imagenet", 18, pretrained=str(path)))
-
-
-def test_torchvision_has_no_weights_for_resnext_101_32x4d(configure):
-    with pytest.raises(ConfigError, match="has no resnext101_32x4d; it has resnet18"):
-        build_model(configure("resnext", 101, pretrained="imagenet"))
 
 
 def test_without_a_network_the_error_says_to_give_a_file(configure, monkeypatch, tmp_path):

@@ -1,0 +1,85 @@
+"""Every backbone and every kind of attention trains an epoch on real images: 512 of CIFAR-10's."""
+
+import math
+
+import pytest
+import torch
+
+from cbam_ablate import load_config
+from cbam_ablate.config.canonical import run_key
+from cbam_ablate.config.facts import ATTENTIONS, BACKBONES
+from cbam_ablate.config.seeds import derive_seed
+from cbam_ablate.data import DataError, prepare
+from cbam_ablate.models import build_model
+from cbam_ablate.runs import RunStore
+from cbam_ablate.sweep.job import run_one
+from cbam_ablate.training import checkpoint
+
+pytestmark = pytest.mark.slow
+
+# Without weight decay, so that only a gradient moves a weight.
+SLICE = [
+    *("data=cifar10", "data.train_size=512", "data.val_size=100"),
+    *("train.epochs=1", "train.batch_size=64", "train.device=cpu", "train.threads=1", "train.precision=fp32"),
+    *("optimizer.weight_decay=0", "reduction=4"),
+]
+SMALL = {
+    "resnet": "model.width=8",
+    "resnet_cifar": "model.width=8",
+    "resnet_imagenet": "model.width=16",
+    "resnet_preact": "model.width=8",
+    "resnext": "model.width=16",
+    "vgg": "model.width=8 depth=11",
+    "mobilenet": "model.width=16",
+    "residual_attention": "model.width=16",
+    "residual_attention_imagenet": "model.width=8",
+    "timm": "model.timm=mobilenetv3_small_050",
+    "torchvision": "model.torchvision=mobilenet_v2",
+}
+OPTIONS = {"timm": "model.attention.timm=coord"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def real_images():
+    try:
+        prepare(load_config(SLICE))
+    except DataError as error:
+        pytest.skip(f"needs CIFAR-10: {error}")
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Trains a run; returns its config and its folder."""
+
+    def train(*words):
+        cfg = load_config([*SLICE, "placement=both", *words, f"store={tmp_path}"])
+        assert run_one(cfg).name == "finished"
+        return cfg, RunStore(tmp_path).run(run_key(cfg))
+
+    return train
+
+
+def check_learnt(cfg, run):
+    """Finite losses, and no weight where it started. Biases before a norm or a softmax have no gradient."""
+    (epoch,) = run.history()
+    metrics = run.result()["metrics"]
+    losses = [epoch["train_loss"], epoch["val_loss"], metrics["test_loss"]]
+    assert all(math.isfinite(loss) for loss in losses)
+    torch.manual_seed(derive_seed(cfg.seed, "weights"))
+    started, ended = build_model(cfg), checkpoint.load(run.last)["model"]
+    weights = {name: value for name, value in started.named_parameters() if name.endswith("weight")}
+    same = [name for name, value in weights.items() if torch.equal(value, ended[name])]
+    assert same == []
+    return [name for name, _ in started.named_parameters() if "attention" in name]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_trains_on_real_images(backbone, train):
+    assert check_learnt(*train(f"backbone={backbone}", *SMALL[backbone].split()))
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_every_attention_trains_on_real_images(kind, train):
+    words = [f"attention={kind}", "backbone=resnet_cifar", "model.width=8", *OPTIONS.get(kind, "").split()]
+    gated = check_learnt(*train(*words))
+    assert bool(gated) == (kind != "simam")
