@@ -179,6 +179,7 @@ def _facts(provenance: dict[str, Any]) -> dict[str, str]:
         "device": device,
         "precision": str(provenance.get("precision") or "unknown"),
         "data": str(provenance.get("dataset_sha256") or "unknown")[:12],
+        "training": "fused" if provenance.get("fused") else "separate",
     }
     if device.startswith("cpu"):
         found["threads"] = str(provenance.get("threads") or "unknown")

@@ -5,6 +5,7 @@ the epoch alone: the same for every architecture and device, and wherever in an 
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +35,27 @@ class Normalise:
         return torch.addcmul(self.shift, images.float(), self.scale).to(self.dtype).permute(0, 3, 1, 2)
 
 
+class Drawn(NamedTuple):
+    """What an epoch shows: numbers of images, how each is changed and its label, in the order of showing.
+
+    `order` (count,) is where the set's rows are, the others (count, ...) where its labels are. Of `mixes`
+    there is one a step, or none.
+    """
+
+    order: Tensor
+    crops: Tensor
+    warps: Tensor | None
+    boxes: Tensor | None
+    labels: Tensor
+    mixes: list[mix.Mix]
+
+    def changes(self, here: slice) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """What `TrainBatches.changed` takes, for a part of the epoch."""
+        warps = None if self.warps is None else self.warps[here]
+        boxes = None if self.boxes is None else self.boxes[here]
+        return self.order[here], self.crops[here], warps, boxes
+
+
 class TrainBatches:
     """Full batches of a training set, in an order and with changes of their own in each epoch."""
 
@@ -46,34 +68,40 @@ class TrainBatches:
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on; a last partial batch is dropped."""
+        drawn = self.draw(seed, epoch)
+        for step in range(start, len(self.part) // self.batch_size):
+            here = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            images, labels = self.changed(*drawn.changes(here)), drawn.labels[here]
+            yield (
+                mix.mix(images, labels, drawn.mixes[step], self.classes) if drawn.mixes else (images, labels)
+            )
+
+    def draw(self, seed: int, epoch: int) -> Drawn:
+        """What one epoch shows, in its order."""
         count, steps, options = len(self.part), len(self.part) // self.batch_size, self.augment
 
         def stream(name: str) -> torch.Generator:
             return torch.Generator().manual_seed(derive_seed(seed, name, epoch))
 
         device = self.part.labels.device
-        order = torch.randperm(count, generator=stream("order")).to(self.part.rows.device)
-        numbers = order.to(device)
-        crops = draw.crops(count, options.crop_padding, options.flip, stream("augment")).to(device)
-        warped = options.rotation > 0 or options.shift > 0
-        warps = (
-            draw.warps(count, options.rotation, options.shift, stream("warp")).to(device) if warped else None
-        )
-        erased = options.erasing > 0
-        boxes = draw.boxes(count, options.erasing, self.size, stream("erase")).to(device) if erased else None
+        order = torch.randperm(count, generator=stream("order"))
+        crops = draw.crops(count, options.crop_padding, options.flip, stream("augment"))[order]
+        warps = boxes = None
+        if options.rotation > 0 or options.shift > 0:
+            warps = draw.warps(count, options.rotation, options.shift, stream("warp"))[order].to(device)
+        if options.erasing > 0:
+            boxes = draw.boxes(count, options.erasing, self.size, stream("erase"))[order].to(device)
         mixes = mix.draw(steps, options.mixup, options.cutmix, self.size, derive_seed(seed, "mix", epoch))
+        labels = self.part.labels[order.to(device)]
+        return Drawn(order.to(self.part.rows.device), crops.to(device), warps, boxes, labels, mixes)
 
-        for step in range(start, steps):
-            here = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            chosen = numbers[here]
-            labels = self.part.labels[chosen]
-            x = draw.crop(self.part.take(order[here]), crops[chosen], options.crop_padding)
-            if warps is not None:
-                x = draw.warp(x, warps[chosen])
-            images = self.normalise(x)
-            if boxes is not None:
-                images = draw.erase(images, boxes[chosen])
-            yield mix.mix(images, labels, mixes[step], self.classes) if mixes else (images, labels)
+    def changed(self, order: Tensor, crops: Tensor, warps: Tensor | None, boxes: Tensor | None) -> Tensor:
+        """Images by their numbers (B,), each changed as drawn for it and normalised: (B, C, H, W)."""
+        x = draw.crop(self.part.take(order), crops, self.augment.crop_padding)
+        if warps is not None:
+            x = draw.warp(x, warps)
+        images = self.normalise(x)
+        return images if boxes is None else draw.erase(images, boxes)
 
 
 def eval_batches(part: Part, normalise: Normalise, batch_size: int) -> Iterator[Batch]:

@@ -22,14 +22,14 @@ class Feed:
         self.sha256 = splits.sha256
         self.steps = len(splits.train) // cfg.train.batch_size
         self._normalise = Normalise(splits.mean, splits.std, splits.train.images.shape[1:], dtype)
-        self._train = TrainBatches(
+        self.batches = TrainBatches(
             splits.train, cfg.augment, cfg.train.batch_size, self._normalise, splits.classes
         )
         self._parts = {"val": splits.val, "test": splits.test}
 
     def train(self, epoch: int, start: int) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on, ordered and augmented by the run's seed alone."""
-        return self._train.epoch(self.seed, epoch, start)
+        return self.batches.epoch(self.seed, epoch, start)
 
     def evaluate(self, part: str) -> Iterator[Batch]:
         """All images of `val` or `test` in order."""

@@ -87,12 +87,19 @@ def run_cell(
     if stop_file.exists():
         return RunStore(cfg.store).run(key).state()
     state = run_one(cfg, echo, device, threads, manifest["study"])
+    if state.name == "failed":
+        mind_failures(manifest_path, manifest, cfg)
+    return state
+
+
+def mind_failures(manifest_path: Path, manifest: dict[str, Any], cfg: RunConfig) -> None:
+    """Tells the study to stop where as many of its runs have failed as its sweep bears."""
     limit = 1 if cfg.sweep.fail_fast else cfg.sweep.max_failures
-    if state.name == "failed" and limit is not None:
+    if limit is not None:
         states = [RunStore(cfg.store).run(other).state() for other in manifest["runs"]]
         if sum(other.name == "failed" for other in states) >= limit:
-            stop_file.write_text(f"{limit} failed, as sweep.fail_fast or sweep.max_failures asks\n")
-    return state
+            said = f"{limit} failed, as sweep.fail_fast or sweep.max_failures asks\n"
+            manifest_path.with_name("stop").write_text(said)
 
 
 def run_one(
@@ -107,6 +114,8 @@ def run_one(
     `echo` takes each line of the log. `device` and `threads` are this launch's, over the config's own.
     State `running` means that another live process holds the run.
     """
+    if cfg.sweep.detach:
+        raise ConfigError("detach=true: a single run is trained here; -m makes a sweep, which can be left")
     run = RunStore(cfg.store).run(run_key(cfg))
     if run.result() is not None:
         return run.state()
@@ -120,18 +129,24 @@ def run_one(
         try:
             result = _train(cfg, writer, stop, device or cfg.train.device, cfg.train.threads or threads)
             writer.finish(result)
-            _views(writer, cfg)
+            make_views(writer, cfg)
         except (Interrupted, KeyboardInterrupt):
             writer.interrupt()
         except Exception as error:  # whatever a job raises is an outcome, recorded with its traceback
-            failure = classify(error)
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            writer.line(f"failed ({failure}): {said}")
-            writer.fail(failure, said, traceback.format_exc())
+            record_failure(writer, error)
     return run.state()
 
 
-def _views(writer: RunWriter, cfg: RunConfig) -> None:
+def record_failure(writer: RunWriter, error: Exception) -> None:
+    """Ends a run by its failure: class and first line in log and status, the traceback beside them."""
+    failure = classify(error)
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    writer.line(f"failed ({failure}): {said}")
+    writer.fail(failure, said, "".join(traceback.format_exception(error)))
+
+
+def make_views(writer: RunWriter, cfg: RunConfig) -> None:
+    """Draws a finished run's curves and the like; what goes wrong is a line in its log."""
     try:
         write_views(writer.run, cfg)
     except Exception as error:  # a view is never worth a run
@@ -155,16 +170,13 @@ def _train(
 ) -> dict[str, Any]:
     device = pick_device(device_word)
     precision = pick_precision(cfg.train.precision, device)
-    state, source = _starting_point(cfg, writer)
+    state, source = starting_point(cfg, writer)
     # Sums on a CPU depend on the number of threads, so a run keeps the one it began with.
     begun = state["threads"] if state is not None and source == OWN else None
-    torch.set_num_threads(begun or threads or torch.get_num_threads())
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
+    use(device, begun or threads)
     feed = make_feed(cfg, device, precision)
     torch.manual_seed(derive_seed(cfg.seed, "weights"))
-    model = build_model(cfg)
+    model = build_model(cfg, pretrained=state is None, say=writer.line)
     trainer = Trainer(cfg, model, feed, writer, device, precision, stop)
     if state is not None:
         trainer.resume(state, source)
@@ -172,17 +184,30 @@ def _train(
     stop.armed = True
     result = trainer.run()
     stop.armed = False
-    recorded = {
+    return record(cfg, writer.run, result, where(device, precision, feed.sha256))
+
+
+def use(device: torch.device, threads: int | None) -> None:
+    """Makes this process compute on `device`, on a CPU with so many threads."""
+    torch.set_num_threads(threads or torch.get_num_threads())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+
+
+def where(device: torch.device, precision: str, data: str) -> dict[str, Any]:
+    """A result's provenance: code, command, device, number format and data, by their hash."""
+    return {
         **provenance(),
         "device": device_name(device),
         "precision": precision,
         "threads": torch.get_num_threads(),
-        "dataset_sha256": feed.sha256,
+        "dataset_sha256": data,
     }
-    return _record(cfg, writer.run, result, recorded)
 
 
-def _record(cfg: RunConfig, run: Run, result: Result, recorded: dict[str, Any]) -> dict[str, Any]:
+def record(cfg: RunConfig, run: Run, result: Result, recorded: dict[str, Any]) -> dict[str, Any]:
+    """What result.json holds."""
     found = dataclasses.asdict(result)
     return {
         "schema": 1,
@@ -194,7 +219,7 @@ def _record(cfg: RunConfig, run: Run, result: Result, recorded: dict[str, Any]) 
     }
 
 
-def _starting_point(cfg: RunConfig, writer: RunWriter) -> tuple[dict[str, Any] | None, str]:
+def starting_point(cfg: RunConfig, writer: RunWriter) -> tuple[dict[str, Any] | None, str]:
     """The checkpoint to go on from and what to call it: this run's own, else its parent's, else none."""
     if writer.last.exists():
         try:

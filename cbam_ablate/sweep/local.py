@@ -1,4 +1,7 @@
-"""Jobs on this machine: a process each, forked from a warm server, so that imports are paid once."""
+"""Jobs on this machine: a process each, forked from a warm server, so that imports are paid once.
+
+A job is one run, or a group of runs that are trained together.
+"""
 
 import contextlib
 import multiprocessing
@@ -7,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -14,7 +18,7 @@ from pathlib import Path
 
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.writer import mark_ended
-from cbam_ablate.sweep.job import run_cell
+from cbam_ablate.sweep.fused import run_group
 from cbam_ablate.sweep.manifest import read
 from cbam_ablate.sweep.slots import Slot
 
@@ -28,27 +32,28 @@ WARM = ["cbam_ablate.sweep.local", "cbam_ablate.loggers.curves", "torch._dynamo"
 class _Job:
     process: ForkServerProcess
     slot: Slot
-    run: Run
+    runs: list[Run]
     deadline: float
 
 
-def run_jobs(manifest_path: Path, keys: list[str], slots: list[Slot]) -> None:
-    """Runs the jobs of a manifest until all ended or its study was told to stop. The store says how.
+def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence[Slot]) -> None:
+    """Runs jobs, each the keys of its runs, until all ended or the study was told to stop.
 
+    How they ended is in the store.
     On Ctrl-C running jobs save and end before KeyboardInterrupt goes on; a second one kills them.
     """
     pool = _Pool(manifest_path)
     try:
-        pool.work(list(keys), list(slots))
+        pool.work([list(job) for job in keys], list(slots))
     except KeyboardInterrupt:
         pool.end()
         raise
 
 
-def run_here(manifest_path: Path, keys: list[str]) -> None:
-    """Runs the jobs one after another in this process, for debugging."""
-    for key in keys:
-        if run_cell(manifest_path, key, print).name == "interrupted":
+def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
+    """Runs jobs one after another in this process, for debugging."""
+    for job in keys:
+        if any(state.name == "interrupted" for state in run_group(manifest_path, job, print)):
             raise KeyboardInterrupt
 
 
@@ -62,7 +67,7 @@ class _Pool:
         self.context.set_forkserver_preload(WARM)
         self.jobs: list[_Job] = []
 
-    def work(self, waiting: list[str], free: list[Slot]) -> None:
+    def work(self, waiting: list[list[str]], free: list[Slot]) -> None:
         while self.jobs or waiting:
             if self.stop_file.exists():
                 return self.end()
@@ -85,14 +90,14 @@ class _Pool:
             while self.jobs:
                 self._collect()
 
-    def _start(self, key: str, slot: Slot) -> _Job:
+    def _start(self, keys: list[str], slot: Slot) -> _Job:
         process = self.context.Process(
-            target=_job_process, args=(str(self.path), key, slot.device, slot.threads)
+            target=_job_process, args=(str(self.path), keys, slot.device, slot.threads)
         )
         process.start()
         minutes = self.manifest["sweep"]["timeout_minutes"]
-        deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes + GRACE
-        return _Job(process, slot, self.store.run(key), deadline)
+        limit = float("inf") if minutes is None else 60 * minutes * len(keys) + GRACE
+        return _Job(process, slot, [self.store.run(key) for key in keys], time.monotonic() + limit)
 
     def _collect(self) -> list[Slot]:
         """Waits a moment; returns the slots of jobs that ended."""
@@ -110,7 +115,8 @@ class _Pool:
 def _record_end(job: _Job) -> None:
     """Says why a process ended that had no time to say it itself."""
     code = job.process.exitcode or 0
-    if code == 0 or job.run.state().failure != "killed":
+    killed = [run for run in job.runs if run.state().failure == "killed"] if code else []
+    if not killed:
         return
     if time.monotonic() > job.deadline:
         failure, error = "timeout", "did not end by itself after its time limit"
@@ -120,24 +126,25 @@ def _record_end(job: _Job) -> None:
         failure, error = "bug", f"its process exited with code {code}"
     # On a full disk there is no writing it down; the run still shows as killed.
     with contextlib.suppress(OSError):
-        mark_ended(job.run, failure, error)
+        for run in killed:
+            mark_ended(run, failure, error)
 
 
-def _job_process(manifest_path: str, key: str, device: str, threads: int) -> None:
+def _job_process(manifest_path: str, keys: list[str], device: str, threads: int) -> None:
     # Ctrl-C in the terminal goes to the parent alone, which tells its jobs.
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     terminal = os.dup(2)
     try:
-        folder = RunStore(read(Path(manifest_path))["constants"]["store"]).run(key).path
+        folder = RunStore(read(Path(manifest_path))["constants"]["store"]).run(keys[0]).path
         folder.mkdir(parents=True, exist_ok=True)
         output = os.open(folder / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        run_cell(Path(manifest_path), key, device=device, threads=threads)
+        run_group(Path(manifest_path), keys, device=device, threads=threads)
     except OSError as error:
         # The store can't be written to, so the terminal is where this can be said.
-        os.write(terminal, f"run {key}: {error}\n".encode())
+        os.write(terminal, f"run {keys[0]}: {error}\n".encode())
         sys.exit(1)
 
 

@@ -15,10 +15,19 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Replaces the checkpoint at once."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(state, aside)
+        torch.save(_by_itself(state), aside)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _by_itself(value: Any) -> Any:
+    """The same, with copies of tensors that are parts of larger ones, which would be written whole."""
+    if isinstance(value, dict):
+        return {name: _by_itself(inner) for name, inner in value.items()}
+    if isinstance(value, torch.Tensor) and value.untyped_storage().nbytes() > value.nbytes:
+        return value.detach().clone()
+    return value
 
 
 def load(path: Path) -> dict[str, Any]:

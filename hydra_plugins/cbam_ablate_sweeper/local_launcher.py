@@ -27,10 +27,15 @@ class LocalLauncher(Launcher):
         words = [dict(_pair(parser, word) for word in job) for job in job_overrides]
         manifest, keys = Path(words[0]["manifest"]), [word["key"] for word in words]
         if self.jobs == 0:
-            run_here(manifest, keys)
+            run_here(manifest, self.divide(manifest, keys, 1))
         else:
-            run_jobs(manifest, keys, make_slots(self.device, self.jobs))
+            slots = make_slots(self.device, self.jobs)
+            run_jobs(manifest, self.divide(manifest, keys, len(slots)), slots)
         return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
+
+    def divide(self, manifest: Path, keys: list[str], slots: int) -> list[list[str]]:
+        """The runs as jobs, of which so many are worked on at a time."""
+        return [[key] for key in keys]
 
 
 def _pair(parser: OverridesParser, word: str) -> tuple[str, str]:

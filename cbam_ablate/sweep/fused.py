@@ -1,0 +1,252 @@
+"""Runs of a sweep that are trained together as one network (`training/fused.py`): which, and how they end.
+
+Runs fuse when they differ in nothing but seed, optimiser, schedule, augmentation, label smoothing and moving
+average. A run that fits no other, draws random numbers in its network or goes on from another run is trained
+alone, and so is every run of a group whose step fails to work.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cbam_ablate.config.canonical import effective, flatten, run_key, to_dict
+from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.seeds import derive_seed
+from cbam_ablate.data import Feed
+from cbam_ablate.data.loader import load_splits
+from cbam_ablate.data.together import train_together
+from cbam_ablate.loggers import following
+from cbam_ablate.models import build_model
+from cbam_ablate.runs import Run, RunStore, State
+from cbam_ablate.runs.claim import acquire
+from cbam_ablate.runs.writer import RunWriter
+from cbam_ablate.sweep.job import (
+    OWN,
+    Stop,
+    make_views,
+    mind_failures,
+    record,
+    record_failure,
+    run_cell,
+    starting_point,
+    use,
+    where,
+)
+from cbam_ablate.sweep.manifest import read, run_config
+from cbam_ablate.training import Diverged, Interrupted, Result, checkpoint
+from cbam_ablate.training.device import pick_device, pick_precision
+from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane, eager
+
+FREE_SECTIONS = ("optimizer", "schedule", "augment")
+FREE = ("seed", "train.label_smoothing", "train.ema")
+"""What may differ between runs that are trained together."""
+PROCESS = ("store", "train.device", "train.threads", "train.log_every", "data.root", "data.cache")
+"""What is no part of a run's identity but of the process that trains it."""
+
+
+def groups(manifest: dict[str, Any], keys: Sequence[str], width: int | None, slots: int) -> list[list[str]]:
+    """The keys as groups that can be trained together, at most `width` runs in each, largest first.
+
+    Where there are fewer groups than slots (places for a job), they are divided until all have work.
+    """
+    alike: dict[str, list[str]] = {}
+    for key in keys:
+        alike.setdefault(likeness(run_config(manifest, key)) or key, []).append(key)
+    if width is not None and width < 1:
+        raise ConfigError(f"hydra.launcher.width={width}: at least 1, or null for no limit")
+    most = width or len(keys)
+    fair = max(2, math.ceil(len(keys) / slots))
+    found = [part for runs in alike.values() for part in _divided(runs, min(most, fair))]
+    return sorted(found, key=len, reverse=True)
+
+
+def _divided(keys: list[str], most: int) -> Iterator[list[str]]:
+    """As few parts as that allows, as equal as possible."""
+    count = math.ceil(len(keys) / most)
+    for part in range(count):
+        yield keys[part * len(keys) // count : (part + 1) * len(keys) // count]
+
+
+def likeness(cfg: RunConfig) -> str | None:
+    """A text that is equal for runs that can be trained together; None for a run that must be alone."""
+    if cfg.train.resume_from is not None or cfg.model.dropout:
+        return None
+    every = flatten(cfg)
+    shared = {
+        name: value
+        for name, value in effective(cfg).items()
+        if name.partition(".")[0] not in FREE_SECTIONS and name not in FREE
+    }
+    mixes = bool(cfg.augment.mixup or cfg.augment.cutmix)
+    return json.dumps([shared, {name: every[name] for name in PROCESS}, mixes], sort_keys=True)
+
+
+def run_group(
+    manifest_path: Path,
+    keys: Sequence[str],
+    echo: Callable[[str], None] = lambda line: None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> list[State]:
+    """One job of a sweep: the run of the frozen plan with this key, or the runs of one of its groups.
+
+    Returns how they stand. Nothing is trained once the study was told to stop.
+    """
+    if len(keys) == 1:
+        return [run_cell(manifest_path, keys[0], echo, device, threads)]
+    manifest = read(manifest_path)
+    configs = {key: run_config(manifest, key) for key in keys}
+    store, stop_file = RunStore(manifest["constants"]["store"]), manifest_path.with_name("stop")
+    alone: list[str] = []
+    for alike in _by_progress(store, keys):
+        if len(alike) == 1:
+            alone += alike
+        elif not stop_file.exists():
+            group = Group([configs[key] for key in alike], manifest["study"], echo)
+            alone += group.train(device, threads)
+            if any(store.run(key).state().name == "failed" for key in alike if key not in alone):
+                mind_failures(manifest_path, manifest, configs[alike[0]])
+            if group.interrupted:
+                alone = []
+                break
+    for key in alone:
+        if run_cell(manifest_path, key, echo, device, threads).name == "interrupted":
+            break
+    return [store.run(key).state() for key in keys]
+
+
+def _by_progress(store: RunStore, keys: Sequence[str]) -> list[list[str]]:
+    """The unfinished runs, those together that stand at the same step and began with as many threads."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    for key in keys:
+        run = store.run(key)
+        if run.result() is None:
+            found.setdefault(_progress(run), []).append(key)
+    return list(found.values())
+
+
+def _progress(run: Run) -> tuple[Any, ...]:
+    try:
+        state = checkpoint.load(run.last)
+    except ConfigError:
+        return 0, 0, None
+    return state["progress"]["epoch"], state["progress"]["step"], state["threads"]
+
+
+@dataclasses.dataclass
+class Member:
+    """A claimed run of a group. `open` holds its claim and its loggers."""
+
+    cfg: RunConfig
+    key: str
+    writer: RunWriter
+    open: contextlib.ExitStack
+    ended: bool = False
+
+
+class Group:
+    """Runs that are trained together in this process, each with a folder, a log and an end of its own."""
+
+    def __init__(self, configs: Sequence[RunConfig], study: str, echo: Callable[[str], None]) -> None:
+        self.configs, self.study, self.echo = configs, study, echo
+        self.members: list[Member] = []
+        self.interrupted = False
+
+    def train(self, device_word: str | None, threads: int | None) -> list[str]:
+        """Trains the runs and records how each ended. Returns the keys of those to be trained alone.
+
+        `device_word` and `threads` are this launch's, over the configs' own.
+        """
+        minutes = self.configs[0].sweep.timeout_minutes
+        stop = Stop(None if minutes is None else minutes * len(self.configs))
+        try:
+            self._claim()
+            with stop:
+                return self._train(stop, device_word, threads)
+        finally:
+            # Together, because a run's loggers may take a while to end.
+            with ThreadPoolExecutor(max(1, len(self.members))) as pool:
+                list(pool.map(lambda member: member.open.close(), self.members))
+
+    def _train(self, stop: Stop, device_word: str | None, threads: int | None) -> list[str]:
+        try:
+            trainer = self._trainer(stop, device_word, threads)
+            for member in self.members:
+                member.open.enter_context(following(member.writer.run, member.cfg, member.writer.line))
+            stop.armed = True
+            trainer.run()
+            stop.armed = False
+        except CantFuse as error:
+            for member in self.members:
+                member.writer.line(f"is trained alone, since its step doesn't work for several: {error}")
+            return [member.key for member in self.members]
+        except (Interrupted, KeyboardInterrupt):
+            self.interrupted = True
+            for member in self._going():
+                member.writer.interrupt()
+        except Exception as error:  # whatever a job raises is an outcome, recorded with its traceback
+            for member in self._going():
+                record_failure(member.writer, error)
+        return []
+
+    def _claim(self) -> None:
+        for cfg in self.configs:
+            run = RunStore(cfg.store).run(run_key(cfg))
+            claim = acquire(run.path)
+            if claim is None:
+                continue
+            opened = contextlib.ExitStack()
+            writer = opened.enter_context(RunWriter(run, claim, to_dict(cfg), self.echo, self.study))
+            self.members.append(Member(cfg, run.key, writer, opened, run.result() is not None))
+
+    def _trainer(self, stop: Stop, device_word: str | None, threads: int | None) -> FusedTrainer:
+        members = self._going()
+        if len(members) < 2:
+            raise CantFuse("no other is left")
+        first = members[0].cfg
+        device = pick_device(device_word or first.train.device)
+        precision = pick_precision(first.train.precision, device)
+        starts = [starting_point(member.cfg, member.writer) for member in members]
+        states = [state for state, source in starts if state is not None and source == OWN]
+        # Sums on a CPU depend on the number of threads, so a run keeps the one it began with.
+        use(device, states[0]["threads"] if states else first.train.threads or threads)
+        self.splits = load_splits(first, device)
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        lanes = []
+        for member, (state, source) in zip(members, starts, strict=True):
+            cfg, say = member.cfg, member.writer.line
+            torch.manual_seed(derive_seed(cfg.seed, "weights"))
+            model = build_model(cfg, pretrained=state is None, say=say)
+            feed = Feed(cfg, self.splits, dtype)
+            lane = Lane(eager(cfg), model, feed, member.writer, device, precision)
+            if state is not None:
+                lane.resume(state, source)
+                say(f"goes on from {source}, epoch {lane.done.epoch}, step {lane.done.step}")
+            lanes.append(lane)
+        if len({(lane.done.epoch, lane.done.step) for lane in lanes}) > 1:
+            raise CantFuse("they stand at different steps")
+        trainer = FusedTrainer(lanes, self._ended, stop, train_together)
+        for member in members:
+            member.writer.line(f"trained as one of {len(members)} runs together")
+        return trainer
+
+    def _going(self) -> list[Member]:
+        return [member for member in self.members if not member.ended]
+
+    def _ended(self, lane: Lane, end: Result | Diverged) -> None:
+        member = next(member for member in self.members if member.writer is lane.log)
+        member.ended = True
+        if isinstance(end, Diverged):
+            return record_failure(member.writer, end)
+        recorded = {**where(lane.device, lane.precision, self.splits.sha256), "fused": lane.together}
+        member.writer.finish(record(member.cfg, member.writer.run, end, recorded))
+        make_views(member.writer, member.cfg)
+        return None

@@ -1,0 +1,228 @@
+"""Runs that differ only in their seed or in scalar hyperparameters, trained as one network.
+
+One forward and one backward pass serve all K runs: `vmap` turns their convolutions into grouped ones, every
+run with batches, batch norm statistics, loss, learning rate and moving average of its own. Each run keeps a
+`Trainer`, whose tensors are views of the stacked ones, and which evaluates, chooses, saves and resumes as it
+would alone; so a run that was begun here can be gone on with alone, and the other way round.
+
+Batches are those of separate runs, bit for bit. Sums inside a convolution are ordered differently, so in fp32
+the first step's gradients agree to 1e-5 (1e-12 in float64) of the largest in their tensor, and training
+then drifts apart as it does under any other change of rounding. A group of the same runs repeats bit for bit.
+
+Seconds, and the memory held, are split evenly among the runs trained together, so that sums stay right.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.training.evaluate import Totals, autocast
+from cbam_ablate.training.fused_stack import Part, Stack, part_of, stack_images
+from cbam_ablate.training.loop import Diverged, Feed, Interrupted, Result, Trainer
+
+
+class CantFuse(RuntimeError):
+    """These runs can't be trained together; each can be trained alone. Nothing of them has changed."""
+
+
+class Lane(Trainer):
+    """One of the runs that are trained together: everything of a `Trainer` but the step.
+
+    `together` is how many there were at the start.
+    """
+
+    together = 1
+
+    def begin_epoch(self, sums: Tensor) -> None:
+        """From here on the epoch's totals are kept in `sums` (4,), which starts from what is there."""
+        if self.done.step == 0:
+            self.totals = Totals(self.device)
+            self.done.epoch_seconds = 0.0
+        self.totals = Totals(self.device, sums.copy_(self.totals.sums))
+
+    def check(self, bad_step: Tensor) -> None:
+        """Raises `Diverged` where `bad_step` () is one."""
+        self._check_finite(bad_step)
+
+    def say_step(self, loss: float) -> None:
+        done, steps = self.done, self.feed.steps
+        said = f"epoch {done.epoch + 1}/{self.cfg.train.epochs} step {done.step}/{steps} loss {loss:.4f}"
+        self.log.line(f"{said} lr {self.lr(done.epoch * steps + done.step - 1):.4g}")
+
+    def end_epoch(self) -> None:
+        """Validates, records and saves; raises `Diverged`."""
+        self._end_epoch()
+
+    def result(self) -> Result:
+        found = self._result()
+        memory = found.cost["peak_memory_mib"] / self.together
+        return dataclasses.replace(found, cost={**found.cost, "peak_memory_mib": memory})
+
+
+Together = Callable[[Sequence[Any], int, int], Iterator[tuple[Tensor, Tensor]]]
+"""From feeds, an epoch and a step to batches: images (K, N, C, H, W), labels (K, N) or (K, N, classes)."""
+
+
+def one_by_one(feeds: Sequence[Feed], epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each run's own batches, stacked."""
+    for batches in zip(*(feed.train(epoch, start) for feed in feeds), strict=True):
+        images, labels = zip(*batches, strict=True)
+        yield stack_images(images), torch.stack(labels)
+
+
+def eager(cfg: RunConfig) -> RunConfig:
+    """The config for a `Lane`: what is compiled or captured is the step of all runs, not each network."""
+    return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, compile="off"))
+
+
+class FusedTrainer:
+    """Trains lanes that stand at the same epoch and step, and have alike networks, data and epochs.
+
+    `ended` hears of each run's end, a `Result` or `Diverged`, as soon as it is there. `stop` is asked after
+    every step; where it says yes all runs are saved and `Interrupted` raised. `batches` makes those of all
+    runs from their feeds. Raises `CantFuse` where a step of these networks does not work.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        ended: Callable[[Lane, Result | Diverged], None],
+        stop: Callable[[], bool] = lambda: False,
+        batches: Together = one_by_one,
+    ) -> None:
+        self.ended, self.stop, self.batches = ended, stop, batches
+        first = lanes[0]
+        self.device, self.precision = first.device, first.precision
+        self.epochs, self.steps = first.cfg.train.epochs, first.feed.steps
+        self._stack(lanes)
+        self._try()
+        for lane in lanes:
+            lane.together = len(lanes)
+
+    def run(self) -> None:
+        """Trains to the last epoch; each run then looks at the test set once."""
+        while self.lanes and self.lanes[0].done.epoch < self.epochs:
+            bad_steps = self.train_epoch()
+            ends = zip(self.lanes, bad_steps, strict=True)
+            self._keep([lane for lane, bad in ends if self._survives(lane, bad)])
+        for lane in self.lanes:
+            self.ended(lane, lane.result())
+
+    def _stack(self, lanes: Sequence[Lane]) -> None:
+        """Makes the lanes' networks and optimisers views of new stacked ones, a part side by side."""
+        order = list(dict.fromkeys(part_of(lane.cfg) for lane in lanes))
+        self.lanes = sorted(lanes, key=lambda lane: order.index(part_of(lane.cfg)))
+        self.stack = Stack([lane.model for lane in self.lanes])
+        self.parts: list[Part] = []
+        for _, part in groupby(self.lanes, key=lambda lane: part_of(lane.cfg)):
+            self.parts.append(Part(self.stack, list(part), sum(len(p.trainers) for p in self.parts)))
+
+    def _keep(self, lanes: list[Lane]) -> None:
+        if lanes and len(lanes) < len(self.lanes):
+            self._stack(lanes)
+        else:
+            self.lanes = lanes
+
+    def _try(self) -> None:
+        """A step's passes on nothing, which leave weights, statistics and gradients as they were."""
+        images = next(iter(self.lanes[0].feed.evaluate("val")))[0][:1]
+        batch = self.lanes[0].cfg.train.batch_size
+        kept = [(buffer, buffer.clone()) for buffer in self.stack.buffers.values()]
+        try:
+            everything = stack_images([images.expand(batch, -1, -1, -1)] * len(self.lanes))
+            with self._cast():
+                logits = self.stack(everything)
+            logits.float().sum().backward()
+        except Exception as error:  # what vmap can't batch shows in many ways, and so does too little memory
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CantFuse(first) from error
+        finally:
+            for buffer, before in kept:
+                buffer.copy_(before)
+            self.stack.zero_grad()
+
+    def train_epoch(self) -> Tensor:
+        """The rest of an epoch. Returns for each run the step at which its loss wasn't finite, or -1."""
+        done = self.lanes[0].done
+        sums = torch.zeros(len(self.lanes), 4, dtype=torch.float64, device=self.device)
+        for lane, own in zip(self.lanes, sums, strict=True):
+            lane.begin_epoch(own)
+        bad_steps = torch.full((len(self.lanes),), -1, device=self.device)
+        spent, started = done.epoch_seconds, time.perf_counter()
+        every = self.lanes[0].cfg.train.log_every
+        for images, labels in self.batches([lane.feed for lane in self.lanes], done.epoch, done.step):
+            losses, logits = self.step(images, labels, done.epoch * self.steps + done.step)
+            _add(sums, losses, logits, labels)
+            step = done.step + 1
+            bad_steps = torch.where(losses.isfinite() | (bad_steps >= 0), bad_steps, step)
+            for lane in self.lanes:
+                lane.done.step = step
+                lane.log.progress(epoch=done.epoch + 1, epochs=self.epochs, step=step, steps=self.steps)
+            if self.stop():
+                self._share(spent, started)
+                self._interrupt(bad_steps)
+            if every and step % every == 0 and step < self.steps:
+                for lane, loss in zip(self.lanes, losses.tolist(), strict=True):
+                    lane.say_step(loss)
+        self._share(spent, started)
+        return bad_steps
+
+    def step(self, images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """One step of every run on images (K, N, C, H, W). Returns losses (K,) and logits (K, N, classes).
+
+        All that a CUDA graph would hold; only the learning rates, from `number`, come from outside.
+        """
+        with self._cast():
+            logits = self.stack(images).float()
+        losses = torch.cat([part.losses(logits, labels) for part in self.parts])
+        self.stack.zero_grad()
+        losses.sum().backward()
+        for part in self.parts:
+            part.step(number)
+        return losses.detach(), logits.detach()
+
+    def _cast(self) -> torch.autocast:
+        return autocast(self.device, self.precision)
+
+    def _share(self, spent: float, started: float) -> None:
+        """Gives each run its part of the time, and its optimiser the rate for its checkpoint."""
+        seconds = spent + (time.perf_counter() - started) / len(self.lanes)
+        for lane in self.lanes:
+            lane.done.epoch_seconds = seconds
+        for part in self.parts:
+            part.settle()
+
+    def _survives(self, lane: Lane, bad_step: Tensor) -> bool:
+        """Ends a run's epoch; says that it has ended where it diverged."""
+        try:
+            lane.check(bad_step)
+            lane.end_epoch()
+        except Diverged as error:
+            self.ended(lane, error)
+            return False
+        return True
+
+    def _interrupt(self, bad_steps: Tensor) -> None:
+        for lane, bad in zip(self.lanes, bad_steps, strict=True):
+            try:
+                lane.check(bad)
+            except Diverged as error:
+                self.ended(lane, error)
+            else:
+                lane.save()
+        raise Interrupted
+
+
+def _add(sums: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+    """`Totals.add` for all runs: sums (K, 4), losses (K,), logits (K, N, classes), labels (K, N, ...)."""
+    labels = labels.argmax(2) if labels.ndim == 3 else labels
+    count = labels.shape[1]
+    top = logits.topk(min(5, logits.shape[2]), dim=2).indices == labels[..., None]
+    images = torch.full_like(losses, count, dtype=torch.float64)
+    sums += torch.stack([losses.double() * count, top[..., 0].sum(1), top.sum((1, 2)), images], 1)
