@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation train evaluate test test-all lint clean
+.PHONY: help setup ablation train evaluate test test-all test-engines lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,7 +31,12 @@ test: setup ## the tests, at most 5 minutes on 2 cores
 	$(BIN)/python -m pytest -n 2
 
 test-all: setup ## with the slow ones: kills, real engines, browser, TeX
-	$(BIN)/python -m pytest -n 2 -m ''
+	$(BIN)/python -m pytest -n 2 -m 'not engines'
+
+test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
+	tests/engines/packages.sh
+	$(BIN)/python -m pytest -m engines -rs tests/engines
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from cbam_ablate.cli import fail
 from cbam_ablate.report import render_terminal, write_table
+from cbam_ablate.sweep.ledger import Ledger, Waiting
 from cbam_ablate.sweep.plan import Plan, clock
 from cbam_ablate.sweep.run import Outcome
 from cbam_ablate.sweep.watch import label
@@ -17,8 +19,9 @@ HEADINGS = ("run", "status", "cell", "parameters", "MACs", "time", "memory")
 
 
 def show(plan: Plan) -> int:
-    """Prints every run of a plan, and its sum."""
-    rows = [HEADINGS, *_rows(plan)]
+    """Prints every run of a plan, those that wait with an engine too, and its sum."""
+    waiting = _waiting(plan)
+    rows = [HEADINGS, *_rows(plan, waiting)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(HEADINGS):
         width = None if name == "cell" else max(len(row[index]) for row in rows)
@@ -29,10 +32,19 @@ def show(plan: Plan) -> int:
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     print(plan.summary())
+    for (engine, state), count in Counter((had.engine, had.state) for had in waiting.values()).items():
+        print(f"{engine}: {count} in {state.lower()} jobs")
     return 0
 
 
-def _rows(plan: Plan) -> Iterator[tuple[str, ...]]:
+def _waiting(plan: Plan) -> dict[str, Waiting]:
+    """The unfinished runs that are with an engine and not at work."""
+    idle = {key for key, state in plan.states.items() if state.name not in ("finished", "running")}
+    there = Ledger(plan.store.study(plan.study) / "manifest.json").waiting() if idle else {}
+    return {key: had for key, had in there.items() if key in idle}
+
+
+def _rows(plan: Plan, waiting: dict[str, Waiting]) -> Iterator[tuple[str, ...]]:
     labels: dict[str, str] = {}
     for cell in plan.cells:
         labels.setdefault(cell.key, label(cell.axes))
@@ -41,7 +53,7 @@ def _rows(plan: Plan) -> Iterator[tuple[str, ...]]:
         memory = guess.memory_mib if guess else None
         yield (
             key,
-            state.failure or state.name,
+            f"queued {waiting[key].job}" if key in waiting else state.failure or state.name,
             said,
             f"{cost.params:,}",
             f"{cost.macs / 1e6:,.1f} M",
@@ -53,6 +65,14 @@ def _rows(plan: Plan) -> Iterator[tuple[str, ...]]:
 def close(outcome: Outcome, words: list[str]) -> int:
     """Prints and writes the table of what is done, then what is missing and how to get it."""
     plan = outcome.plan
+    if outcome.left:
+        planned = shlex.join(["cbam-ablate", "plan", *(w for w in words if not w.startswith("detach="))])
+        print(
+            f"{plan.summary()}\nHanded over. {planned} shows how the runs stand, "
+            f"cbam-ablate table study={plan.study} store={plan.store.root} what is done, and the same "
+            "command without detach=true waits for the rest."
+        )
+        return 0
     table = write_table(plan.store.root, plan.study)
     print(render_terminal(table))
     print(f"\n{plan.summary()}. Written: {plan.store.study(plan.study)}/table.md, .tex, .csv, .html, .json")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,19 @@ def freeze(plan: Plan, command: list[str]) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A manifest. Raises `ConfigError` where there is none or it is of another format."""
+    """A manifest, not to be changed. Raises `ConfigError` where there is none or it is of another format.
+
+    A process that trains many runs of a study reads its manifest, which grows with them, once.
+    """
+    try:
+        said = path.stat()
+    except OSError:
+        return _read(path, 0, 0)
+    return _read(path, said.st_mtime_ns, said.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int, size: int) -> dict[str, Any]:
     found = read_json(path)
     if found is None:
         raise ConfigError(f"{path}: no manifest of a study")
@@ -85,7 +98,7 @@ def _content(plan: Plan, command: list[str]) -> dict[str, Any]:
         "costs": {key: cost._asdict() for key, cost in plan.costs.items()},
         "cells": [{"axes": cell.axes, "key": cell.key} for cell in cells.values()],
         "sweep": dataclasses.asdict(
-            dataclasses.replace(plan.base.sweep, mode=SweepConfig().mode, extend=False)
+            dataclasses.replace(plan.base.sweep, mode=SweepConfig().mode, extend=False, detach=False)
         ),
         "table": dataclasses.asdict(plan.base.table),
     }

@@ -1,5 +1,6 @@
 """Running a plan: through any launcher, with retries, and an end that says what failed and what to do."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Outcome:
 
     plan: Plan
     interrupted: bool = False
+    left: bool = False
 
     @property
     def missing(self) -> dict[str, State]:
@@ -33,12 +35,18 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 only when every run is finished; 130 after Ctrl-C."""
-        return 130 if self.interrupted else int(bool(self.missing))
+        """0 only when all that was asked is done: every run, or their hand-over; 130 after Ctrl-C."""
+        if self.interrupted:
+            return 130
+        return int(bool(self.missing) and not self.left)
 
 
-def run_plan(plan: Plan, launch: Launch, command: list[str]) -> Outcome:
-    """Runs what the plan's mode calls for. How each run ended is in the store and in the outcome."""
+def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True) -> Outcome:
+    """Runs what the plan's mode calls for. How each run ended is in the store and in the outcome.
+
+    With `sweep.detach` it returns when `launch` has handed the runs over. `alone` retries what was killed or
+    starved one at a time, for launchers whose jobs share a machine.
+    """
     _refuse_too_long(plan)
     path = freeze(plan, command)
     path.with_name("stop").unlink(missing_ok=True)
@@ -52,9 +60,14 @@ def run_plan(plan: Plan, launch: Launch, command: list[str]) -> Outcome:
         prepare(cfg)
     print(f"study {plan.study}: {plan.summary()}", file=sys.stderr, flush=True)
     try:
-        with watching(plan):
+        if plan.base.sweep.detach:
             launch(path, keys)
-            _launch_again(plan, launch, path, keys)
+            outcome.left = True
+            plan.refresh()
+            return outcome
+        with watching(plan):
+            _launch(launch, path, keys)
+            _launch_again(plan, launch, path, keys, alone)
         said = close_sweep(plan.base.logger, path)
         if said:
             print(said, file=sys.stderr)
@@ -80,8 +93,25 @@ def _refuse_too_long(plan: Plan) -> None:
         )
 
 
-def _launch_again(plan: Plan, launch: Launch, path: Path, keys: list[str]) -> None:
-    """Retries what was killed or starved, alone; takes over what another sweep held and did not finish."""
+def _launch(launch: Launch, path: Path, keys: list[str]) -> None:
+    """A launcher that breaks down leaves runs undone as a job does; the store says which."""
+    try:
+        launch(path, keys)
+    except (ConfigError, OSError):
+        raise
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        said = str(error).strip().splitlines()
+        print(
+            f"the launcher broke down: {type(error).__name__}: {said[0] if said else ''}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _launch_again(plan: Plan, launch: Launch, path: Path, keys: list[str], alone: bool) -> None:
+    """Retries what was killed or starved; takes over what another sweep held and did not finish."""
     tries = dict.fromkeys(keys, plan.base.sweep.retries)
     seen_held: set[str] = set()
     while not path.with_name("stop").exists():
@@ -96,8 +126,11 @@ def _launch_again(plan: Plan, launch: Launch, path: Path, keys: list[str]) -> No
         ]
         for key in again:
             tries[key] -= 1
-            launch(path, [key])
+        single = [key for key in again if alone and states[key].failure is not None]
+        for group in [[key for key in again if key not in single], *([key] for key in single)]:
+            if group:
+                _launch(launch, path, group)
         if not again and not held:
             return
         if not again:
-            time.sleep(1)
+            time.sleep(max(1.0, 0.002 * len(keys)))

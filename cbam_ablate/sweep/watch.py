@@ -1,5 +1,6 @@
 """What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
 
+import os
 import statistics
 import sys
 import threading
@@ -27,6 +28,9 @@ class Glance(NamedTuple):
     seconds: float | None = None
 
 
+NEW = Glance(State("new"), 0.0, None)
+
+
 @contextmanager
 def watching(plan: Plan) -> Iterator[None]:
     """Follows the store on the terminal until the block is left; only this sweep's runs."""
@@ -51,14 +55,18 @@ class _Watch:
             keys = self.groups.setdefault(label(cell.axes, without_seed=True), [])
             if cell.key not in keys:
                 keys.append(cell.key)
+        # Looking at a run reads a few small files, which a shared file system should not do all the time.
+        self.pause = 0.002 * len(plan.runs)
         self.labels = {cell.key: label(cell.axes) for cell in plan.cells}
         self.before = sum(glance.share for glance in self.look().values())
 
     def look(self) -> dict[str, Glance]:
         """Every run of the sweep; the finished ones are read once."""
         seen = {}
+        folder = self.plan.store.root / "runs"
+        begun = set(os.listdir(folder)) if folder.is_dir() else set()
         for key in self.plan.runs:
-            seen[key] = self._finished.get(key) or self._look_at(key)
+            seen[key] = self._finished.get(key) or (self._look_at(key) if key in begun else NEW)
             if seen[key].state.name == "finished":
                 self._finished[key] = seen[key]
         return seen
@@ -78,7 +86,7 @@ class _Watch:
 
     def live(self) -> None:
         with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as view:
-            while not self.over.wait(0.5):
+            while not self.over.wait(max(0.5, self.pause)):
                 view.update(self.picture())
 
     def picture(self) -> Group:
@@ -115,7 +123,7 @@ class _Watch:
         known = {key: glance.state.name for key, glance in self.look().items()}
         over = False
         while not over:
-            over = self.over.wait(1.0)
+            over = self.over.wait(max(1.0, self.pause))
             seen = self.look()
             done = sum(glance.state.name == "finished" for glance in seen.values())
             for key, glance in seen.items():

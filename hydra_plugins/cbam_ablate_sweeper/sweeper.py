@@ -12,6 +12,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from hydra_plugins.cbam_ablate_sweeper.engine_launcher import EngineLauncher, require_extra
+
 MODULE = "hydra_plugins.cbam_ablate_sweeper"
 
 
@@ -52,6 +54,8 @@ class AblationSweeper(Sweeper):
         self.launcher: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        choice = str(config.hydra.runtime.choices.get("hydra/launcher"))
+        require_extra(choice, str(config.hydra.launcher._target_))
         job_config = config.copy()
         with open_dict(job_config):
             job_config.hydra.job.config_name = "job"
@@ -62,6 +66,13 @@ class AblationSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=job_config
         )
+        if config.sweep.detach and not isinstance(self.launcher, EngineLauncher):
+            from cbam_ablate.config.errors import ConfigError
+
+            raise ConfigError(
+                f"detach=true: the jobs of hydra/launcher={choice} end with the command; submitit_slurm, "
+                "submitit_local and ray (with hydra.launcher.address) can be left"
+            )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Returns the sweep's `Outcome`, or its `Plan` where `sweep.dry_run` asks for no more."""
@@ -72,7 +83,10 @@ class AblationSweeper(Sweeper):
         plan = make_plan([*self.words, *arguments])
         if plan.base.sweep.dry_run:
             return plan
-        return run_plan(plan, self._launch, command())
+        if isinstance(self.launcher, EngineLauncher):
+            self.launcher.guesses = plan.guesses
+        alone = not isinstance(self.launcher, EngineLauncher)
+        return run_plan(plan, self._launch, command(), alone)
 
     def _launch(self, manifest: Path, keys: Sequence[str]) -> None:
         if self.launcher is None:

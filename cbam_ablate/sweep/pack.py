@@ -1,0 +1,56 @@
+"""The body of a job on submitit: a few runs one after another, and a way out when its time is up.
+
+Slurm warns a job of its time limit by SIGUSR2 and of preemption by SIGTERM. Either way the run at work is
+saved. After a time limit or a preemption the job puts itself into the queue again, by submitit's own handler;
+after `scancel` it ends.
+"""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from cbam_ablate.sweep import slurm
+from cbam_ablate.sweep.job import run_cell
+
+
+class Pack:
+    """Trains the runs with these keys of a frozen plan, each with `threads` CPU threads (None: torch's).
+
+    Runs that are done, or at work in another process, are passed over, so packs may share their keys.
+    """
+
+    def __init__(self, manifest: Path, keys: list[str], threads: int | None) -> None:
+        self.manifest, self.keys, self.threads = manifest, keys, threads
+        self._out_of_time = False
+        self._told = False
+
+    def __call__(self) -> None:
+        before = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGUSR2, signal.SIGTERM)
+        }
+        try:
+            for key in self.keys:
+                if self._told:
+                    break
+                self._told |= run_cell(self.manifest, key, print, threads=self.threads).name == "interrupted"
+        except KeyboardInterrupt:
+            self._told = True
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self._out_of_time or (self._told and slurm.preempted()):
+            signal.raise_signal(signal.SIGUSR2)
+
+    def checkpoint(self) -> Any:
+        """What submitit puts into the queue again: the same runs, of which the finished ones cost nothing."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(Pack(self.manifest, self.keys, self.threads))
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._told = True
+        if number == signal.SIGUSR2:
+            self._out_of_time = True
+            if signal.getsignal(signal.SIGTERM) != self._on_signal:
+                signal.raise_signal(signal.SIGTERM)  # a run is at work, which saves on that

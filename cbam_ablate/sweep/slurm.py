@@ -1,0 +1,75 @@
+"""What Slurm says of jobs and of itself, by `squeue` and `scontrol` alone: they work without accounting."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+
+OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY"}
+"""States of jobs that squeue may still list for a while although they have ended."""
+ARRAY = 1000
+"""Tasks in one array where Slurm doesn't say how many it takes; its own default allows one more."""
+
+
+def states(jobs: Iterable[str]) -> dict[str, str] | None:
+    """The state of each of these jobs that hasn't ended, by id (`12`, or `12_3` in an array).
+
+    None where squeue is missing or its controller doesn't answer.
+    """
+    wanted = set(jobs)
+    ids = sorted({job.partition("_")[0] for job in wanted})
+    if not ids:
+        return {}
+    said = _ask("squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(ids)}")
+    if said is None:
+        return None
+    listed = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line)
+    return {job: state for job, state in listed.items() if job in wanted and state not in OVER}
+
+
+def ending(job: str) -> str | None:
+    """How a job ended in Slurm's words (`TIMEOUT`, ...), while its controller remembers it."""
+    return _field("JobState", _ask("scontrol", "show", "job", "--oneliner", job))
+
+
+def preempted() -> bool:
+    """Whether the job that this process is in is being preempted, rather than cancelled."""
+    job = os.environ.get("SLURM_JOB_ID")
+    said = _ask("scontrol", "show", "job", "--oneliner", job) if job else None
+    return _field("PreemptTime", said) not in (None, "None")
+
+
+def cancel_pending(jobs: Iterable[str]) -> None:
+    """Takes those of the jobs that haven't started out of the queue."""
+    ids = sorted({job.partition("_")[0] for job in jobs})
+    if ids:
+        _ask("scancel", "--quiet", "--state=PENDING", *ids)
+
+
+def max_array() -> int:
+    """How many tasks one array may have."""
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config") or "")
+    return max(1, int(found[1]) - 1) if found else ARRAY
+
+
+def has_gpus(partition: str | None) -> bool:
+    """Whether a node of the partition, or of the default one, has GPUs as Slurm counts them."""
+    said = _ask("sinfo", "--noheader", "--format=%P %G", *([f"--partition={partition}"] if partition else []))
+    lines = [line for line in (said or "").splitlines() if partition or line.split(" ")[0].endswith("*")]
+    return any("gpu" in line.partition(" ")[2] for line in lines)
+
+
+def _field(name: str, text: str | None) -> str | None:
+    found = re.search(rf"\b{name}=(\S+)", text or "")
+    return found[1] if found else None
+
+
+def _ask(*command: str) -> str | None:
+    """What a command of Slurm's prints; empty for a job it has forgotten, None where it doesn't answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode == 0:
+        return done.stdout
+    return "" if "Invalid job id" in done.stderr else None

@@ -1,0 +1,49 @@
+"""`hydra/launcher=ray`, over Ray's public API.
+
+The official plugin wants a cloudpickle that joblib no longer takes, lets Ray itself try a killed task again,
+and can't leave.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+from hydra_plugins.cbam_ablate_sweeper.engine_launcher import EngineLauncher
+
+
+class RayLauncher(EngineLauncher):
+    """A Ray task a run, on a cluster or on a Ray of this machine started for the sweep."""
+
+    real: ClassVar = {"num_cpus": 0.001, "num_gpus": 0, "memory_gb": 0.001}
+
+    def submit(self, manifest: Path, keys: list[str]) -> None:
+        import ray
+
+        from cbam_ablate.sweep import ray_jobs, submit
+        from cbam_ablate.sweep.ledger import Ledger
+
+        new = submit.fresh(Ledger(manifest), "ray", keys)
+        own = {name: self.params[name] for name in ("num_cpus", "num_gpus", "memory_gb")}
+        if new:
+            ray_jobs.connect(self.params["address"])
+            try:
+                each = ray_jobs.share(self.device, **own)
+                if self.detach:
+                    ray_jobs.leave(manifest, new, each, str(Path.cwd()))
+                    got = f"{each.num_cpus:g} CPUs and {each.num_gpus:g} GPUs each"
+                    submit.say(f"Ray has {len(new)} runs, {got}")
+                else:
+                    ray_jobs.run_tasks(manifest, new, each, str(Path.cwd()))
+            finally:
+                ray.shutdown()
+        if not self.detach:
+            submit.wait(manifest, "ray", keys)
+
+    def _check(self) -> None:
+        from cbam_ablate.config.errors import ConfigError
+
+        super()._check()
+        if self.detach and self.params["address"] is None:
+            raise ConfigError(
+                "detach=true: a Ray that is started for the sweep ends with it; join a cluster that stays, "
+                "hydra.launcher.address=auto or HOST:PORT"
+            )

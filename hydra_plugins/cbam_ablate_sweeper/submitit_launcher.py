@@ -1,0 +1,98 @@
+"""`hydra/launcher=submitit_slurm` and `submitit_local`, over submitit's public API.
+
+They have the official plugin's names and parameters. The official one waits by `sacct` for a job that was
+killed, which never ends on a cluster without accounting; it can't leave, pack several runs in a job or bound
+those on one machine.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra_plugins.cbam_ablate_sweeper.engine_launcher import EngineLauncher
+
+OURS = ("pack", "array_parallelism", "timeout_min", "max_num_timeout", "mem_gb")
+CPUS_BESIDE_A_GPU = 4
+
+
+class SlurmLauncher(EngineLauncher):
+    """Job arrays on Slurm: `pack` runs a job, `array_parallelism` jobs at a time."""
+
+    whole: ClassVar = {
+        "pack": 1, "array_parallelism": 1, "timeout_min": 1, "max_num_timeout": 0, "signal_delay_s": 1,
+        "cpus_per_task": 1, "gpus_per_node": 0, "nodes": 1,
+    }  # fmt: skip
+    real: ClassVar = {"mem_gb": 0.001}
+    needed = ("pack", "array_parallelism", "max_num_timeout", "signal_delay_s")
+
+    def submit(self, manifest: Path, keys: list[str]) -> None:
+        from cbam_ablate.sweep import submit
+        from cbam_ablate.sweep.ledger import Ledger
+
+        new = submit.fresh(Ledger(manifest), "slurm", keys)
+        if new:
+            self._queue(manifest, new)
+        if self.detach:
+            return
+        try:
+            submit.explain_endings(manifest, submit.wait(manifest, "slurm", keys))
+        except KeyboardInterrupt:
+            submit.say("The jobs stay with Slurm: the same command waits for them again, scancel ends them.")
+            raise
+
+    def _queue(self, manifest: Path, keys: list[str]) -> None:
+        from cbam_ablate.sweep import slurm, submit
+        from cbam_ablate.sweep.pack import Pack
+
+        given = {name: value for name, value in self.params.items() if name not in OURS and value is not None}
+        gpus = self.params["gpus_per_node"]
+        if gpus is None:
+            asked = self.device.startswith("cuda")
+            gpus = int(asked or (self.device == "auto" and slurm.has_gpus(self.params["partition"])))
+        cpus = self.params["cpus_per_task"] or (CPUS_BESIDE_A_GPU if gpus else 1)
+        given |= {"cpus_per_task": cpus, "max_num_timeout": self.params["max_num_timeout"]}
+        if gpus:
+            given["gpus_per_node"] = gpus
+        if self.params["mem_gb"] is not None:
+            given["mem"] = f"{int(1024 * self.params['mem_gb'])}MB"
+        size = self.params["pack"]
+        packs = [Pack(manifest, keys[start : start + size], cpus) for start in range(0, len(keys), size)]
+        limit = self.params["timeout_min"] or max(submit.minutes(pack.keys, self.guesses) for pack in packs)
+        submit.submit_slurm(manifest, packs, limit, self.params["array_parallelism"], given)
+
+    def _check(self) -> None:
+        import shutil
+
+        from cbam_ablate.config.errors import ConfigError
+
+        super()._check()
+        if shutil.which("sbatch") is None:
+            raise ConfigError(
+                "hydra/launcher=submitit_slurm: there is no sbatch here; run this where jobs are submitted "
+                "to Slurm, or choose local, joblib, submitit_local or ray"
+            )
+
+
+class LocalSubmititLauncher(EngineLauncher):
+    """Processes of this machine that outlive the sweep's own, `jobs` at a time."""
+
+    whole: ClassVar = {"jobs": 1}
+
+    def submit(self, manifest: Path, keys: list[str]) -> None:
+        from cbam_ablate.sweep import submit
+        from cbam_ablate.sweep.ledger import Ledger
+        from cbam_ablate.sweep.slots import make_slots
+
+        new = submit.fresh(Ledger(manifest), "local", keys)
+        jobs: list[Any] = []
+        if new:
+            jobs = submit.submit_local(manifest, new, make_slots(self.device, self.params["jobs"]))
+        if self.detach:
+            submit.say(f"{len(jobs)} processes have {len(new)} runs")
+            return
+        try:
+            submit.wait(manifest, "local", keys)
+        except KeyboardInterrupt:
+            for job in jobs:
+                job.cancel()
+            submit.wait(manifest, "local", keys)
+            raise

@@ -1,0 +1,161 @@
+"""Real engines on this machine, and the 12-cell study that each of them must bring to the same table."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ENOUGH = 600
+"""Seconds that no study here takes, even on a busy machine."""
+CELLS = ["placement=none,block,class,both", "seed=0,1,2"]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.engines)
+
+
+class Study:
+    """The 12-cell study of real trainings in a store of its own, by one launcher."""
+
+    def __init__(self, cli, words, launcher, without_times) -> None:
+        self.cli, self.launcher = cli, launcher
+        self.words = ["-m", *words, *CELLS]
+        self._without_times = without_times
+
+    def start(self, *more):
+        return self.cli.start("train", *self.words, *self.launcher, *more)
+
+    def run(self, *more):
+        return finished(self.start(*more))
+
+    def plan(self):
+        return self.cli("plan", *self.words).stdout
+
+    def table(self) -> bytes:
+        """table.json as bytes, less times, memory and the words that name launcher and store."""
+        text = next((self.cli.store / "studies").glob("*/table.json")).read_text()
+        text = re.sub(r" (hydra[/.]launcher|store|detach)\S*?=[^\s\"]*", "", text)
+        return json.dumps(self._without_times(json.loads(text))).encode()
+
+    def done(self) -> int:
+        return sum((folder / "result.json").exists() for folder in self.cli.runs().values())
+
+    def at_work(self) -> list[int]:
+        """Processes in the middle of a run: they have saved an epoch and not ended."""
+        found = []
+        for folder in self.cli.runs().values():
+            claims = sorted((folder / "claims").glob("[0-9]*.json"))
+            if claims and (folder / "checkpoints/last.pt").exists() and not (folder / "result.json").exists():
+                claim = json.loads(claims[-1].read_text())
+                found += [] if claim.get("released") else [claim["pid"]]
+        return found
+
+    def kill_one_half_way(self) -> None:
+        """Kills a worker by SIGKILL, in the middle of a run."""
+        wait_for(lambda: self.done() >= 5, "almost half of the study")
+        while True:
+            wait_for(self.at_work, "a run at work")
+            try:
+                return os.kill(self.at_work()[0], signal.SIGKILL)
+            except (ProcessLookupError, IndexError):
+                continue
+
+    def resumed(self) -> int:
+        logs = [(folder / "train.log").read_text() for folder in self.cli.runs().values()]
+        return sum("goes on from its own last.pt" in log for log in logs)
+
+
+def finished(process):
+    """Waits for a command; returns its exit code and output."""
+    out, err = process.communicate(timeout=ENOUGH)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def wait_for(ready, what, seconds=ENOUGH):
+    """Waits until `ready()`, with a limit that only a broken engine reaches."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def end():
+    return finished
+
+
+@pytest.fixture
+def until():
+    return wait_for
+
+
+@pytest.fixture
+def study(cli, tiny, without_times):
+    """Makes the study for a launcher's words; `epochs` makes its runs longer."""
+
+    def make(*launcher, store=None, epochs=4):
+        own = type(cli)(store) if store else cli
+        return Study(own, [*tiny, f"train.epochs={epochs}"], launcher, without_times)
+
+    return make
+
+
+@pytest.fixture
+def reference(study, tmp_path_factory) -> bytes:
+    """The table that the default launcher makes, once a session."""
+    store = tmp_path_factory.getbasetemp() / "reference"
+    local = study(store=store)
+    if not store.exists():
+        done = local.run()
+        assert done.returncode == 0, done.stderr
+    return local.table()
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory):
+    """A one-node Slurm of this machine, in the environment of the tests."""
+    missing = [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"no Slurm here ({', '.join(missing)} missing): apt-get install slurm-wlm munge")
+    if os.geteuid() != 0:
+        pytest.skip("starting Slurm needs root")
+    folder = tmp_path_factory.mktemp("slurm")
+    yield from _cluster(HERE / "slurm_cluster.sh", folder, lambda said: {"SLURM_CONF": said})
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """A two-node Ray cluster of local processes; gives its address."""
+    program = Path(sys.executable).with_name("ray")
+    if not program.exists():
+        pytest.skip("no Ray here: pip install 'cbam_ablate[ray]'")
+    os.environ["RAY"] = str(program)
+    folder = Path(f"/tmp/cbam-ray-{os.getpid()}")
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    try:
+        yield from _cluster(HERE / "ray_cluster.sh", folder, lambda said: token)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cluster(script, folder, environment):
+    try:
+        said = subprocess.run(
+            [script, "start", folder], stdout=subprocess.PIPE, text=True, check=True, timeout=120
+        ).stdout.strip()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(said).items():
+                patch.setenv(name, value)
+            yield said
+    finally:
+        subprocess.run([script, "stop", folder], timeout=60)

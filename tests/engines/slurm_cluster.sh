@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# A one-node Slurm cluster of this machine, for tests. Needs root and Debian's slurm-wlm and munge.
+#
+#   slurm_cluster.sh start FOLDER   starts munged, slurmctld and slurmd; prints the SLURM_CONF to export
+#   slurm_cluster.sh stop FOLDER    ends them
+#
+# The node offers CPUS processors, by default 2. No accounting, no cgroups: what a container allows. Jobs of the
+# partition `urgent` preempt those of `main`, which are requeued after GRACE seconds.
+set -euo pipefail
+command=${1:?start or stop} folder=$(realpath -m "${2:?a folder}")
+cpus=${CPUS:-2} grace=${GRACE:-20} port=${PORT:-16817}
+
+start() {
+    mkdir -p "$folder"/{state,spool,log} /run/munge
+    chown munge: /run/munge
+    pidof munged >/dev/null || su munge -s /bin/sh -c munged
+    local memory
+    memory=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
+    cat >"$folder/slurm.conf" <<CONF
+ClusterName=tests
+SlurmctldHost=localhost(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+SlurmctldPort=$port
+SlurmdPort=$((port + 1))
+AuthType=auth/munge
+AuthInfo=cred_expire=10
+StateSaveLocation=$folder/state
+SlurmdSpoolDir=$folder/spool
+SlurmctldPidFile=$folder/slurmctld.pid
+SlurmdPidFile=$folder/slurmd.pid
+SlurmctldLogFile=$folder/log/slurmctld.log
+SlurmdLogFile=$folder/log/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=2,batch_sched_delay=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+ReturnToService=2
+MpiDefault=none
+KillWait=5
+MinJobAge=300
+InactiveLimit=0
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
+PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=$grace
+PartitionName=urgent Nodes=localhost MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=off
+CONF
+    export SLURM_CONF=$folder/slurm.conf
+    slurmctld
+    slurmd -N localhost
+    for _ in $(seq 100); do
+        [ "$(sinfo -h -p main -o %T 2>/dev/null)" = idle ] && break
+        sleep 0.2
+    done
+    [ "$(sinfo -h -p main -o %T)" = idle ]
+    echo "$SLURM_CONF"
+}
+
+stop() {
+    export SLURM_CONF=$folder/slurm.conf
+    scancel --state=PENDING --state=RUNNING --partition=main --quiet || true
+    for daemon in slurmd slurmctld; do
+        [ -s "$folder/$daemon.pid" ] && kill "$(cat "$folder/$daemon.pid")" || true
+    done
+}
+
+"$command"

@@ -1,0 +1,77 @@
+"""The engines that need no cluster, and what is refused before anything runs."""
+
+import pytest
+
+
+def test_joblib_gives_the_same_table(study, reference):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    joblib = study("hydra/launcher=joblib")
+    done = joblib.run()
+    assert done.returncode == 0, done.stderr
+    assert joblib.table() == reference
+
+
+def test_submitit_local_gives_the_same_table_with_a_worker_killed_half_way(study, reference, end):
+    pytest.importorskip("submitit")
+    local = study("hydra/launcher=submitit_local")
+    process = local.start()
+    local.kill_one_half_way()
+    done = end(process)
+    assert done.returncode == 0, done.stderr
+    assert local.resumed() == 1
+    assert local.table() == reference
+
+
+def test_processes_of_submitit_local_go_on_when_left(study, reference, until):
+    pytest.importorskip("submitit")
+    local = study("hydra/launcher=submitit_local")
+    assert local.run("detach=true").returncode == 0
+    assert "queued" in local.plan()
+    until(lambda: local.done() == 12, "the whole study")
+    assert local.run().returncode == 0
+    assert local.table() == reference
+
+
+@pytest.mark.parametrize("launcher", ["local", "basic", "joblib"])
+def test_engines_whose_jobs_end_with_the_command_cannot_be_left(cli, tiny, launcher):
+    done = cli("train", "-m", *tiny, "seed=0,1", f"hydra/launcher={launcher}", "detach=true")
+    assert done.returncode == 1
+    assert f"hydra/launcher={launcher}" in done.stderr
+    assert "submitit_slurm" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cli.runs() == {}
+
+
+def test_a_single_run_cannot_be_left(cli, tiny):
+    done = cli("train", *tiny, "detach=true")
+    assert (done.returncode, "detach=true" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("hydra.launcher.num_cpus=none", "hydra.launcher.num_cpus=none: must be a number"),
+        ("hydra.launcher.num_gpus=-1", "at least 0"),
+        ("train.device=cuda:1", "say train.device=cuda"),
+        ("detach=true", "hydra.launcher.address=auto"),
+    ],
+)
+def test_a_bad_word_is_refused_before_anything_runs(cli, tiny, word, said):
+    pytest.importorskip("ray")
+    words = [name for name in tiny if not name.startswith(word.partition("=")[0])]
+    done = cli("train", "-m", *words, "seed=0,1", "hydra/launcher=ray", word)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cli.runs() == {}
+
+
+def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch):
+    from cbam_ablate.config import ConfigError
+    from hydra_plugins.cbam_ablate_sweeper import engine_launcher
+
+    monkeypatch.setitem(engine_launcher.EXTRAS, "slurm", "not_there")
+    with pytest.raises(ConfigError, match=r"pip install 'cbam_ablate\[slurm\]'"):
+        engine_launcher.require_extra(
+            "ours", "hydra_plugins.cbam_ablate_sweeper.submitit_launcher.SlurmLauncher"
+        )

@@ -1,0 +1,58 @@
+"""A real Ray cluster of two nodes: a killed worker, a lost node, leaving, shares of a GPU."""
+
+import signal
+
+import pytest
+
+
+@pytest.fixture
+def ray(ray_cluster):
+    return ("hydra/launcher=ray", f"hydra.launcher.address={ray_cluster}")
+
+
+def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference, ray, end):
+    tasks = study(*ray)
+    process = tasks.start()
+    tasks.kill_one_half_way()
+    done = end(process)
+    assert done.returncode == 0, done.stderr
+    assert tasks.resumed() == 1
+    assert tasks.table() == reference
+
+
+def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, ray, until):
+    tasks = study(*ray)
+    left = tasks.run("detach=true")
+    assert left.returncode == 0, left.stderr
+    assert "queued" in tasks.plan()
+    until(lambda: tasks.done() >= 2, "two runs")
+    again = tasks.run()
+    assert again.returncode == 0, again.stderr
+    assert "in the queue already" in again.stderr
+    assert tasks.table() == reference
+
+
+def test_the_same_command_goes_on_after_its_parent_was_killed(study, reference, ray, until):
+    tasks = study(*ray)
+    process = tasks.start()
+    until(lambda: tasks.done() >= 3, "three runs")
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert tasks.run().returncode == 0
+    assert tasks.table() == reference
+
+
+def test_a_ray_of_its_own_gives_the_same_table(study, reference):
+    pytest.importorskip("ray")
+    own = study("hydra/launcher=ray")
+    done = own.run()
+    assert done.returncode == 0, done.stderr
+    assert own.table() == reference
+
+
+def test_what_no_node_has_is_refused_before_anything_runs(cli, tiny, ray):
+    done = cli("train", "-m", *tiny, "seed=0,1", *ray, "hydra.launcher.num_gpus=0.25")
+    assert done.returncode == 1
+    assert "num_gpus=0.25" in done.stderr
+    assert "0 GPUs" in done.stderr
+    assert cli.runs() == {}

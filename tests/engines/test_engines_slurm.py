@@ -1,0 +1,95 @@
+"""A real one-node Slurm: killed workers, a killed parent, leaving, time limits and preemption."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1")
+pytestmark = pytest.mark.usefixtures("slurm_cluster")
+
+
+def submissions(cli):
+    return [json.loads(path.read_text()) for path in (cli.store / "studies").glob("*/jobs/slurm-*.json")]
+
+
+def queue():
+    return subprocess.run(["squeue", "-h", "-r", "-o", "%i %T"], capture_output=True, text=True).stdout
+
+
+def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference, end):
+    slurm = study(*SLURM)
+    process = slurm.start()
+    slurm.kill_one_half_way()
+    done = end(process)
+    assert done.returncode == 0, done.stderr
+    assert slurm.resumed() == 1
+    assert len(submissions(slurm.cli)) == 2
+    assert slurm.table() == reference
+
+
+def test_jobs_go_on_without_their_parent_and_the_same_command_queues_nothing_twice(study, reference, until):
+    slurm = study(*SLURM, "hydra.launcher.pack=4", "hydra.launcher.array_parallelism=2")
+    process = slurm.start()
+    until(lambda: slurm.done() >= 2, "two runs")
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    before = slurm.done()
+    until(lambda: slurm.done() > before, "a run without a parent")
+    again = slurm.run()
+    assert again.returncode == 0, again.stderr
+    assert "in the queue already" in again.stderr
+    (one,) = submissions(slurm.cli)
+    assert sorted(map(len, one["jobs"].values())) == [4, 4, 4]
+    assert slurm.table() == reference
+
+
+def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, until):
+    slurm = study(*SLURM, "hydra.launcher.pack=3")
+    left = slurm.run("detach=true")
+    assert left.returncode == 0, left.stderr
+    assert "Handed over" in left.stdout
+    planned = slurm.plan()
+    assert "queued" in planned
+    assert "slurm:" in planned
+    until(lambda: slurm.done() == 12, "the whole study")
+    until(lambda: not queue(), "an empty queue")
+    assert slurm.run().returncode == 0
+    assert len(submissions(slurm.cli)) == 1
+    assert slurm.table() == reference
+
+
+def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, end):
+    words = ["-m", *tiny, "train.epochs=80", "train.batch_size=16", "seed=0", *SLURM]
+    limit = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=40"]
+    done = end(cli.start("train", *words, *limit))
+    assert done.returncode == 0, done.stderr
+    (folder,) = cli.runs().values()
+    assert "goes on from its own last.pt" in (folder / "train.log").read_text()
+    assert len(submissions(cli)) == 1
+
+
+def test_preemption_saves_a_run_and_queues_it_again(cli, tiny, until, end):
+    words = ["-m", *tiny, "train.epochs=60", "train.batch_size=16", "seed=0", *SLURM]
+    process = cli.start("train", *words)
+    until(lambda: any((f / "checkpoints/last.pt").exists() for f in cli.runs().values()), "an epoch")
+    urgent = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
+    subprocess.run(urgent, check=True, capture_output=True)
+    done = end(process)
+    assert done.returncode == 0, done.stderr
+    (folder,) = cli.runs().values()
+    assert "step" in next(
+        line for line in (folder / "train.log").read_text().splitlines() if "goes on from" in line
+    )
+    assert len(submissions(cli)) == 1
+
+
+def test_a_partition_that_is_not_there_is_refused_in_one_line(cli, tiny):
+    done = cli("train", "-m", *tiny, "seed=0,1", *SLURM, "hydra.launcher.partition=nowhere")
+    assert done.returncode == 1
+    assert "Slurm refused the job" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cli.runs() == {}
+    assert os.environ["SLURM_CONF"]
