@@ -2,9 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+HOURS ?= 0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation train evaluate test test-all test-engines lint clean
+.PHONY: help setup ablation train evaluate test test-all test-engines bench-gpu results-gpu lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +38,12 @@ test-engines: setup ## the same study on joblib, submitit, a real Slurm and a re
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
 	tests/engines/packages.sh
 	$(BIN)/python -m pytest -m engines -rs tests/engines
+
+bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json
+	$(BIN)/python benchmarks/bench_gpu.py $(ARGS)
+
+results-gpu: setup ## the studies of results/ that want a GPU, for HOURS, going on next time
+	$(BIN)/python results/gpu.py --hours $(HOURS) $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

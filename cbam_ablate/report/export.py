@@ -2,25 +2,31 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cbam_ablate.aggregate.records import load_study
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.report import json
-from cbam_ablate.report.write import ENDINGS, write_table
-from cbam_ablate.runs import RunStore
+from cbam_ablate.report.page import write_report
+from cbam_ablate.report.write import ENDINGS
+from cbam_ablate.runs import Run, RunStore
+from cbam_ablate.runs.files import write_json
 
-RUN_FILES = ("config.json", "history.jsonl", "result.json", "status.json")
-STUDY_FILES = ("manifest.json", *(f"table.{ending}" for ending in ENDINGS))
+RUN_FILES = ("config.json", "history.jsonl", "status.json")
+TABLES = tuple(f"table.{ending}" for ending in ENDINGS)
+OWN = "README.md"
+"""What a person writes into an export, which stays when it is made anew."""
 
 
 def export_study(store: Path | str, study: str, target: Path | str | None = None) -> Path:
     """Copies the study's manifest, table, and its runs' configs, histories and results to `target`.
 
-    The folder, `results/<study>` unless given, is laid out like a store, so that `store=<folder>` works. It
-    is put in place at once; an earlier export of the same study is replaced. Raises `ConfigError` where a run
-    is at work, or something else is in the way.
+    The folder, `results/<study>` unless given, is laid out like a store, so that `store=<folder>` works;
+    table and figures are at its top too. Names of machines are left out. It is put in place at once; an
+    earlier export of the same study is replaced, but for its README.md. Raises `ConfigError` where a run is
+    at work, or something else is in the way.
     """
     found = RunStore(store)
     loaded = load_study(store, study)
@@ -34,13 +40,16 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
         raise ConfigError(f"to={folder}: holds something else than an export of study {study}")
     if folder.resolve() == found.root.resolve():
         raise ConfigError(f"to={folder}: is the store itself")
-    write_table(store, study, _options(found.study(study) / "table.json"))
+    home = write_report(store, study, _options(found.study(study) / "table.json")).parent
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        _copy(found.study(study), RunStore(aside).study(study), STUDY_FILES)
+        _copy(home, RunStore(aside).study(study), ("manifest.json", *TABLES))
+        _copy(home, aside, TABLES)
+        _copy(home / "figures", aside / "figures", [path.name for path in home.glob("figures/*.png")])
+        _copy(folder, aside, (OWN,))
         for key in loaded.records:
-            _copy(found.run(key).path, RunStore(aside).run(key).path, RUN_FILES)
+            _copy_run(found.run(key), RunStore(aside).run(key))
         aside.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -62,7 +71,15 @@ def _is_export(folder: Path, study: str) -> bool:
     return studies == [study] and not any(folder.glob("runs/*/checkpoints"))
 
 
-def _copy(source: Path, target: Path, names: tuple[str, ...]) -> None:
+def _copy_run(run: Run, target: Run) -> None:
+    _copy(run.path, target.path, RUN_FILES)
+    result = run.result()
+    if result is not None:
+        result["provenance"].pop("host", None)
+        write_json(target.path / "result.json", result)
+
+
+def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
     there = [name for name in names if (source / name).is_file()]
     if there:
         target.mkdir(parents=True, exist_ok=True)

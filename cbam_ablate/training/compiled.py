@@ -1,5 +1,6 @@
-"""torch.compile for a network, tried before training so that it can't fail a run."""
+"""torch.compile for a network, where it pays, tried before it is used so that it can't fail a run."""
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -7,6 +8,21 @@ from torch import nn
 
 from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import RunConfig
+
+COST = 60.0
+"""Seconds that `auto` reckons for compiling a network."""
+GAIN = 0.25
+"""The part of the eager time on CUDA that `auto` reckons to save."""
+TRIALS = {"cuda": 3, "cpu": 1}
+"""Steps after which a compiled network is all recorded: on CUDA its kernels become a graph at the second."""
+
+
+def pays(device: torch.device, seconds: float) -> bool:
+    """Whether compiling would save more of these eager seconds to go than it costs.
+
+    Never on a CPU, where the networks' own passes are as fast (`benchmarks/README.md`).
+    """
+    return device.type == "cuda" and GAIN * seconds > COST
 
 
 def compiled_or_eager(
@@ -16,19 +32,22 @@ def compiled_or_eager(
     cast: torch.autocast,
     say: Callable[[str], None],
 ) -> nn.Module:
-    """The compiled network where `train.compile` asks for it and a step of it works here; else the network.
+    """The compiled network where a step of it works here, else the network.
 
-    The trial step leaves weights, buffers and gradients as they were.
+    On CUDA its passes are replayed as graphs. The trial leaves weights, buffers and gradients as they were.
     """
-    if cfg.train.compile == "off":
-        return model
     facts = DATASETS[cfg.data.name]
     images = torch.zeros(cfg.train.batch_size, facts.channels, facts.size, facts.size, device=device)
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    network: nn.Module = torch.compile(model)  # type: ignore[assignment]
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    started = time.perf_counter()
     try:
-        with cast:
-            network(images.contiguous(memory_format=torch.channels_last)).float().sum().backward()
+        network: nn.Module = torch.compile(model, mode=mode)  # type: ignore[assignment]
+        for _ in range(TRIALS[device.type]):
+            with cast:
+                network(images.contiguous(memory_format=torch.channels_last)).float().sum().backward()
+            model.zero_grad(set_to_none=True)
+        say(f"compiled in {time.perf_counter() - started:.0f} s, which the training time leaves out")
     except Exception as error:  # compilers fail in every way there is, and none is worth the run
         first = (str(error).splitlines() or [type(error).__name__])[0]
         say(f"torch.compile does not work here, so the run goes on without it: {first}")

@@ -1,5 +1,6 @@
 """Where a run computes and in which number format."""
 
+import ctypes
 import platform
 import resource
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 import torch
 
 from cbam_ablate.config.errors import ConfigError
+
+MALLOC = {-1: 2**31 - 1, -2: 2**26, -3: 2**25}
+"""mallopt(3): trim never, grow by 64 MiB, map what is over 32 MiB (its highest bound) on its own."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -32,6 +36,18 @@ def pick_precision(name: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep the large blocks that it is given back, for the next step's maps.
+
+    Otherwise each of them is unmapped, and faults in page by page when it is mapped again. Other C libraries
+    are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if sys.platform == "linux" and mallopt is not None:
+        for option, value in MALLOC.items():
+            mallopt(option, value)
 
 
 def device_name(device: torch.device) -> str:

@@ -16,7 +16,7 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.training import checkpoint
-from cbam_ablate.training.compiled import compiled_or_eager
+from cbam_ablate.training.compiled import compiled_or_eager, pays
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
@@ -95,7 +95,9 @@ class Trainer:
         self.cfg, self.feed, self.log, self.device, self.stop = cfg, feed, log, device, stop
         self.precision = precision
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = compiled_or_eager(self.model, cfg, device, self.cast(), log.line)
+        self.network = self.model
+        if cfg.train.compile == "on":
+            self._compile()
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         decay = cfg.train.ema
@@ -111,9 +113,14 @@ class Trainer:
 
     def run(self) -> Result:
         """Trains to the last epoch, then looks at the test set once."""
+        undecided = self.cfg.train.compile == "auto"
         while self.done.epoch < self.cfg.train.epochs:
             self._train_epoch()
             self._end_epoch()
+            to_go = self.cfg.train.epochs - self.done.epoch
+            if undecided and pays(self.device, to_go * self.done.epoch_seconds):
+                self._compile()
+            undecided = False
         return self._result()
 
     def resume(self, state: dict[str, Any], source: str) -> None:
@@ -154,6 +161,9 @@ class Trainer:
     def cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)
 
+    def _compile(self) -> None:
+        self.network = compiled_or_eager(self.model, self.cfg, self.device, self.cast(), self.log.line)
+
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
         if done.step == 0:
@@ -168,10 +178,11 @@ class Trainer:
         for images, labels in self.feed.train(done.epoch, done.step):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.lr(done.epoch * steps + done.step)
+            # Before the forward pass, for which a replayed graph takes the gradients' memory.
+            self.optimizer.zero_grad(set_to_none=True)
             with self.cast():
                 logits = self.network(images)
                 loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.cfg.train.label_smoothing)
-            self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self.cfg.optimizer.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optimizer.clip_norm)

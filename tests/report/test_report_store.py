@@ -133,11 +133,20 @@ def test_an_export_tabulates_like_its_store_and_holds_no_checkpoints(stand_in, k
     folder = export_study(stand_in.root, stand_in.study, tmp_path / "results" / "kept")
     assert check_table(folder, stand_in.study) == []
     assert write_table(folder, stand_in.study) == table
-    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    names = {path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".png"}
     assert names == {
         *("config.json", "history.jsonl", "result.json", "status.json", "manifest.json"),
         *(f"table.{ending}" for ending in ("md", "tex", "csv", "html", "json")),
     }
+    assert (folder / "table.md").read_text() == (stand_in.folder / "table.md").read_text()
+    assert (folder / "figures" / "curves.png").stat().st_size > 1000
+
+
+def test_an_export_names_no_machine(stand_in, keys, tmp_path):
+    folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
+    results = [json.loads(path.read_text()) for path in folder.glob("runs/*/result.json")]
+    assert len(results) == 6
+    assert all("host" not in result["provenance"] for result in results)
 
 
 def test_an_export_keeps_the_tables_options(stand_in, keys, tmp_path):
@@ -151,8 +160,10 @@ def test_an_export_keeps_the_tables_options(stand_in, keys, tmp_path):
 def test_a_second_export_replaces_the_first(stand_in, keys, tmp_path):
     folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
     (folder / "runs" / "left over").mkdir()
+    (folder / "README.md").write_text("what it means")
     export_study(stand_in.root, stand_in.study, folder)
     assert len(list((folder / "runs").iterdir())) == 6
+    assert (folder / "README.md").read_text() == "what it means"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 

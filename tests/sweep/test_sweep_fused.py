@@ -74,6 +74,7 @@ def test_the_same_command_goes_on_after_a_kill(cli, words):
         assert [record["epoch"] for record in cli.history(key)] == list(range(1, 13))
 
 
+@pytest.mark.slow
 def test_a_run_that_fits_no_other_is_trained_alone(cli, words):
     grid = ["seed=0,1", "model.depth=20,32", "hydra.sweeper.exclude=[{seed: 1, model.depth: 32}]"]
     done = cli(*words, *grid, FUSED, "train.epochs=1")

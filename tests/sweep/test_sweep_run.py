@@ -87,6 +87,7 @@ def test_the_same_command_runs_what_failed_and_nothing_else(cli, words, sabotage
     assert (done / "result.json").stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_retry_mode_runs_only_what_failed(cli, words, sabotage):
     cli("train", *words, "seed=0,1", env=sabotage("raise1"))
     done = cli("train", *words, "seed=0,1,2", "sweep.mode=retry", "sweep.extend=true")
@@ -101,6 +102,7 @@ def test_a_killed_job_is_tried_again(cli, words, sabotage):
     assert len(list((folder / "claims").glob("[0-9]*.json"))) == 2
 
 
+@pytest.mark.slow
 def test_a_job_past_its_time_limit_is_ended_and_classified(cli, words, sabotage):
     done = cli("train", *words, "seed=0,1", "sweep.timeout_minutes=0.3", env=sabotage("sleep1"))
     assert done.returncode == 1
@@ -153,6 +155,7 @@ def test_jobs_run_from_the_frozen_plan_whatever_becomes_of_the_config(cli, words
     )
 
 
+@pytest.mark.slow
 def test_force_trains_anew_and_keeps_the_old_run(cli, words):
     cli("train", *words, "seed=0", HERE)
     key = next(iter(cli.runs()))
@@ -182,6 +185,7 @@ def test_a_sweep_with_a_bad_cell_starts_nothing(cli, words):
     assert cli.runs() == {}
 
 
+@pytest.mark.slow
 def test_a_budget_refuses_what_does_not_fit(cli, words):
     unknown = cli("train", *words, "seed=0,1", "sweep.max_hours=1")
     assert (unknown.returncode, "sweep.probe=true" in unknown.stderr) == (1, True)
@@ -191,6 +195,7 @@ def test_a_budget_refuses_what_does_not_fit(cli, words):
     assert cli("train", *words, "seed=0", "sweep.max_hours=1", "sweep.probe=true", HERE).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_train_no_run_twice(cli, words):
     sweep = ["train", *words, "seed=0,1,2"]
     processes = [cli.start(*sweep), cli.start(*sweep)]

@@ -11,6 +11,7 @@ from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
 from cbam_ablate.models import build_model
 from cbam_ablate.sweep.job import run_one
+from cbam_ablate.training.compiled import COST, GAIN, pays
 from cbam_ablate.training.evaluate import Totals
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
 
@@ -125,7 +126,7 @@ def test_every_augmentation_trains(tmp_path, tiny, augment):
 
 
 def test_a_compiler_that_fails_leaves_the_run_to_eager_mode(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr("torch.compile", lambda model: lambda images: 1 / 0)
+    monkeypatch.setattr("torch.compile", lambda model, mode: lambda images: 1 / 0)
     eager, compiled = load_config(tiny), load_config([*tiny, "train.compile=on"])
     assert run_key(eager) == run_key(compiled)
     _, plain = train(tiny, tmp_path / "eager")
@@ -134,6 +135,25 @@ def test_a_compiler_that_fails_leaves_the_run_to_eager_mode(tmp_path, tiny, monk
     assert "torch.compile does not work here" in (folder / "train.log").read_text()
     metrics = [json.loads((path / "result.json").read_text())["metrics"] for path in (plain, folder)]
     assert metrics[0] == metrics[1]
+
+
+def test_auto_compiles_once_after_the_first_epoch_and_where_it_pays(tmp_path, tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr("torch.compile", lambda model, mode: asked.append(mode) or model)
+    for name, worth in (("no", False), ("yes", True)):
+        monkeypatch.setattr("cbam_ablate.training.loop.pays", lambda device, seconds, worth=worth: worth)
+        _, folder = train([*tiny, "train.epochs=3"], tmp_path / name)
+        lines = (folder / "train.log").read_text().splitlines()
+        said = [next(word for word in ("compiled", "epoch") if word in line) for line in lines
+                if "compiled in" in line or ("epoch " in line and "train loss" in line)]  # fmt: skip
+        assert said == (["epoch", "compiled", "epoch", "epoch"] if worth else 3 * ["epoch"])
+    assert asked == ["default"]
+
+
+def test_compiling_pays_where_it_saves_more_than_it_costs():
+    cuda = torch.device("cuda:0")
+    assert [pays(cuda, COST / GAIN * factor) for factor in (0.99, 1.01)] == [False, True]
+    assert not pays(torch.device("cpu"), 1e6)
 
 
 @pytest.mark.slow

@@ -1,0 +1,87 @@
+"""All figures that need a GPU, most wanted first, in the minutes given: `make bench-gpu`.
+
+    python benchmarks/bench_gpu.py [--minutes 10] [--small] [--json FILE]
+
+Each part is one of the other benchmarks in a process of its own and is stored as it ends, so that what was
+measured stays when the time is up. `--small` tries all of it with little work, on a CPU too.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CIFAR = "backbone=resnet_cifar depth=20"
+RESNET, VGG = "backbone=resnet depth={}", "backbone=vgg depth=19"
+CBAM = " placement=block"
+ARMS = ["plain", "tuned", "ours", "compiled"]
+
+
+def steps(networks: list[str], arms: list[str], images: int, rounds: int, *words: str) -> list[str]:
+    command = ["bench_step.py", *words, "--networks", *networks, "--arms", *arms]
+    return [*command, "--images", str(images), "--rounds", str(rounds)]
+
+
+def fused(width: int, batches: list[int], runs: int, steps: int, rounds: int) -> list[str]:
+    command = ["bench_fused.py", "--widths", str(width), "--batches", *map(str, batches)]
+    return [*command, "--runs", str(runs), "--steps", str(steps), "--rounds", str(rounds)]
+
+
+def parts(small: bool) -> dict[str, list[str]]:
+    """The commands by name, most wanted first."""
+    if small:
+        less = ["model.width=4", "reduction=4", "train.batch_size=32", "data=synthetic"]
+        return {
+            "networks": steps([CIFAR, CIFAR + CBAM], ["plain", "compiled"], 640, 1, *less),
+            "fused": fused(4, [4], 2, 2, 1),
+            "accuracy": [
+                *steps([CIFAR], ["plain"], 640, 1, *less, "optimizer.lr=0.05"),
+                *("--accuracy", "--epochs", "1"),
+            ],
+        }
+    deep = [RESNET.format(depth) for depth in (34, 50)] + [VGG]
+    small_batch = ["train.batch_size=4", "data=synthetic"]
+    return {
+        "networks": steps([RESNET.format(18), RESNET.format(18) + CBAM], ARMS, 25_600, 2),
+        "batch 4": steps([RESNET.format(18) + CBAM], ["tuned", "compiled"], 2000, 2, *small_batch),
+        "fused": [*fused(16, [4, 32], 8, 16, 3), "--sweep"],
+        "small": steps([CIFAR, CIFAR + CBAM], ["tuned", "compiled"], 25_600, 2),
+        "deep": steps(deep, ["tuned", "compiled"], 12_800, 1),
+        "accuracy": [*steps([CIFAR], ["plain"], 10_000, 1), "--accuracy", "--epochs", "4"],
+        "deepest": steps([RESNET.format(152)], ["tuned", "compiled"], 12_800, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--json", type=Path, default=HERE / "gpu.json")
+    asked = parser.parse_args()
+    deadline, found = time.monotonic() + 60 * asked.minutes, {}
+    for name, command in parts(asked.small).items():
+        left = deadline - time.monotonic()
+        if left < 5:
+            print(f"no time left for: {name}")
+            continue
+        print(f"\n# {name}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "found.json"
+            try:
+                done = subprocess.run(
+                    [sys.executable, HERE / command[0], *command[1:], "--json", file], timeout=left
+                )
+                found[name] = json.loads(file.read_text()) if file.exists() else {"failed": done.returncode}
+            except subprocess.TimeoutExpired:
+                found[name] = {"failed": "out of time"}
+        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
