@@ -56,7 +56,8 @@ def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True)
     outcome = Outcome(plan)
     if not keys:
         return outcome
-    for cfg in {cfg.data.name: cfg for key, cfg in plan.runs.items() if key in keys}.values():
+    wanted = [plan.runs[key] for key in keys]
+    for cfg in {(cfg.data.name, cfg.data.root, cfg.data.cache): cfg for cfg in wanted}.values():
         prepare(cfg)
     print(f"study {plan.study}: {plan.summary()}", file=sys.stderr, flush=True)
     try:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cbam_ablate.sweep.ledger import Ledger
+
 HERE = Path(__file__).parent
 ENOUGH = 600
 """Seconds that no study here takes, even on a busy machine."""
@@ -37,6 +39,10 @@ class Study:
 
     def run(self, *more):
         return finished(self.start(*more))
+
+    def waiting(self) -> int:
+        (manifest,) = self.cli.store.glob("studies/*/manifest.json")
+        return len(Ledger(manifest).waiting())
 
     def plan(self):
         return self.cli("plan", *self.words).stdout
