@@ -4,9 +4,12 @@ Nothing comes back from a job but what it writes to the store. Whether a job is 
 question to the queue, never to submitit's result files or `sacct`, which has no answer without accounting.
 """
 
+import os
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +90,29 @@ def submit_local(manifest: Path, keys: list[str], slots: list[Slot]) -> list[Any
         executor.update_parameters(timeout_min=FOREVER, gpus_per_node=len(gpus), visible_gpus=gpus)
         own = keys[index :: len(lanes)]
         others = [key for key in keys if key not in set(own)]
-        jobs.append(executor.submit(Pack(manifest, [*own, *others], slot.threads)))
+        with _cut_off():
+            jobs.append(executor.submit(Pack(manifest, [*own, *others], slot.threads)))
     ledger.add("local", {job.job_id: keys for job in jobs})
     return jobs
+
+
+@contextmanager
+def _cut_off() -> Iterator[None]:
+    """A process that is started here keeps no hold of the terminal or pipe, and outlives their closing."""
+    streams = (0, 1, 2)
+    kept = [os.dup(number) for number in streams]
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        for number in streams:
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, hang_up)
+        for number, own in zip(streams, kept, strict=True):
+            os.dup2(own, number)
+            os.close(own)
+        os.close(nowhere)
 
 
 def fresh(ledger: Ledger, engine: str, keys: list[str]) -> list[str]:
