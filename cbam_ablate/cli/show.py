@@ -39,7 +39,7 @@ def show(plan: Plan) -> int:
 
 def _waiting(plan: Plan) -> dict[str, Waiting]:
     """The unfinished runs that are with an engine and not at work."""
-    idle = {key for key, state in plan.states.items() if state.name not in ("finished", "running")}
+    idle = {key for key, state in plan.states.items() if state.name in ("new", "interrupted")}
     there = Ledger(plan.store.study(plan.study) / "manifest.json").waiting() if idle else {}
     return {key: had for key, had in there.items() if key in idle}
 

@@ -39,7 +39,7 @@ def acquire(folder: Path) -> Claim | None:
     number = _highest(claims)
     if _live(folder, claims / f"{number}.json"):
         return None
-    identity = {**_me(), "since": time.time()}
+    identity = {**identify(os.getpid()), "since": time.time()}
     handle, name = tempfile.mkstemp(dir=claims, prefix=".claim")
     try:
         with os.fdopen(handle, "w") as file:
@@ -70,9 +70,8 @@ def _live(folder: Path, path: Path) -> bool:
     claim = read_json(path)
     if claim is None or claim.get("released"):
         return False
-    me = _me()
-    if claim.get("machine") == me["machine"]:
-        return _started(int(claim.get("pid", 0))) == claim.get("started")
+    if claim.get("machine") == _machine():
+        return lives(claim)
     try:
         beat = max(file.stat().st_mtime for file in (path, folder / "status.json") if file.exists())
     except ValueError:
@@ -80,13 +79,15 @@ def _live(folder: Path, path: Path) -> bool:
     return time.time() - beat < SILENCE
 
 
-def _me() -> dict[str, Any]:
-    return {
-        "host": socket.gethostname(),
-        "machine": _machine(),
-        "pid": os.getpid(),
-        "started": _started(os.getpid()),
-    }
+def identify(pid: int) -> dict[str, Any]:
+    """What tells a process of this machine from every other, before and after a restart."""
+    return {"host": socket.gethostname(), "machine": _machine(), "pid": pid, "started": _started(pid)}
+
+
+def lives(identity: dict[str, Any]) -> bool:
+    """Whether the process with this identity is alive; of those on other machines nothing is known: False."""
+    started = identity.get("started")
+    return identity.get("machine") == _machine() and _started(int(identity.get("pid", 0))) == started
 
 
 @cache

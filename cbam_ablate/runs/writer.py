@@ -50,6 +50,10 @@ class RunWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Gives the claim back; nothing may be written afterwards."""
         self._stop()
         self._claim.release()
 
@@ -97,6 +101,11 @@ class RunWriter:
         """Records that the run was asked to stop and can be continued."""
         self._stop()
         self._status({"state": "interrupted", "class": None, "error": "stopped on request"})
+
+    def put_back(self) -> None:
+        """Records that the run is left to another try, with nothing done to it."""
+        self._stop()
+        self._status({"state": "new"})
 
     def _keep_beating(self) -> None:
         while not self._done.wait(HEARTBEAT):

@@ -31,6 +31,7 @@ from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.job import (
     OWN,
     Stop,
+    TimedOut,
     make_views,
     mind_failures,
     record,
@@ -41,7 +42,7 @@ from cbam_ablate.sweep.job import (
     where,
 )
 from cbam_ablate.sweep.manifest import read, run_config
-from cbam_ablate.training import Diverged, Interrupted, Result, checkpoint
+from cbam_ablate.training import Interrupted, Result, checkpoint
 from cbam_ablate.training.device import pick_device, pick_precision
 from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane, eager
 
@@ -63,7 +64,7 @@ def groups(manifest: dict[str, Any], keys: Sequence[str], width: int | None, slo
     if width is not None and width < 1:
         raise ConfigError(f"hydra.launcher.width={width}: at least 1, or null for no limit")
     most = width or len(keys)
-    fair = max(2, math.ceil(len(keys) / slots))
+    fair = math.ceil(len(keys) / slots)
     found = [part for runs in alike.values() for part in _divided(runs, min(most, fair))]
     return sorted(found, key=len, reverse=True)
 
@@ -106,15 +107,20 @@ def run_group(
     configs = {key: run_config(manifest, key) for key in keys}
     store, stop_file = RunStore(manifest["constants"]["store"]), manifest_path.with_name("stop")
     alone: list[str] = []
+
+    def failed(cfg: RunConfig) -> bool:
+        mind_failures(manifest_path, manifest, cfg)
+        return stop_file.exists()
+
     for alike in _by_progress(store, keys):
         if len(alike) == 1:
             alone += alike
         elif not stop_file.exists():
             group = Group([configs[key] for key in alike], manifest["study"], echo)
-            alone += group.train(device, threads)
-            if any(store.run(key).state().name == "failed" for key in alike if key not in alone):
-                mind_failures(manifest_path, manifest, configs[alike[0]])
-            if group.interrupted:
+            alone += group.train(device, threads, failed)
+            interrupted = group.interrupted
+            del group  # its data and weights, before others are trained
+            if interrupted:
                 alone = []
                 break
     for key in alone:
@@ -160,13 +166,17 @@ class Group:
         self.members: list[Member] = []
         self.interrupted = False
 
-    def train(self, device_word: str | None, threads: int | None) -> list[str]:
+    def train(
+        self, device_word: str | None, threads: int | None, failed: Callable[[RunConfig], bool]
+    ) -> list[str]:
         """Trains the runs and records how each ended. Returns the keys of those to be trained alone.
 
-        `device_word` and `threads` are this launch's, over the configs' own.
+        `device_word` and `threads` are this launch's, over the configs' own. `failed` hears of each failed
+        run and says whether the others are to stop.
         """
         minutes = self.configs[0].sweep.timeout_minutes
-        stop = Stop(None if minutes is None else minutes * len(self.configs))
+        self.stop = stop = Stop(None if minutes is None else minutes * len(self.configs))
+        self.failed = failed
         try:
             self._claim()
             with stop:
@@ -187,14 +197,15 @@ class Group:
         except CantFuse as error:
             for member in self.members:
                 member.writer.line(f"is trained alone, since its step doesn't work for several: {error}")
+                member.writer.put_back()
             return [member.key for member in self.members]
         except (Interrupted, KeyboardInterrupt):
             self.interrupted = True
             for member in self._going():
                 member.writer.interrupt()
-        except Exception as error:  # whatever a job raises is an outcome, recorded with its traceback
+        except (Exception, TimedOut) as error:  # whatever a job raises is an outcome, with its traceback
             for member in self._going():
-                record_failure(member.writer, error)
+                self._fail(member, error)
         return []
 
     def _claim(self) -> None:
@@ -241,12 +252,19 @@ class Group:
     def _going(self) -> list[Member]:
         return [member for member in self.members if not member.ended]
 
-    def _ended(self, lane: Lane, end: Result | Diverged) -> None:
-        member = next(member for member in self.members if member.writer is lane.log)
+    def _fail(self, member: Member, error: BaseException) -> None:
+        record_failure(member.writer, error)
         member.ended = True
-        if isinstance(end, Diverged):
-            return record_failure(member.writer, end)
+        member.writer.release()
+        if self.failed(member.cfg):
+            self.stop.asked = True
+
+    def _ended(self, lane: Lane, end: Result | Exception) -> None:
+        member = next(member for member in self.members if member.writer is lane.log)
+        if isinstance(end, Exception):
+            return self._fail(member, end)
         recorded = {**where(lane.device, lane.precision, self.splits.sha256), "fused": lane.together}
         member.writer.finish(record(member.cfg, member.writer.run, end, recorded))
+        member.ended = True
         make_views(member.writer, member.cfg)
         return None

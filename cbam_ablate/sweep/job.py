@@ -30,8 +30,8 @@ from cbam_ablate.training.device import device_name, keep_freed_memory, pick_dev
 OWN = "its own last.pt"
 
 
-class TimedOut(Exception):
-    """The run's time limit has passed."""
+class TimedOut(BaseException):
+    """The run's time limit has passed. No `except Exception` on the way may take it for its own."""
 
 
 class Stop:
@@ -132,12 +132,12 @@ def run_one(
             make_views(writer, cfg)
         except (Interrupted, KeyboardInterrupt):
             writer.interrupt()
-        except Exception as error:  # whatever a job raises is an outcome, recorded with its traceback
+        except (Exception, TimedOut) as error:  # whatever a job raises is an outcome, with its traceback
             record_failure(writer, error)
     return run.state()
 
 
-def record_failure(writer: RunWriter, error: Exception) -> None:
+def record_failure(writer: RunWriter, error: BaseException) -> None:
     """Ends a run by its failure: class and first line in log and status, the traceback beside them."""
     failure = classify(error)
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -194,6 +194,7 @@ def use(device: torch.device, threads: int | None) -> None:
         keep_freed_memory()
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
         torch.backends.cudnn.benchmark = True
 
 

@@ -4,14 +4,13 @@
 says that. It tells a run that waits in a queue from one that nobody has.
 """
 
-import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cbam_ablate.runs.claim import identify, lives
 from cbam_ablate.runs.files import read_json, write_json
 from cbam_ablate.sweep import slurm
 
@@ -39,7 +38,10 @@ class Ledger:
         """Notes a submission: the keys of the runs that each job has, by the job's id."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{engine}-{uuid.uuid4().hex[:12]}.json"
-        write_json(path, {"engine": engine, "host": socket.gethostname(), "jobs": jobs})
+        entry: dict[str, Any] = {"engine": engine, "jobs": jobs}
+        if engine == "local":
+            entry["processes"] = {job: identify(int(job)) for job in jobs}
+        write_json(path, entry)
         return path
 
     def live(self, engine: str) -> dict[str, Waiting] | None:
@@ -70,7 +72,7 @@ class Ledger:
 class _Submission:
     def __init__(self, path: Path, entry: dict[str, Any]) -> None:
         self.path = path
-        self.host = str(entry["host"])
+        self.processes: dict[str, dict[str, Any]] = entry.get("processes", {})
         self.jobs: dict[str, list[str]] = entry["jobs"]
 
 
@@ -80,25 +82,19 @@ def _in_slurm(submitted: list[_Submission]) -> dict[str, str] | None:
 
 def _processes(submitted: list[_Submission]) -> dict[str, str]:
     """Jobs of submitit_local are named by the process that looks after them."""
-    here = [entry for entry in submitted if entry.host == socket.gethostname()]
-    return {job: "RUNNING" for entry in here for job in entry.jobs if _runs(int(job))}
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return "submitit" in Path(f"/proc/{pid}/cmdline").read_text() if Path("/proc/self").exists() else True
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    return {job: "RUNNING" for entry in submitted for job in entry.jobs if lives(entry.processes[job])}
 
 
 def _beating(submitted: list[_Submission]) -> dict[str, str]:
     """A submission to Ray is alive as long as the process that looks after it touches its file."""
-    now = time.time()
-    beating = [entry for entry in submitted if now - entry.path.stat().st_mtime < SILENCE]
-    return {job: "SUBMITTED" for entry in beating for job in entry.jobs}
+    return {job: "SUBMITTED" for entry in submitted if _beats(entry.path) for job in entry.jobs}
+
+
+def _beats(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < SILENCE
+    except FileNotFoundError:
+        return False
 
 
 LIVE: dict[str, Callable[[list[_Submission]], dict[str, str] | None]] = {

@@ -5,27 +5,37 @@ saved. After a time limit or a preemption the job puts itself into the queue aga
 after `scancel` it ends.
 """
 
+import os
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep import slurm
 from cbam_ablate.sweep.job import run_cell
+from cbam_ablate.sweep.manifest import read
 
 
 class Pack:
     """Trains the runs with these keys of a frozen plan, each with `threads` CPU threads (None: torch's).
 
-    Runs that are done, or at work in another process, are passed over, so packs may share their keys.
+    Runs that are done, at work in another process, failed since `since` (seconds of the clock, by default
+    the pack's making) or no longer of the study are passed over, so packs may share their keys.
     """
 
-    def __init__(self, manifest: Path, keys: list[str], threads: int | None) -> None:
+    def __init__(
+        self, manifest: Path, keys: list[str], threads: int | None, since: float | None = None
+    ) -> None:
         self.manifest, self.keys, self.threads = manifest, keys, threads
+        self.since = time.time() if since is None else since
         self._out_of_time = False
         self._told = False
 
     def __call__(self) -> None:
+        if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+            os.setpgrp()  # Ctrl-C in the terminal is for the command, which tells its jobs.
         before = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGUSR2, signal.SIGTERM)
         }
@@ -33,6 +43,8 @@ class Pack:
             for key in self.keys:
                 if self._told:
                     break
+                if self._passed_over(key):
+                    continue
                 self._told |= run_cell(self.manifest, key, print, threads=self.threads).name == "interrupted"
         except KeyboardInterrupt:
             self._told = True
@@ -43,10 +55,20 @@ class Pack:
             signal.raise_signal(signal.SIGUSR2)
 
     def checkpoint(self) -> Any:
-        """What submitit puts into the queue again: the same runs, of which the finished ones cost nothing."""
+        """What submitit puts into the queue again: the same runs, of which those that ended cost nothing."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(Pack(self.manifest, self.keys, self.threads))
+        return DelayedSubmission(Pack(self.manifest, self.keys, self.threads, self.since))
+
+    def _passed_over(self, key: str) -> bool:
+        manifest = read(self.manifest)
+        if key not in manifest["runs"]:
+            return True
+        run = RunStore(manifest["constants"]["store"]).run(key)
+        if run.state().name != "failed" or run.status().get("updated", 0) < self.since:
+            return False
+        # A job that Slurm started anew may have been lost with its node: that wasn't the run's fault.
+        return run.state().failure != "killed" or not int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._told = True

@@ -52,6 +52,23 @@ def max_array() -> int:
     return max(1, int(found[1]) - 1) if found else ARRAY
 
 
+def most_minutes(partition: str | None) -> int | None:
+    """The longest time limit of the partition, or of the default one; None where there is none."""
+    said = _ask("sinfo", "--noheader", "--format=%P %l", *([f"--partition={partition}"] if partition else []))
+    lines = [line.split() for line in (said or "").splitlines() if len(line.split()) == 2]
+    limits = [_minutes(limit) for name, limit in lines if partition or name.endswith("*")]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _minutes(text: str) -> int | None:
+    """Slurm's `days-hours:minutes:seconds`, less what doesn't count, in whole minutes; None for infinite."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if found is None:
+        return None
+    days, hours, minutes, _ = (int(part or 0) for part in found.groups())
+    return (24 * days + hours) * 60 + minutes
+
+
 def has_gpus(partition: str | None) -> bool:
     """Whether a node of the partition, or of the default one, has GPUs as Slurm counts them."""
     said = _ask("sinfo", "--noheader", "--format=%P %G", *([f"--partition={partition}"] if partition else []))

@@ -29,6 +29,8 @@ MARGIN_MINUTES, MARGIN = 10, 2.0
 """A job may take this factor times its estimate, and these minutes for starting and saving."""
 POLLS = (1.0, 15.0)
 """Seconds between questions to the queue: at first, and after a while."""
+ASKED = 4
+"""How often a queue that doesn't answer is asked again before a submission is given up."""
 ENDINGS = {
     "OUT_OF_MEMORY": ("out_of_memory", "Slurm ended its job, which took more memory than it asked for"),
     "TIMEOUT": ("killed", "Slurm ended its job at the time limit before it could save"),
@@ -52,7 +54,8 @@ def submit_slurm(
 ) -> None:
     """Queues a job for each pack, in arrays of which `together` jobs run at a time.
 
-    `limit` is the time limit in minutes; `params` are submitit's. Raises `ConfigError` where Slurm refuses.
+    `limit` is the time limit in minutes; `params` are submitit's. Raises `ConfigError` where Slurm refuses
+    the first array; where it refuses a later one, those before it stay.
     """
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -67,10 +70,13 @@ def submit_slurm(
         executor.update_parameters(time=limit, job_name=name, array_parallelism=at_a_time, **params)
     except ValueError as error:
         raise ConfigError(f"hydra.launcher: {error}") from error
-    for array in arrays:
+    for number, array in enumerate(arrays):
         try:
             jobs = executor.submit_array(array)
         except (FailedJobError, FailedSubmissionError) as error:
+            if number:
+                say(f"Slurm refused the rest for now: {error}")
+                return
             raise ConfigError(f"hydra/launcher=submitit_slurm: Slurm refused the job: {error}") from error
         ids = [job.job_id for job in jobs]
         ledger.add("slurm", {job: pack.keys for job, pack in zip(ids, array, strict=True)})
@@ -86,7 +92,7 @@ def submit_local(manifest: Path, keys: list[str], slots: list[Slot]) -> list[Any
     lanes = slots[: len(keys)]
     for index, slot in enumerate(lanes):
         executor = submitit.LocalExecutor(folder=ledger.folder / "local")
-        gpus = [int(slot.device.partition(":")[2])] if slot.device.startswith("cuda:") else []
+        gpus = [_gpu(slot.device)] if slot.device.startswith("cuda:") else []
         executor.update_parameters(timeout_min=FOREVER, gpus_per_node=len(gpus), visible_gpus=gpus)
         own = keys[index :: len(lanes)]
         others = [key for key in keys if key not in set(own)]
@@ -96,19 +102,31 @@ def submit_local(manifest: Path, keys: list[str], slots: list[Slot]) -> list[Any
     return jobs
 
 
+def _gpu(device: str) -> int:
+    """The number by which submitit makes `cuda:N` visible to a job, which this process may be kept from."""
+    index, mask = int(device.partition(":")[2]), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    visible = mask.split(",")[index].strip() if mask else str(index)
+    if not visible.isdigit():
+        raise ConfigError(
+            f"CUDA_VISIBLE_DEVICES={mask}: hydra/launcher=submitit_local takes GPUs by number; choose local"
+        )
+    return int(visible)
+
+
 @contextmanager
 def _cut_off() -> Iterator[None]:
     """A process that is started here keeps no hold of the terminal or pipe, and outlives their closing."""
     streams = (0, 1, 2)
     kept = [os.dup(number) for number in streams]
     nowhere = os.open(os.devnull, os.O_RDWR)
-    hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
     try:
         for number in streams:
             os.dup2(nowhere, number)
         yield
     finally:
-        signal.signal(signal.SIGHUP, hang_up)
+        for signalled, handler in before.items():
+            signal.signal(signalled, handler)
         for number, own in zip(streams, kept, strict=True):
             os.dup2(own, number)
             os.close(own)
@@ -118,21 +136,29 @@ def _cut_off() -> Iterator[None]:
 def fresh(ledger: Ledger, engine: str, keys: list[str]) -> list[str]:
     """The runs that no live job has yet, so that the same command again queues nothing twice."""
     live = ledger.live(engine)
+    for _ in range(ASKED):
+        if live is None:
+            time.sleep(POLLS[1])
+            live = ledger.live(engine)
     if live is None:
         raise ConfigError(f"the queue doesn't answer ({engine}); nothing was submitted")
-    there = [key for key in keys if key in live]
+    store = RunStore(read(ledger.folder.with_name("manifest.json"))["constants"]["store"])
+    there = {key for key in keys if key in live and store.run(key).state().name != "failed"}
     if there:
         say(f"{len(there)} runs are in the queue already ({engine})")
-    return [key for key in keys if key not in live]
+    return [key for key in keys if key not in there]
 
 
 def wait(manifest: Path, engine: str, keys: list[str]) -> dict[str, Waiting]:
     """Waits until no live job of the engine has any of these runs; returns which job had each."""
     ledger, stop_file = Ledger(manifest), manifest.with_name("stop")
     had: dict[str, Waiting] = {}
-    pause, cancelled = POLLS[0], False
+    pause, cancelled, silent = POLLS[0], False, False
     while True:
         live = ledger.live(engine)
+        if live is None and not silent:
+            say(f"the queue doesn't answer ({engine}); asking on")
+        silent = live is None
         if live is not None:
             mine = {key: live[key] for key in keys if key in live}
             had.update(mine)

@@ -30,14 +30,17 @@ def compiled_or_eager(
     cfg: RunConfig,
     device: torch.device,
     cast: torch.autocast,
+    dtype: torch.dtype,
     say: Callable[[str], None],
 ) -> nn.Module:
     """The compiled network where a step of it works here, else the network.
 
-    On CUDA its passes are replayed as graphs. The trial leaves weights, buffers and gradients as they were.
+    `dtype` is that of the images it will be given. On CUDA its passes are replayed as graphs. The trial
+    leaves weights, buffers and gradients as they were.
     """
     facts = DATASETS[cfg.data.name]
-    images = torch.zeros(cfg.train.batch_size, facts.channels, facts.size, facts.size, device=device)
+    shape = (cfg.train.batch_size, facts.channels, facts.size, facts.size)
+    images = torch.zeros(shape, dtype=dtype, device=device)
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     started = time.perf_counter()

@@ -84,15 +84,15 @@ def eager(cfg: RunConfig) -> RunConfig:
 class FusedTrainer:
     """Trains lanes that stand at the same epoch and step, and have alike networks, data and epochs.
 
-    `ended` hears of each run's end, a `Result` or `Diverged`, as soon as it is there. `stop` is asked after
-    every step; where it says yes all runs are saved and `Interrupted` raised. `batches` makes those of all
-    runs from their feeds. Raises `CantFuse` where a step of these networks does not work.
+    `ended` hears of each run's end, a `Result` or what it raised, as soon as it is there; the others go on.
+    `stop` is asked after every step; where it says yes all runs are saved and `Interrupted` raised. `batches`
+    makes those of all runs from their feeds. Raises `CantFuse` where a step of these networks does not work.
     """
 
     def __init__(
         self,
         lanes: Sequence[Lane],
-        ended: Callable[[Lane, Result | Diverged], None],
+        ended: Callable[[Lane, Result | Exception], None],
         stop: Callable[[], bool] = lambda: False,
         batches: Together = one_by_one,
     ) -> None:
@@ -112,7 +112,11 @@ class FusedTrainer:
             ends = zip(self.lanes, bad_steps, strict=True)
             self._keep([lane for lane, bad in ends if self._survives(lane, bad)])
         for lane in self.lanes:
-            self.ended(lane, lane.result())
+            try:
+                end: Result | Exception = lane.result()
+            except Exception as error:  # one run's own, so the others have theirs
+                end = error
+            self.ended(lane, end)
 
     def _stack(self, lanes: Sequence[Lane]) -> None:
         """Makes the lanes' networks and optimisers views of new stacked ones, a part side by side."""
@@ -154,7 +158,7 @@ class FusedTrainer:
         for lane, own in zip(self.lanes, sums, strict=True):
             lane.begin_epoch(own)
         bad_steps = torch.full((len(self.lanes),), -1, device=self.device)
-        spent, started = done.epoch_seconds, time.perf_counter()
+        spent, started = [lane.done.epoch_seconds for lane in self.lanes], time.perf_counter()
         every = self.lanes[0].cfg.train.log_every
         for images, labels in self.batches([lane.feed for lane in self.lanes], done.epoch, done.step):
             losses, logits = self.step(images, labels, done.epoch * self.steps + done.step)
@@ -170,6 +174,7 @@ class FusedTrainer:
             if every and step % every == 0 and step < self.steps:
                 for lane, loss in zip(self.lanes, losses.tolist(), strict=True):
                     lane.say_step(loss)
+        bad_steps = bad_steps.cpu()  # waits for the device, before the clock is read
         self._share(spent, started)
         return bad_steps
 
@@ -190,20 +195,20 @@ class FusedTrainer:
     def _cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)
 
-    def _share(self, spent: float, started: float) -> None:
+    def _share(self, spent: list[float], started: float) -> None:
         """Gives each run its part of the time, and its optimiser the rate for its checkpoint."""
-        seconds = spent + (time.perf_counter() - started) / len(self.lanes)
-        for lane in self.lanes:
-            lane.done.epoch_seconds = seconds
+        seconds = (time.perf_counter() - started) / len(self.lanes)
+        for lane, before in zip(self.lanes, spent, strict=True):
+            lane.done.epoch_seconds = before + seconds
         for part in self.parts:
             part.settle()
 
     def _survives(self, lane: Lane, bad_step: Tensor) -> bool:
-        """Ends a run's epoch; says that it has ended where it diverged."""
+        """Ends a run's epoch; says that it has ended where that fails, as by divergence."""
         try:
             lane.check(bad_step)
             lane.end_epoch()
-        except Diverged as error:
+        except Exception as error:  # one run's own, so the others go on
             self.ended(lane, error)
             return False
         return True

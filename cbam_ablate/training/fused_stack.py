@@ -6,7 +6,7 @@ is such a range `first:last` of the stack.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,12 +47,11 @@ class Stack:
         self.parameters = _weights(models)
         self.buffers = _buffers(models)
         self._blank = copy.deepcopy(models[0]).to("meta").train()
-        self._forward: Callable[..., Tensor] = torch.vmap(self._one)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (K, N, C, H, W) to logits (K, N, classes) in training mode; each run its own statistics."""
         with Rules():
-            logits: Tensor = self._forward(self.parameters, self.buffers, images)
+            logits: Tensor = torch.vmap(self._one)(self.parameters, self.buffers, images)
         return logits
 
     def zero_grad(self) -> None:
@@ -133,7 +132,7 @@ class Part:
 
     def _clip(self, most: float) -> None:
         gradients = [own.grad for own in self._own.values() if own.grad is not None]
-        norms = [torch.linalg.vector_norm(g, dim=tuple(range(1, g.ndim))) for g in gradients]
+        norms = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
         factor = (most / (torch.linalg.vector_norm(torch.stack(norms), dim=0) + 1e-6)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))

@@ -162,7 +162,8 @@ class Trainer:
         return autocast(self.device, self.precision)
 
     def _compile(self) -> None:
-        self.network = compiled_or_eager(self.model, self.cfg, self.device, self.cast(), self.log.line)
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        self.network = compiled_or_eager(self.model, self.cfg, self.device, self.cast(), dtype, self.log.line)
 
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps

@@ -50,6 +50,8 @@ class EngineLauncher(Launcher):
 
     needed: ClassVar[Collection[str]] = ()
     """Those of them that null says nothing for."""
+    alone: ClassVar[bool] = False
+    """Whether runs that were killed or starved are tried again one at a time, as on a machine they share."""
 
     def __init__(self, **params: Any) -> None:
         self.params: dict[str, Any] = {
@@ -87,7 +89,7 @@ class EngineLauncher(Launcher):
                 null = "" if name in self.needed else ", or null"
                 bad.append(f"hydra.launcher.{name}={value}: must be {kind}, at least {low:g}{null}")
         if self.device.startswith("cuda:"):
-            why = "the engine gives each run its GPU; say train.device=cuda"
+            why = "the engine gives each run its GPU; say train.device=auto"
             bad.append(f"train.device={self.device}: {why}")
         if bad:
             raise ConfigError("\n".join(bad))

@@ -5,6 +5,9 @@ killed, which never ends on a cluster without accounting; it can't leave, pack s
 those on one machine.
 """
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,12 +28,18 @@ class SlurmLauncher(EngineLauncher):
     needed = ("pack", "array_parallelism", "max_num_timeout", "signal_delay_s")
 
     def submit(self, manifest: Path, keys: list[str]) -> None:
+        from cbam_ablate.config.errors import ConfigError
         from cbam_ablate.sweep import submit
         from cbam_ablate.sweep.ledger import Ledger
 
         new = submit.fresh(Ledger(manifest), "slurm", keys)
         if new:
-            self._queue(manifest, new)
+            try:
+                self._queue(manifest, new)
+            except ConfigError as error:
+                if len(new) == len(keys):
+                    raise
+                submit.say(f"{error}; waiting for those that are queued")
         if self.detach:
             return
         try:
@@ -40,23 +49,35 @@ class SlurmLauncher(EngineLauncher):
             raise
 
     def _queue(self, manifest: Path, keys: list[str]) -> None:
+        from cbam_ablate.runs import RunStore
         from cbam_ablate.sweep import slurm, submit
+        from cbam_ablate.sweep.manifest import read
         from cbam_ablate.sweep.pack import Pack
 
         given = {name: value for name, value in self.params.items() if name not in OURS and value is not None}
         gpus = self.params["gpus_per_node"]
-        if gpus is None:
+        if gpus is None and self.params["gres"]:
+            gpus = 0
+        elif gpus is None:
             asked = self.device.startswith("cuda")
             gpus = int(asked or (self.device == "auto" and slurm.has_gpus(self.params["partition"])))
-        cpus = self.params["cpus_per_task"] or (CPUS_BESIDE_A_GPU if gpus else 1)
+        cpus = self.params["cpus_per_task"] or (CPUS_BESIDE_A_GPU if gpus or self.params["gres"] else 1)
         given |= {"cpus_per_task": cpus, "max_num_timeout": self.params["max_num_timeout"]}
         if gpus:
             given["gpus_per_node"] = gpus
         if self.params["mem_gb"] is not None:
             given["mem"] = f"{int(1024 * self.params['mem_gb'])}MB"
-        size = self.params["pack"]
-        packs = [Pack(manifest, keys[start : start + size], cpus) for start in range(0, len(keys), size)]
-        limit = self.params["timeout_min"] or max(submit.minutes(pack.keys, self.guesses) for pack in packs)
+        given["additional_parameters"] = {"requeue": True, **given.get("additional_parameters", {})}
+        size, store = self.params["pack"], RunStore(read(manifest)["constants"]["store"])
+        # A run that failed may take its job down again, so it has one of its own.
+        failed = [key for key in keys if store.run(key).state().name == "failed"]
+        others = [key for key in keys if key not in failed]
+        parts = [others[start : start + size] for start in range(0, len(others), size)]
+        packs = [Pack(manifest, part, cpus) for part in [*parts, *([key] for key in failed)]]
+        limit = self.params["timeout_min"]
+        if limit is None:
+            limit = max(submit.minutes(pack.keys, self.guesses) for pack in packs)
+            limit = min(limit, slurm.most_minutes(self.params["partition"]) or limit)
         submit.submit_slurm(manifest, packs, limit, self.params["array_parallelism"], given)
 
     def _check(self) -> None:
@@ -65,6 +86,12 @@ class SlurmLauncher(EngineLauncher):
         from cbam_ablate.config.errors import ConfigError
 
         super()._check()
+        limit, delay = self.params["timeout_min"], self.params["signal_delay_s"]
+        if limit is not None and delay >= 60 * limit:
+            raise ConfigError(
+                f"hydra.launcher.signal_delay_s={delay}: less than the time limit, "
+                f"hydra.launcher.timeout_min={limit}, which is {60 * limit} s"
+            )
         if shutil.which("sbatch") is None:
             raise ConfigError(
                 "hydra/launcher=submitit_slurm: there is no sbatch here; run this where jobs are submitted "
@@ -76,6 +103,7 @@ class LocalSubmititLauncher(EngineLauncher):
     """Processes of this machine that outlive the sweep's own, `jobs` at a time."""
 
     whole: ClassVar = {"jobs": 1}
+    alone = True
 
     def submit(self, manifest: Path, keys: list[str]) -> None:
         from cbam_ablate.sweep import submit
@@ -93,6 +121,10 @@ class LocalSubmititLauncher(EngineLauncher):
             submit.wait(manifest, "local", keys)
         except KeyboardInterrupt:
             for job in jobs:
-                job.cancel()
-            submit.wait(manifest, "local", keys)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(job.job_id), signal.SIGTERM)
+            if jobs:
+                submit.wait(manifest, "local", keys)
+            else:
+                submit.say("The jobs go on: the same command waits for them again.")
             raise

@@ -85,8 +85,7 @@ class AblationSweeper(Sweeper):
             return plan
         if isinstance(self.launcher, EngineLauncher):
             self.launcher.guesses = plan.guesses
-        alone = not isinstance(self.launcher, EngineLauncher)
-        return run_plan(plan, self._launch, command(), alone)
+        return run_plan(plan, self._launch, command(), getattr(self.launcher, "alone", True))
 
     def _launch(self, manifest: Path, keys: Sequence[str]) -> None:
         if self.launcher is None:

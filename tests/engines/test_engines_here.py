@@ -1,5 +1,8 @@
 """The engines that need no cluster, and what is refused before anything runs."""
 
+import json
+import signal
+
 import pytest
 
 
@@ -32,6 +35,18 @@ def test_processes_of_submitit_local_go_on_when_left(study, reference, until):
     assert local.table() == reference
 
 
+def test_ctrl_c_saves_what_submitit_local_has_at_work(study, until, end):
+    pytest.importorskip("submitit")
+    local = study("hydra/launcher=submitit_local", epochs=60)
+    process = local.start()
+    until(local.at_work, "a run at work")
+    process.send_signal(signal.SIGINT)
+    assert end(process).returncode == 130
+    states = [json.loads((folder / "status.json").read_text()) for folder in local.cli.runs().values()]
+    assert {status["state"] for status in states} <= {"interrupted", "finished"}
+    assert "interrupted" in {status["state"] for status in states}
+
+
 @pytest.mark.parametrize("launcher", ["local", "basic", "joblib"])
 def test_engines_whose_jobs_end_with_the_command_cannot_be_left(cli, tiny, launcher):
     done = cli("train", "-m", *tiny, "seed=0,1", f"hydra/launcher={launcher}", "detach=true")
@@ -52,7 +67,7 @@ def test_a_single_run_cannot_be_left(cli, tiny):
     [
         ("hydra.launcher.num_cpus=none", "hydra.launcher.num_cpus=none: must be a number"),
         ("hydra.launcher.num_gpus=-1", "at least 0"),
-        ("train.device=cuda:1", "say train.device=cuda"),
+        ("train.device=cuda:1", "say train.device=auto"),
         ("detach=true", "hydra.launcher.address=auto"),
     ],
 )

@@ -80,9 +80,9 @@ def test_preemption_saves_a_run_and_queues_it_again(cli, tiny, until, end):
     done = end(process)
     assert done.returncode == 0, done.stderr
     (folder,) = cli.runs().values()
-    assert "step" in next(
-        line for line in (folder / "train.log").read_text().splitlines() if "goes on from" in line
-    )
+    assert "goes on from its own last.pt" in (folder / "train.log").read_text()
+    errors = (cli.store / "studies").glob("*/jobs/slurm/*.err")
+    assert any("Requeued job" in path.read_text() for path in errors)
     assert len(submissions(cli)) == 1
 
 

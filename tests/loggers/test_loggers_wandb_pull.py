@@ -33,6 +33,7 @@ def numbers(table):
     }
 
 
+@pytest.mark.slow
 def test_what_is_pushed_and_pulled_gives_the_same_table(store, wandb, wandb_server):
     study, runs = store.study()
     assert wandb_server.runs == {}

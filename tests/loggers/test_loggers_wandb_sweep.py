@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 
+@pytest.mark.slow
 def test_a_sweep_says_once_what_it_could_not_send_and_push_sends_it(cli, tiny, wandb_server, no_key):
     env = {**no_key, **wandb_server.env, "OMP_NUM_THREADS": "1"}
     wandb_server.fail = {"graphql": 401}

@@ -38,6 +38,7 @@ def cells(cli):
     return json.dumps(table["rows"], sort_keys=True).count('"run'), [row["axes"] for row in table["rows"]]
 
 
+@pytest.mark.slow
 def test_a_fused_sweep_leaves_the_files_and_cells_of_a_separate_one(cli, words, tmp_path):
     sweep = [*words, "optimizer.lr=0.01,0.02", "placement=class", "seed=0,1", "logger=csv"]
     apart = type(cli)(tmp_path / "apart")
@@ -99,6 +100,16 @@ def test_a_diverging_run_fails_and_the_others_finish(cli, words):
     assert found == {0.01: [("finished", None)] * 2, 100: [("failed", "diverged")] * 2}
 
 
+@pytest.mark.slow
+def test_fail_fast_stops_the_runs_of_a_group(cli, words):
+    rates = ["optimizer.lr=0.01,100", "optimizer.weight_decay=1", "train.epochs=60"]
+    done = cli(*words, *rates, FUSED, "sweep.fail_fast=true", "sweep.retries=0")
+    assert done.returncode == 1
+    states = [json.loads((folder / "status.json").read_text()) for folder in cli.runs().values()]
+    assert sorted(status["state"] for status in states) == ["failed", "interrupted"]
+    assert all(status["epoch"] < 60 for status in states)
+
+
 @pytest.fixture
 def broken(tmp_path):
     (tmp_path / "saboteur").mkdir()
@@ -138,6 +149,6 @@ def test_groups_are_as_wide_as_allowed_and_leave_no_slot_idle():
     assert lengths(None, 1) == [5, 2, 1]
     assert lengths(4, 1) == [3, 2, 2, 1]
     assert lengths(None, 4) == [2, 2, 2, 1, 1]
-    assert lengths(1, 1) == [1] * 8
+    assert lengths(1, 1) == lengths(None, 8) == [1] * 8
     with pytest.raises(ConfigError, match="width=0: at least 1"):
         groups(manifest, keys, 0, 1)

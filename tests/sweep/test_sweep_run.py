@@ -121,6 +121,7 @@ def test_fail_fast_starts_nothing_more(cli, words, sabotage):
     assert states(cli) == {1: "bug"}
 
 
+@pytest.mark.slow
 def test_jobs_can_run_in_the_sweeps_own_process(cli, words):
     assert cli("train", *words, "seed=0,1", HERE).returncode == 0
     assert states(cli) == {0: "finished", 1: "finished"}
@@ -137,6 +138,7 @@ def test_hydras_own_launcher_gives_the_same_runs(cli, words, tmp_path, without_t
         assert other.result(key)["metrics"] == cli.result(key)["metrics"]
 
 
+@pytest.mark.slow
 def test_jobs_run_from_the_frozen_plan_whatever_becomes_of_the_config(cli, words, tmp_path):
     from cbam_ablate.sweep.job import run_cell
 
@@ -164,6 +166,7 @@ def test_force_trains_anew_and_keeps_the_old_run(cli, words):
     assert (cli.runs()[key] / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_a_changed_study_shows_the_difference_and_needs_a_word(cli, tiny):
     sweep = ["train", "study=quick", *tiny, "train.epochs=1", "data.train_size=null", "data.val_size=128"]
     small = ["placement=none", "schedule.warmup_epochs=0", HERE]

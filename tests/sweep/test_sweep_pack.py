@@ -1,0 +1,75 @@
+import os
+import time
+
+import pytest
+
+from cbam_ablate.runs import RunStore
+from cbam_ablate.runs.writer import mark_ended
+from cbam_ablate.sweep import pack, slurm
+from cbam_ablate.sweep.ledger import Ledger
+from cbam_ablate.sweep.manifest import freeze
+from cbam_ablate.sweep.plan import make_plan
+
+
+@pytest.fixture
+def plan(tiny, tmp_path):
+    return make_plan([*tiny, f"store={tmp_path}", "seed=0,1,2"])
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The keys that a pack hands to training, which here does nothing."""
+    keys = []
+
+    def run_cell(manifest, key, *_, **__):
+        keys.append(key)
+        return RunStore(manifest.parents[2]).run(key).state()
+
+    monkeypatch.setattr(pack, "run_cell", run_cell)
+    return keys
+
+
+def fail(plan, key, failure="bug"):
+    run = plan.store.run(key)
+    run.path.mkdir(parents=True)
+    mark_ended(run, failure, "sabotaged")
+
+
+def test_a_run_that_failed_since_the_pack_was_made_is_not_tried_again(plan, trained):
+    manifest = freeze(plan, ["cbam-ablate"])
+    before, now, later = plan.runs
+    fail(plan, before)
+    time.sleep(0.01)
+    made = pack.Pack(manifest, [before, now, later, "not of the study"], None)
+    fail(plan, now)
+    made()
+    assert trained == [before, later]
+
+
+def test_a_job_that_slurm_started_anew_tries_again_what_was_lost_with_it(plan, trained, monkeypatch):
+    manifest = freeze(plan, ["cbam-ablate"])
+    made = pack.Pack(manifest, list(plan.runs), None)
+    first, second, third = plan.runs
+    fail(plan, first, "killed")
+    fail(plan, second, "diverged")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    made()
+    assert trained == [first, third]
+
+
+def test_only_a_process_that_is_the_same_one_counts_as_alive(tmp_path, plan):
+    manifest = freeze(plan, ["cbam-ablate"])
+    ledger = Ledger(manifest)
+    path = ledger.add("local", {str(os.getpid()): list(plan.runs)})
+    assert set(ledger.waiting()) == set(plan.runs)
+    path.write_text(path.read_text().replace('"started": "', '"started": "1'))
+    assert ledger.waiting() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("infinite", None), ("30:00", 30), ("4:00:00", 240), ("1-00:00:00", 1440), ("2-01:30:00", 2970)],
+)
+def test_a_partitions_time_limit_is_read_in_minutes(text, minutes, monkeypatch):
+    monkeypatch.setattr(slurm, "_ask", lambda *words: f"main* {text}\nother 1:00\n")
+    assert slurm.most_minutes(None) == minutes
