@@ -136,8 +136,7 @@ def measure(arm: str, network: str, words: list[str], threads: int, test: bool =
     running = [start(arm, network, words, 1 if arm == "jobs" else threads, test) for _ in range(cores)]
     found = [json.loads(job.communicate()[0].splitlines()[-1]) for job in running]
     return {
-        name: (sum if name == "rate" else statistics.mean)(each[name] for each in found)
-        for name in found[0]
+        name: (sum if name == "rate" else statistics.mean)(each[name] for each in found) for name in found[0]
     }
 
 
