@@ -3,8 +3,9 @@
     python benchmarks/bench_loggers.py [--epochs 60] [--rounds 3] [--threads 1]
 
 Each round runs every way once, one after another, in a store of its own. `train` is the time within epochs,
-`whole` the command's wall time, from start to finish, `CPU` what it and the loggers' processes used; printed
-are the medians, and medians of the ratios to the same round without a logger.
+their median times their number, since a machine's neighbours disturb single ones; `whole` the command's wall
+time, from start to finish; `CPU` what it and the loggers' processes used. Printed are the medians, and medians
+of the ratios to the same round without a logger.
 """
 
 import argparse
@@ -46,10 +47,10 @@ def measure(words: list[str], environment: dict[str, str]) -> Cost:
         command = [sys.executable, "-m", "cbam_ablate", "train", *RUN, *words, f"store={store}"]
         subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
         whole, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-        (result,) = Path(store).glob("runs/*/result.json")
-        train = json.loads(result.read_text())["cost"]["train_seconds"]
+        (history,) = Path(store).glob("runs/*/history.jsonl")
+        epochs = [json.loads(line)["seconds"] for line in history.read_text().splitlines()]
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(train, whole, cpu)
+    return Cost(statistics.median(epochs) * len(epochs), whole, cpu)
 
 
 def main() -> None:
