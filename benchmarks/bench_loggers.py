@@ -3,9 +3,9 @@
     python benchmarks/bench_loggers.py [--epochs 60] [--rounds 3] [--threads 1]
 
 Each round runs every way once, one after another, in a store of its own. `train` is the time within epochs,
-their median times their number, since a machine's neighbours disturb single ones; `whole` the command's wall
-time, from start to finish; `CPU` what it and the loggers' processes used. Printed are the medians, and medians
-of the ratios to the same round without a logger.
+their median times their number, since a machine's neighbours disturb single ones; `whole` the command's
+wall time, from start to finish; `CPU` what it and the loggers' processes used. Printed are the medians, and
+medians of the ratios to the same round without a logger.
 """
 
 import argparse
