@@ -9,6 +9,7 @@ from cbam_ablate.report import write_table
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import make_plan
 
+LARGE = ("depths", "cbam_table4", "reduction_kernel")
 STUDIES = [name for name in choices("study") if name != "none"]
 
 
@@ -20,7 +21,9 @@ def test_a_study_opens_with_its_command_its_cost_and_its_question(study):
     assert re.search(r"Cost:|budget", comments)
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    "study", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in STUDIES]
+)
 def test_a_study_plans_and_its_table_holds_before_anything_ran(study, tmp_path):
     plan = make_plan([f"study={study}", f"store={tmp_path}"])
     freeze(plan, ["cbam-ablate", "train", f"study={study}"])

@@ -24,7 +24,7 @@ EMA = ["train.ema=0.9", "train.save_every=2"]
     ("number", "extra"),
     [
         pytest.param(signal.SIGKILL, [], id="SIGKILL"),
-        pytest.param(signal.SIGINT, EMA, id="SIGINT, average and rare saves"),
+        pytest.param(signal.SIGINT, EMA, id="SIGINT, average and rare saves", marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, EMA, id="SIGKILL, average and rare saves", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, [], id="SIGTERM", marks=pytest.mark.slow),
     ],
