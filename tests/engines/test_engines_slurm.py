@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
 import pytest
 
 SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1")
+MIDWAY = r"goes on from its own last.pt, epoch \d+, step [1-9]"
+"""What a run's log says that was saved on a signal; one that was only killed goes on from an epoch's end."""
 pytestmark = pytest.mark.usefixtures("slurm_cluster")
 
 
@@ -67,7 +70,7 @@ def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, end):
     done = end(cli.start("train", *words, *limit))
     assert done.returncode == 0, done.stderr
     (folder,) = cli.runs().values()
-    assert "goes on from its own last.pt" in (folder / "train.log").read_text()
+    assert re.search(MIDWAY, (folder / "train.log").read_text())
     assert len(submissions(cli)) == 1
 
 
@@ -80,9 +83,7 @@ def test_preemption_saves_a_run_and_queues_it_again(cli, tiny, until, end):
     done = end(process)
     assert done.returncode == 0, done.stderr
     (folder,) = cli.runs().values()
-    assert "goes on from its own last.pt" in (folder / "train.log").read_text()
-    errors = (cli.store / "studies").glob("*/jobs/slurm/*.err")
-    assert any("Requeued job" in path.read_text() for path in errors)
+    assert re.search(MIDWAY, (folder / "train.log").read_text())
     assert len(submissions(cli)) == 1
 
 
