@@ -15,8 +15,8 @@ setup: $(VENV)/.ready ## make .venv with everything in it, pinned by constraints
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}; set PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 ablation: setup ## train a small real ablation on CIFAR-10 and print its table
@@ -35,7 +35,7 @@ test-all: setup ## with the slow ones: kills, real engines, browser, TeX
 	$(BIN)/python -m pytest -n 2 -m 'not engines'
 
 test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[joblib,slurm,ray]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
 	tests/engines/packages.sh
 	$(BIN)/python -m pytest -m engines -rs tests/engines
 

@@ -79,6 +79,7 @@ def test_jobs_end_with_a_killed_parent_and_the_same_command_goes_on(cli, tiny):
     assert any("goes on from" in (folder / "train.log").read_text() for folder in cli.runs().values())
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_written_is_refused_in_one_line(cli, tiny, tmp_path):
     (tmp_path / "store").write_text("a file where the store should be")
     for words in (["train", *tiny], ["train", "-m", *tiny, "seed=0,1"]):

@@ -77,6 +77,7 @@ def test_every_failure_gets_its_class_and_the_others_go_on(cli, words, sabotage)
     assert "killed by SIGKILL" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_same_command_runs_what_failed_and_nothing_else(cli, words, sabotage):
     sweep = ["train", *words, "seed=0,1"]
     assert cli(*sweep, env=sabotage("raise1")).returncode == 1
@@ -95,6 +96,7 @@ def test_retry_mode_runs_only_what_failed(cli, words, sabotage):
     assert states(cli) == {0: "finished", 1: "finished"}
 
 
+@pytest.mark.slow
 def test_a_killed_job_is_tried_again(cli, words, sabotage):
     done = cli("train", *words, "seed=0,4", "sweep.retries=1", env=sabotage("kill4"))
     assert done.returncode == 1
