@@ -64,6 +64,7 @@ def test_a_sweep_trains_each_distinct_run_once_and_the_same_command_none(cli, wo
     assert "4 cells -> 3 distinct, 3 done, 0 to run" in again.stdout
 
 
+@pytest.mark.slow
 def test_every_failure_gets_its_class_and_the_others_go_on(cli, words, sabotage):
     env = sabotage("raise1,memory2,exit3,kill4")
     done = cli("train", *words, "seed=0,1,2,3,4,5", "sweep.retries=0", env=env)
@@ -111,6 +112,7 @@ def test_a_job_past_its_time_limit_is_ended_and_classified(cli, words, sabotage)
     assert states(cli) == {0: "finished", 1: "timeout"}
 
 
+@pytest.mark.slow
 def test_fail_fast_starts_nothing_more(cli, words, sabotage):
     cli(
         "train",
@@ -212,6 +214,7 @@ def test_two_sweeps_at_once_train_no_run_twice(cli, words):
         assert (folder / "train.log").read_text().count("epoch 1/1 train") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_running_jobs_and_writes_the_table(cli, tiny):
     sweep = ["train", "-m", *tiny, "train.epochs=40", "train.batch_size=16", "seed=0,1,2"]
     process = cli.start(*sweep)
