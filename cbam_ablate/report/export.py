@@ -16,6 +16,8 @@ from cbam_ablate.runs.files import write_json
 
 RUN_FILES = ("config.json", "history.jsonl", "status.json")
 TABLES = tuple(f"table.{ending}" for ending in ENDINGS)
+SHOWN = tuple(name for name in TABLES if not name.endswith(".html"))
+"""The tables that are at an export's top too."""
 OWN = "README.md"
 """What a person writes into an export, which stays when it is made anew."""
 
@@ -45,7 +47,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         _copy(home, RunStore(aside).study(study), ("manifest.json", *TABLES))
-        _copy(home, aside, TABLES)
+        _copy(home, aside, SHOWN)
         _copy(home / "figures", aside / "figures", [path.name for path in home.glob("figures/*.png")])
         _copy(folder, aside, (OWN,))
         for key in loaded.records:

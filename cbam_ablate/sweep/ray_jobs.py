@@ -18,10 +18,9 @@ from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.ledger import BEAT, Ledger
 from cbam_ablate.sweep.manifest import read
-from cbam_ablate.sweep.submit import say
+from cbam_ablate.sweep.submit import CPUS_BESIDE_A_GPU, say
 
 NAMESPACE = "cbam_ablate"
-CPUS_BESIDE_A_GPU = 4
 LEAVING = 60.0
 """Seconds that running tasks have to save and end after Ctrl-C."""
 

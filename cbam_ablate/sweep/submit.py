@@ -23,6 +23,8 @@ from cbam_ablate.sweep.manifest import read
 from cbam_ablate.sweep.pack import Pack
 from cbam_ablate.sweep.slots import Slot
 
+CPUS_BESIDE_A_GPU = 4
+"""CPUs of a run that has a GPU, where nothing else is asked for."""
 UNKNOWN_MINUTES = 240
 """Slurm's time limit for a job of which nothing is known; a job that needs more goes on in the next."""
 MARGIN_MINUTES, MARGIN = 10, 2.0

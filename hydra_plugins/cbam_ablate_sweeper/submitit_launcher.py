@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from hydra_plugins.cbam_ablate_sweeper.engine_launcher import EngineLauncher
 
 OURS = ("pack", "array_parallelism", "timeout_min", "max_num_timeout", "mem_gb")
-CPUS_BESIDE_A_GPU = 4
 
 
 class SlurmLauncher(EngineLauncher):
@@ -61,7 +60,8 @@ class SlurmLauncher(EngineLauncher):
         elif gpus is None:
             asked = self.device.startswith("cuda")
             gpus = int(asked or (self.device == "auto" and slurm.has_gpus(self.params["partition"])))
-        cpus = self.params["cpus_per_task"] or (CPUS_BESIDE_A_GPU if gpus or self.params["gres"] else 1)
+        usual = submit.CPUS_BESIDE_A_GPU if gpus or self.params["gres"] else 1
+        cpus = self.params["cpus_per_task"] or usual
         given |= {"cpus_per_task": cpus, "max_num_timeout": self.params["max_num_timeout"]}
         if gpus:
             given["gpus_per_node"] = gpus

@@ -93,7 +93,8 @@ def test_our_own_checkpoint_is_read_too(configure, tmp_path):
 
 def test_meta_build_reads_no_file(configure):
     with torch.device("meta"):
-        build_model(configure("resnet_imagenet", 18, pretrained="no/such/file"))
+        network = build_model(configure("resnet_imagenet", 18, pretrained="no/such/file"))
+    assert all(parameter.is_meta for parameter in network.parameters())
 
 
 @pytest.mark.parametrize(
