@@ -45,6 +45,9 @@ def explain(model: nn.Module, images: Tensor) -> Maps:
     model.eval()
     target = model.get_submodule(last_map(model, images.shape[-1]))
     explainer = package.GradCAM(model, [target])
+    # grad-cam brings scikit-learn's OpenMP beside PyTorch's: with more threads the backward pass crashed.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         with _gates(model) as gates:
             cam = explainer(images, None)
@@ -53,6 +56,7 @@ def explain(model: nn.Module, images: Tensor) -> Maps:
         # Not as a context manager: it would swallow every IndexError.
         explainer.activations_and_grads.release()
         model.zero_grad()
+        torch.set_num_threads(threads)
     gate = gates[-1][:, 0].cpu().numpy() if gates else None
     if not logits.isfinite().all():
         raise ConfigError("the network's outputs aren't finite numbers: there is nothing to explain")
