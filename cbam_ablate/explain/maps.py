@@ -44,10 +44,8 @@ def explain(model: nn.Module, images: Tensor) -> Maps:
     package = import_grad_cam()
     model.eval()
     target = model.get_submodule(last_map(model, images.shape[-1]))
+    cut = target.register_forward_hook(_begin_graph)
     explainer = package.GradCAM(model, [target])
-    # grad-cam brings scikit-learn's OpenMP beside PyTorch's: with more threads the backward pass crashed.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
         with _gates(model) as gates:
             cam = explainer(images, None)
@@ -55,8 +53,8 @@ def explain(model: nn.Module, images: Tensor) -> Maps:
     finally:
         # Not as a context manager: it would swallow every IndexError.
         explainer.activations_and_grads.release()
+        cut.remove()
         model.zero_grad()
-        torch.set_num_threads(threads)
     gate = gates[-1][:, 0].cpu().numpy() if gates else None
     if not logits.isfinite().all():
         raise ConfigError("the network's outputs aren't finite numbers: there is nothing to explain")
@@ -83,6 +81,11 @@ def import_grad_cam() -> ModuleType:
         return import_module("pytorch_grad_cam")
     except ModuleNotFoundError as error:
         raise ConfigError("grad-cam isn't installed: pip install 'cbam_ablate[explain]'") from error
+
+
+def _begin_graph(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    """The same map as the start of autograd's graph: Grad-CAM needs no gradient of what comes before it."""
+    return output.detach().requires_grad_().clone()
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """`cbam-ablate explain` on tiny trained runs."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +54,16 @@ def test_the_table_shows_what_the_file_holds(store, keys, tmp_path, capsys):
         line = next(line for line in out.splitlines() if line.startswith(one["run"][:8]))
         assert f"{drop['value']:.1f} [{drop['low']:.1f}, {drop['high']:.1f}]" in line
         assert f"{rise['value']:.1f} [{rise['low']:.1f}, {rise['high']:.1f}]" in line
+
+
+@pytest.mark.slow
+def test_the_command_ends_well_in_a_process_of_its_own_with_two_threads(store, keys, tmp_path):
+    words = [f"run={keys['none']},{keys['block']}", "images=8", "n=50", f"store={store}", f"out={tmp_path}"]
+    env = os.environ | {"OMP_NUM_THREADS": "2"}
+    line = [sys.executable, "-m", "cbam_ablate", "explain", *words]
+    done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "explain.png").stat().st_size > 10_000
 
 
 def test_the_figure_has_a_column_more_for_a_run_with_a_spatial_gate(store, keys, tmp_path):

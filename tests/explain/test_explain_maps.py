@@ -54,6 +54,39 @@ def test_grad_cam_of_a_linear_head_is_the_class_activation_map(linear, images):
     np.testing.assert_allclose(found.confidence, logits.softmax(1).max(1).values, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["placement=none"],
+        ["placement=block"],
+        ["placement=class"],
+        ["attention=se", "placement=both"],
+        ["backbone=resnet_preact"],
+        ["backbone=resnet_imagenet", "depth=18"],
+        ["backbone=mobilenet"],
+        ["backbone=vgg", "placement=class"],
+        ["backbone=residual_attention"],
+        ["backbone=timm", "model.timm=mobilenetv3_small_050", "model.width=null"],
+        ["backbone=torchvision", "model.torchvision=shufflenet_v2_x0_5", "model.width=null"],
+    ],
+    ids=" ".join,
+)
+def test_the_maps_are_those_of_the_package_on_the_whole_graph(words, images):
+    model = network(*words)
+    target = model.get_submodule(last_map(model, 32))
+    with maps.import_grad_cam().GradCAM(model, [target]) as explainer:
+        whole = explainer(images, None)
+    assert whole.std() > 0
+    np.testing.assert_allclose(maps.explain(model, images).cam, whole, atol=1e-5)
+
+
+def test_only_what_follows_the_last_map_is_differentiated(linear, images, monkeypatch):
+    monkeypatch.setattr(nn.Module, "zero_grad", lambda self: None)
+    maps.explain(linear, images)
+    assert linear.head.weight.grad is not None
+    assert linear.features[0].weight.grad is None
+
+
 def test_masking_by_ones_changes_no_confidence(linear, images):
     found = maps.explain(linear, images)
     again = maps.masked_confidence(linear, images, torch.ones(5, 32, 32), torch.tensor(found.predicted))
