@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import BACKBONES
@@ -52,6 +53,18 @@ class ConvNorm(nn.Sequential):
         return normalise(self[1], self[0](x), relu=len(self) > 2)
 
 
+class StridedPointwise(nn.Conv2d):
+    """A 1x1 convolution with a stride, as one without of every stride-th position.
+
+    The same sums, since oneDNN's gradient of the weights writes beyond its workspace for fewer than 16
+    channels in channels_last: it crashes, hangs or is wrong (oneDNN issue 6035).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self.stride
+        return F.conv2d(x[:, :, ::rows, ::columns], self.weight, self.bias, groups=self.groups)
+
+
 def conv(
     inputs: int,
     outputs: int,
@@ -64,7 +77,8 @@ def conv(
 ) -> nn.Conv2d:
     """A size-keeping convolution, initialised as in He et al. (2015): normal, by fan-out, biases 0."""
     padding = dilation * (kernel // 2)
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=bias, dilation=dilation)
+    kind = StridedPointwise if kernel == 1 and stride > 1 and inputs < 16 else nn.Conv2d
+    layer = kind(inputs, outputs, kernel, stride, padding, groups=groups, bias=bias, dilation=dilation)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

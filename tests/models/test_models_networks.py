@@ -1,5 +1,9 @@
 """What holds for every backbone."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -85,3 +89,23 @@ def test_dropout_acts_in_training_alone(configure):
     assert torch.equal(network(images), network(images))
     network.train()
     assert not torch.equal(network(images), network(images))
+
+
+def test_a_narrow_network_trains_on_avx2(tmp_path):
+    """Where oneDNN's strided 1x1 convolutions of few channels overrun their workspace."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import copy, torch\n"
+        "from cbam_ablate.config import load_config\n"
+        "from cbam_ablate.models import build_model\n"
+        "model = build_model(load_config(['data=synthetic', 'backbone=resnet_cifar', 'model.width=4']))\n"
+        "exact, images = copy.deepcopy(model).double(), torch.randn(8, 3, 32, 32)\n"
+        "model.to(memory_format=torch.channels_last)\n"
+        "model(images.to(memory_format=torch.channels_last)).square().sum().backward()\n"
+        "exact(images.double()).square().sum().backward()\n"
+        "for one, other in zip(model.parameters(), exact.parameters()):\n"
+        "    torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-3, atol=1e-3)\n"
+    )
+    env = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
