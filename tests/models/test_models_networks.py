@@ -98,13 +98,14 @@ def test_a_narrow_network_trains_on_avx2(tmp_path):
         "import copy, torch\n"
         "from cbam_ablate.config import load_config\n"
         "from cbam_ablate.models import build_model\n"
+        "torch.manual_seed(0)\n"
         "model = build_model(load_config(['data=synthetic', 'backbone=resnet_cifar', 'model.width=4']))\n"
         "exact, images = copy.deepcopy(model).double(), torch.randn(8, 3, 32, 32)\n"
         "model.to(memory_format=torch.channels_last)\n"
         "model(images.to(memory_format=torch.channels_last)).square().sum().backward()\n"
         "exact(images.double()).square().sum().backward()\n"
         "for one, other in zip(model.parameters(), exact.parameters()):\n"
-        "    torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-3, atol=1e-3)\n"
+        "    assert (one.grad - other.grad).norm() < 1e-3 * other.grad.norm() + 1e-4\n"
     )
     env = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, timeout=60)
