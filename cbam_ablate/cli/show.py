@@ -20,7 +20,7 @@ HEADINGS = ("run", "status", "cell", "parameters", "MACs", "time", "memory")
 
 def show(plan: Plan) -> int:
     """Prints every run of a plan, those that wait with an engine too, and its sum."""
-    waiting = _waiting(plan)
+    waiting, silent = _waiting(plan)
     rows = [HEADINGS, *_rows(plan, waiting)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(HEADINGS):
@@ -34,14 +34,18 @@ def show(plan: Plan) -> int:
     print(plan.summary())
     for (engine, state), count in Counter((had.engine, had.state) for had in waiting.values()).items():
         print(f"{engine}: {count} in {state.lower()} jobs")
+    for engine in silent:
+        print(f"{engine} doesn't answer: which runs wait in its queue isn't known")
     return 0
 
 
-def _waiting(plan: Plan) -> dict[str, Waiting]:
-    """The unfinished runs that are with an engine and not at work."""
+def _waiting(plan: Plan) -> tuple[dict[str, Waiting], list[str]]:
+    """The unfinished runs that are with an engine and not at work; and the engines that don't answer."""
     idle = {key for key, state in plan.states.items() if state.name in ("new", "interrupted")}
-    there = Ledger(plan.store.study(plan.study) / "manifest.json").waiting() if idle else {}
-    return {key: had for key, had in there.items() if key in idle}
+    if not idle:
+        return {}, []
+    there, silent = Ledger(plan.store.study(plan.study) / "manifest.json").waiting()
+    return {key: had for key, had in there.items() if key in idle}, silent
 
 
 def _rows(plan: Plan, waiting: dict[str, Waiting]) -> Iterator[tuple[str, ...]]:

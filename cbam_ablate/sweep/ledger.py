@@ -61,12 +61,17 @@ class Ledger:
             for key in keys
         }
 
-    def waiting(self) -> dict[str, Waiting]:
-        """By key, the runs that live jobs of any engine have, as far as the engines answer."""
+    def waiting(self) -> tuple[dict[str, Waiting], list[str]]:
+        """By key, the runs that live jobs of any engine have; and the engines that didn't answer."""
         found: dict[str, Waiting] = {}
+        silent = []
         for engine in LIVE:
-            found.update(self.live(engine) or {})
-        return found
+            live = self.live(engine)
+            if live is None:
+                silent.append(engine)
+            else:
+                found.update(live)
+        return found, silent
 
 
 class _Submission:

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -24,7 +26,10 @@ from cbam_ablate.training.device import pick_device
 
 @dataclass
 class Plan:
-    """A checked sweep. `runs` are the distinct runs by key, in the order in which they are needed first."""
+    """A checked sweep. `runs` are the distinct runs by key, in the order in which they are needed first.
+
+    `lanes` are the runs that the launcher trains at a time.
+    """
 
     study: str
     axes: list[str]
@@ -35,6 +40,7 @@ class Plan:
     base: RunConfig
     device: torch.device
     slots: list[Slot]
+    lanes: int
     guesses: dict[str, Guess] = field(default_factory=dict)
 
     @property
@@ -73,11 +79,12 @@ class Plan:
         return f"{told}{self._time()}"
 
     def hours(self) -> float | None:
-        """How long what is to run will take, in as many slots; None where that isn't known."""
+        """How long what is to run will take, so many at a time; None where that isn't known."""
         keys = self.to_run()
         if not all(key in self.guesses for key in keys):
             return None
-        return sum(self.guesses[key].seconds for key in keys) / len(self.slots) / 3600
+        seconds = [self.guesses[key].seconds for key in keys]
+        return max(sum(seconds) / self.lanes, *seconds, 0.0) / 3600
 
     def _time(self) -> str:
         hours = self.hours()
@@ -117,6 +124,7 @@ def make_plan(words: Sequence[str]) -> Plan:
     runs = {cell.key: cell.cfg for cell in reversed(cells)}
     runs = {cell.key: runs[cell.key] for cell in cells}
     base = to_run_config(composed)
+    slots = make_slots(base.train.device, composed.hydra.launcher.get("jobs") or None)
     plan = Plan(
         study_of(composed) or _name(declaration.axes, runs),
         declaration.axes,
@@ -126,7 +134,8 @@ def make_plan(words: Sequence[str]) -> Plan:
         {},
         base,
         pick_device(base.train.device),
-        make_slots(base.train.device, composed.hydra.launcher.get("jobs") or None),
+        slots,
+        _lanes(composed.hydra.launcher) or len(slots),
     )
     return _look(plan)
 
@@ -136,9 +145,18 @@ def plan_one(cfg: RunConfig) -> Plan:
     cell = Cell("", {}, cfg, run_key(cfg), [])
     device = pick_device(cfg.train.device)
     plan = Plan(
-        "", [], [cell], {cell.key: cfg}, _size([cell]), {}, cfg, device, make_slots(cfg.train.device, 1)
+        "", [], [cell], {cell.key: cfg}, _size([cell]), {}, cfg, device, make_slots(cfg.train.device, 1), 1
     )
     return _look(plan)
+
+
+def _lanes(launcher: Mapping[str, Any]) -> int | None:
+    """How many runs the launcher's parameters let it train at a time; None where they don't say."""
+    if "n_jobs" in launcher:
+        jobs = int(launcher["n_jobs"])
+        return jobs if jobs > 0 else os.cpu_count()
+    together = launcher.get("array_parallelism")
+    return together if isinstance(together, int) and together > 0 else None
 
 
 def _look(plan: Plan) -> Plan:

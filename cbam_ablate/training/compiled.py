@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from cbam_ablate.config.canonical import network_of
 from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import RunConfig
 
@@ -23,6 +24,29 @@ def pays(device: torch.device, seconds: float) -> bool:
     Never on a CPU, where the networks' own passes are as fast (`benchmarks/README.md`).
     """
     return device.type == "cuda" and GAIN * seconds > COST
+
+
+_shelf: dict[str, nn.Module] = {}
+"""The network that the last run of this process compiled, by what its graph depends on."""
+
+
+def shelve(network: nn.Module, cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
+    """Keeps the compiled network of a run that is over for the next one of this process."""
+    _shelf.clear()
+    _shelf[_graph(cfg, device, dtype)] = network
+
+
+def shelved(model: nn.Module, cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> nn.Module | None:
+    """The network of an earlier run whose graph this one shares, with the weights of `model`."""
+    network = _shelf.pop(_graph(cfg, device, dtype), None)
+    if network is not None:
+        network._orig_mod.load_state_dict(model.state_dict())  # type: ignore[union-attr]
+        network.zero_grad(set_to_none=True)
+    return network
+
+
+def _graph(cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> str:
+    return f"{network_of(cfg)} {cfg.train.batch_size} {device} {dtype}"
 
 
 def compiled_or_eager(

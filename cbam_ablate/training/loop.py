@@ -16,7 +16,7 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.training import checkpoint
-from cbam_ablate.training.compiled import compiled_or_eager, pays
+from cbam_ablate.training.compiled import compiled_or_eager, pays, shelve, shelved
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
@@ -96,8 +96,8 @@ class Trainer:
         self.precision = precision
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = self.model
-        if cfg.train.compile == "on":
-            self._compile()
+        if cfg.train.compile != "off":
+            self._take_over_or_compile()
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         decay = cfg.train.ema
@@ -113,15 +113,19 @@ class Trainer:
 
     def run(self) -> Result:
         """Trains to the last epoch, then looks at the test set once."""
-        undecided = self.cfg.train.compile == "auto"
-        while self.done.epoch < self.cfg.train.epochs:
-            self._train_epoch()
-            self._end_epoch()
-            to_go = self.cfg.train.epochs - self.done.epoch
-            if undecided and pays(self.device, to_go * self.done.epoch_seconds):
-                self._compile()
-            undecided = False
-        return self._result()
+        undecided = self.cfg.train.compile == "auto" and self.network is self.model
+        try:
+            while self.done.epoch < self.cfg.train.epochs:
+                self._train_epoch()
+                self._end_epoch()
+                to_go = self.cfg.train.epochs - self.done.epoch
+                if undecided and pays(self.device, to_go * self.done.epoch_seconds):
+                    self._compile()
+                undecided = False
+            return self._result()
+        finally:
+            if self.network is not self.model:
+                shelve(self.network, self.cfg, self.device, self._dtype)
 
     def resume(self, state: dict[str, Any], source: str) -> None:
         """Goes on from a checkpoint of `save`, of this run or of a parent."""
@@ -161,9 +165,22 @@ class Trainer:
     def cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def _take_over_or_compile(self) -> None:
+        network = shelved(self.model, self.cfg, self.device, self._dtype)
+        if network is not None:
+            self.network, self.model = network, network._orig_mod
+            self.log.line("takes over the graph that an earlier run of this process compiled")
+        elif self.cfg.train.compile == "on":
+            self._compile()
+
     def _compile(self) -> None:
-        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        self.network = compiled_or_eager(self.model, self.cfg, self.device, self.cast(), dtype, self.log.line)
+        self.network = compiled_or_eager(
+            self.model, self.cfg, self.device, self.cast(), self._dtype, self.log.line
+        )
 
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps

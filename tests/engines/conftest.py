@@ -42,7 +42,7 @@ class Study:
 
     def waiting(self) -> int:
         (manifest,) = self.cli.store.glob("studies/*/manifest.json")
-        return len(Ledger(manifest).waiting())
+        return len(Ledger(manifest).waiting()[0])
 
     def plan(self):
         return self.cli("plan", *self.words).stdout
@@ -152,6 +152,22 @@ def ray_cluster():
         yield from _cluster(HERE / "ray_cluster.sh", folder, lambda said: token)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def ray_node(ray_cluster):
+    """Loses the second node (`lose`) or starts it again (`join`)."""
+    folder = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent
+    return lambda command: subprocess.run([HERE / "ray_cluster.sh", command, folder], check=True, timeout=120)
+
+
+@pytest.fixture
+def slurm_node(slurm_cluster):
+    """Loses the node (`lose`) or starts it again (`join`)."""
+    folder = Path(slurm_cluster).parent
+    return lambda command: subprocess.run(
+        [HERE / "slurm_cluster.sh", command, folder], check=True, timeout=120
+    )
 
 
 def _cluster(script, folder, environment):

@@ -2,12 +2,14 @@
 # A one-node Slurm cluster of this machine, for tests. Needs root and Debian's slurm-wlm and munge.
 #
 #   slurm_cluster.sh start FOLDER   starts munged, slurmctld and slurmd; prints the SLURM_CONF to export
+#   slurm_cluster.sh lose FOLDER    kills slurmd with all that runs on the node
+#   slurm_cluster.sh join FOLDER    starts slurmd again
 #   slurm_cluster.sh stop FOLDER    ends them
 #
 # The node offers CPUS processors, by default 2. No accounting, no cgroups: what a container allows. Jobs of the
-# partition `urgent` preempt those of `main`, which are requeued after GRACE seconds.
+# partition `urgent` preempt those of `main`, which are requeued after GRACE seconds. An array has at most 8 tasks.
 set -euo pipefail
-command=${1:?start or stop} folder=$(realpath -m "${2:?a folder}")
+command=${1:?start, lose, join or stop} folder=$(realpath -m "${2:?a folder}")
 cpus=${CPUS:-2} grace=${GRACE:-20} port=${PORT:-16817}
 
 start() {
@@ -45,19 +47,37 @@ MpiDefault=none
 KillWait=5
 MinJobAge=300
 InactiveLimit=0
+SlurmdTimeout=10
+MaxArraySize=9
 NodeName=localhost NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=$grace
 PartitionName=urgent Nodes=localhost MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=off
 CONF
     export SLURM_CONF=$folder/slurm.conf
     slurmctld
+    join
+    echo "$SLURM_CONF"
+}
+
+join() {
+    export SLURM_CONF=$folder/slurm.conf
     slurmd -N localhost
     for _ in $(seq 100); do
         [ "$(sinfo -h -p main -o %T 2>/dev/null)" = idle ] && break
         sleep 0.2
     done
     [ "$(sinfo -h -p main -o %T)" = idle ]
-    echo "$SLURM_CONF"
+}
+
+lose() {
+    local steps
+    steps=$(pgrep -f 'slurmstepd: ' || true)
+    kill -KILL "$(cat "$folder/slurmd.pid")"
+    for step in $steps; do
+        pkill -KILL --parent "$step" || true
+        kill -KILL "$step" || true
+    done
+    pkill -KILL -f "submitit.core._submit $folder" || true
 }
 
 stop() {

@@ -20,6 +20,28 @@ def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference,
     assert tasks.table() == reference
 
 
+def test_a_node_that_is_lost_changes_nothing_in_the_table(study, reference, ray, ray_node, end, until):
+    tasks = study(*ray, epochs=4)
+    process = tasks.start()
+    until(lambda: tasks.done() >= 3 and len(tasks.at_work()) == 2, "a run at work on each node")
+    ray_node("lose")
+    try:
+        done = end(process)
+    finally:
+        ray_node("join")
+    assert done.returncode == 0, done.stderr
+    assert tasks.table() == reference
+
+
+def test_runs_share_a_gpu_by_fractions(study, reference, ray, end, until):
+    tasks = study(*ray, "hydra.launcher.num_gpus=0.5", "hydra.launcher.num_cpus=0.5")
+    process = tasks.start()
+    until(lambda: len(tasks.at_work()) >= 3, "three runs at a time on two GPUs")
+    done = end(process)
+    assert done.returncode == 0, done.stderr
+    assert tasks.table() == reference
+
+
 def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, ray, until):
     tasks = study(*ray)
     left = tasks.run("detach=true")
@@ -51,8 +73,8 @@ def test_a_ray_of_its_own_gives_the_same_table(study, reference):
 
 
 def test_what_no_node_has_is_refused_before_anything_runs(cli, tiny, ray):
-    done = cli("train", "-m", *tiny, "seed=0,1", *ray, "hydra.launcher.num_gpus=0.25")
+    done = cli("train", "-m", *tiny, "seed=0,1", *ray, "hydra.launcher.num_gpus=2")
     assert done.returncode == 1
-    assert "num_gpus=0.25" in done.stderr
-    assert "0 GPUs" in done.stderr
+    assert "num_gpus=2" in done.stderr
+    assert "1 GPUs" in done.stderr
     assert cli.runs() == {}

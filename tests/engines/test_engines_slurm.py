@@ -29,7 +29,20 @@ def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference,
     done = end(process)
     assert done.returncode == 0, done.stderr
     assert slurm.resumed() == 1
-    assert len(submissions(slurm.cli)) == 2
+    assert len(submissions(slurm.cli)) == 3, "two arrays and one more try"
+    assert slurm.table() == reference
+
+
+def test_a_node_that_is_lost_changes_nothing_in_the_table(study, reference, slurm_node, end, until):
+    slurm = study(*SLURM)
+    process = slurm.start()
+    until(lambda: slurm.done() >= 5 and len(slurm.at_work()) == 2, "two runs at work")
+    slurm_node("lose")
+    until(lambda: "RUNNING" not in queue(), "Slurm to notice")
+    slurm_node("join")
+    done = end(process)
+    assert done.returncode == 0, done.stderr
+    assert slurm.resumed() >= 1
     assert slurm.table() == reference
 
 

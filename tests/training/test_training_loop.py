@@ -166,6 +166,25 @@ def test_a_compiled_run_trains_like_an_eager_one(cli, tiny, tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
+@pytest.mark.slow
+def test_runs_of_one_process_share_a_compiled_graph_and_nothing_else(cli, tiny, tmp_path):
+    """The second run is the one that a process of its own would have trained."""
+    words = [*tiny, "train.epochs=2", "train.compile=on"]
+    done = cli("train", "-m", *words, "seed=1,2", "hydra.launcher.jobs=0")
+    assert done.returncode == 0, done.stderr
+    logs = {key: (folder / "train.log").read_text() for key, folder in cli.runs().items()}
+    (key,) = [key for key, log in logs.items() if "takes over" in log]
+    assert sum("compiled in" in log for log in logs.values()) == 1
+    shared, alone = cli.runs()[key], type(cli)(tmp_path / "alone")
+    seed = json.loads((shared / "config.json").read_text())["seed"]
+    assert alone("train", *words, f"seed={seed}").returncode == 0
+    weights = [
+        torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"]
+        for folder in (shared, alone.runs()[key])
+    ]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
 def test_gradients_are_clipped_to_the_norm_that_is_asked_for(tmp_path, tiny):
     words = [*tiny, "train.epochs=1", "optimizer.momentum=0", "optimizer.nesterov=false"]
     words += ["optimizer.weight_decay=0", "schedule=constant", "optimizer.lr=1", "optimizer.clip_norm=0.001"]
