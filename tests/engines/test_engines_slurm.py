@@ -22,6 +22,10 @@ def queue():
     return subprocess.run(["squeue", "-h", "-r", "-o", "%i %T"], capture_output=True, text=True).stdout
 
 
+def scontrol(*words):
+    return subprocess.run(["scontrol", *words], capture_output=True, text=True).stdout
+
+
 def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference, end):
     slurm = study(*SLURM)
     process = slurm.start()
@@ -36,13 +40,13 @@ def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference,
 def test_a_node_that_is_lost_changes_nothing_in_the_table(study, reference, slurm_node, end, until):
     slurm = study(*SLURM)
     process = slurm.start()
-    until(lambda: slurm.done() >= 5 and len(slurm.at_work()) == 2, "two runs at work")
+    until(lambda: slurm.done() >= 5 and slurm.at_work(), "a run at work")
     slurm_node("lose")
     until(lambda: "RUNNING" not in queue(), "Slurm to notice")
     slurm_node("join")
     done = end(process)
     assert done.returncode == 0, done.stderr
-    assert slurm.resumed() >= 1
+    assert re.search(r"Restarts=[1-9]", scontrol("show", "job"))
     assert slurm.table() == reference
 
 
