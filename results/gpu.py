@@ -57,8 +57,9 @@ def main() -> None:
             print(f"no time left for {name}")
             break
         store = Path("outputs/gpu") / name
-        if (asked.to / name / "runs").exists():
-            shutil.copytree(asked.to / name / "runs", store / "runs", dirs_exist_ok=True)
+        for run in (asked.to / name / "runs").glob("*"):
+            if not (store / "runs" / run.name).exists():
+                shutil.copytree(run, store / "runs" / run.name)
         print(f"\n# {name}: at most {left / 60:.0f} min", flush=True)
         if not train([*STUDIES[name], *asked.words, f"store={store}"], left):
             print(f"{name}: the time is up; the same command goes on")
