@@ -36,7 +36,7 @@ test-all: setup ## with the slow ones: kills, real engines, browser, TeX
 
 test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
-	tests/engines/packages.sh
+	tests/packages.sh slurmctld slurm-wlm munge
 	$(BIN)/python -m pytest -m engines -rs tests/engines
 
 bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json
