@@ -2,7 +2,7 @@
 
 from cbam_ablate.aggregate.compare import Contest
 from cbam_ablate.aggregate.model import Cell, Difference, Effect, Quantity, Row
-from cbam_ablate.aggregate.names import Names
+from cbam_ablate.aggregate.names import Names, rough
 from cbam_ablate.aggregate.records import Study
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
 from cbam_ablate.aggregate.words import more_command
@@ -96,7 +96,7 @@ def _sensitivity(unsettled: list[Difference], quantity: Quantity) -> list[str]:
     sizes = sorted(found.smallest for found in unsettled if found.smallest is not None)
     if not sizes:
         return []
-    ends = list(dict.fromkeys([f"{sizes[0]:.2g}", f"{sizes[-1]:.2g}"]))
+    ends = list(dict.fromkeys([rough(sizes[0]), rough(sizes[-1])]))
     return [
         "Smallest difference that these n and spreads could have shown with 80 % power: "
         f"{' to '.join(ends)}{_unit(quantity)}."
@@ -105,7 +105,7 @@ def _sensitivity(unsettled: list[Difference], quantity: Quantity) -> list[str]:
 
 def _seeds(row: Row, found: Difference, quantity: Quantity) -> str:
     few, many = found.more_seeds or (None, None)
-    size = f"{abs(found.value):.2g}{_unit(quantity)}"
+    size = f"{rough(abs(found.value))}{_unit(quantity)}"
     if few is None:
         return f"{label(row)}: {size} would take over {MOST_SEEDS} seeds to resolve."
     upto = f"{few} to over {MOST_SEEDS}" if many is None else f"{few} to {many}" if many > few else f"{few}"
@@ -114,7 +114,7 @@ def _seeds(row: Row, found: Difference, quantity: Quantity) -> str:
 
 def _effect(effect: Effect, quantities: list[Quantity], names: Names) -> str:
     quantity = next(quantity for quantity in quantities if quantity.name == effect.quantity)
-    change = f"{effect.value:+.2g}{_unit(quantity)}".replace("-", "−")
+    change = f"{rough(effect.value, '+')}{_unit(quantity)}".replace("-", "−")
     steps = [
         f"{names.axis(axis)} {names.value(axis, level)} against {names.value(axis, against)}"
         for axis, level, against in zip(effect.axes, effect.levels, effect.against, strict=True)

@@ -22,6 +22,11 @@ def spell(value: Any) -> str:
     return str(value)
 
 
+def rough(value: float, sign: str = "") -> str:
+    """A number to two digits, from 100 on to whole ones."""
+    return f"{value:{sign}.2g}" if abs(value) < 99.5 else f"{value:{sign}.0f}"
+
+
 def same(value: Any, other: Any) -> bool:
     """Whether two config values are the same, however they were spelled (16, "16", 16.0)."""
     if spell(value) == spell(other):

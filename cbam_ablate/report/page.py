@@ -9,7 +9,7 @@ from cbam_ablate.aggregate import Record, Study, Table, build_table, load_study
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.metrics import COSTS
 from cbam_ablate.aggregate.model import Difference, Effect, Row
-from cbam_ablate.aggregate.names import spell
+from cbam_ablate.aggregate.names import rough, spell
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
 from cbam_ablate.aggregate.words import FACTS
@@ -97,7 +97,7 @@ def _comparisons(table: Table) -> str:
                     ("text", quantity.label, None),
                     ("", numbers.difference(found, quantity.unit) + " *" * found.significant, found.value),
                     ("", str(found.n), found.n),
-                    *(("", "" if value is None else f"{value:.2g}", value) for value in numbered),
+                    *(("", "" if value is None else rough(value), value) for value in numbered),
                     ("", _seeds(found), None),
                 ]
             )

@@ -7,6 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from cbam_ablate.aggregate import statistics
+from cbam_ablate.aggregate.names import rough
 
 
 @pytest.fixture
@@ -118,3 +119,10 @@ def test_a_bootstrap_of_many_values_is_near_the_t_interval(rng):
     values = rng.normal(0, 1, 200).tolist()
     found = statistics.bootstrap_interval(values, rng)
     assert found == pytest.approx(statistics.summarise(values).interval, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0123, "0.012"), (2.94, "2.9"), (99.4, "99"), (99.6, "100"), (1234.5, "1234")]
+)
+def test_rough_numbers_have_no_exponent_for_what_is_large(value, text):
+    assert rough(value) == text
