@@ -199,7 +199,7 @@ class CommandLine:
         while not ready() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
         return process.returncode
 
     def runs(self) -> dict[str, Path]:

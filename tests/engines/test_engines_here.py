@@ -1,9 +1,15 @@
 """The engines that need no cluster, and what is refused before anything runs."""
 
 import json
+import os
 import signal
 
 import pytest
+
+from cbam_ablate.sweep import pack, slurm, submit
+from cbam_ablate.sweep.ledger import Ledger
+from cbam_ablate.sweep.manifest import freeze
+from cbam_ablate.sweep.plan import make_plan
 
 
 def test_joblib_gives_the_same_table(study, reference):
@@ -90,3 +96,25 @@ def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch):
         engine_launcher.require_extra(
             "ours", "hydra_plugins.cbam_ablate_sweeper.submitit_launcher.SlurmLauncher"
         )
+
+
+def test_what_slurm_refuses_of_a_submission_leaves_the_arrays_before_it(tiny, tmp_path, monkeypatch, capsys):
+    """By a stand-in for sbatch that takes one array."""
+    pytest.importorskip("submitit")
+    plan = make_plan([*tiny, f"store={tmp_path}", "seed=0,1,2"])
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(
+        f"#!/bin/sh\n[ -e {tmp_path}/taken ] && echo QOSMaxSubmitJobPerUserLimit >&2 && exit 1\n"
+        f"touch {tmp_path}/taken; echo Submitted batch job 7\n"
+    )
+    sbatch.chmod(0o755)
+    (tmp_path / "bin" / "srun").symlink_to("sbatch")
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "max_array", lambda: 2)
+    manifest = freeze(plan, ["cbam-ablate"])
+    packs = [pack.Pack(manifest, [key], 1) for key in plan.runs]
+    submit.submit_slurm(manifest, packs, 10, 64, {"max_num_timeout": 1})
+    assert "QOSMaxSubmitJobPerUserLimit" in capsys.readouterr().err
+    monkeypatch.setattr(slurm, "states", lambda jobs: dict.fromkeys(jobs, "PENDING"))
+    assert list(Ledger(manifest).waiting()[0]) == list(plan.runs)[:2]

@@ -6,7 +6,7 @@ import pytest
 from cbam_ablate.cli.show import show
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.writer import mark_ended
-from cbam_ablate.sweep import pack, slurm, submit
+from cbam_ablate.sweep import pack, slurm
 from cbam_ablate.sweep.estimate import Guess
 from cbam_ablate.sweep.ledger import Ledger
 from cbam_ablate.sweep.manifest import freeze
@@ -86,26 +86,6 @@ def test_a_plan_reckons_with_as_many_runs_at_a_time_as_the_launcher_allows(launc
     plan = make_plan([*tiny, *launcher.split(), "seed=0,1,2,3,4,5,6,7,8,9,10,11,12,13"])
     plan.guesses = dict.fromkeys(plan.runs, Guess(3600.0, None, "probe"))
     assert plan.hours() == pytest.approx(max(1, 14 / together))
-
-
-def test_what_slurm_refuses_of_a_submission_leaves_the_arrays_before_it(plan, tmp_path, monkeypatch, capsys):
-    """By a stand-in for sbatch that takes one array."""
-    sbatch = tmp_path / "bin" / "sbatch"
-    sbatch.parent.mkdir()
-    sbatch.write_text(
-        f"#!/bin/sh\n[ -e {tmp_path}/taken ] && echo QOSMaxSubmitJobPerUserLimit >&2 && exit 1\n"
-        f"touch {tmp_path}/taken; echo Submitted batch job 7\n"
-    )
-    sbatch.chmod(0o755)
-    (tmp_path / "bin" / "srun").symlink_to("sbatch")
-    monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(slurm, "max_array", lambda: 2)
-    manifest = freeze(plan, ["cbam-ablate"])
-    packs = [pack.Pack(manifest, [key], 1) for key in plan.runs]
-    submit.submit_slurm(manifest, packs, 10, 64, {"max_num_timeout": 1})
-    assert "QOSMaxSubmitJobPerUserLimit" in capsys.readouterr().err
-    monkeypatch.setattr(slurm, "states", lambda jobs: dict.fromkeys(jobs, "PENDING"))
-    assert list(Ledger(manifest).waiting()[0]) == list(plan.runs)[:2]
 
 
 @pytest.mark.parametrize(
