@@ -18,8 +18,6 @@ RUN_FILES = ("config.json", "history.jsonl", "status.json")
 TABLES = tuple(f"table.{ending}" for ending in ENDINGS)
 SHOWN = tuple(name for name in TABLES if not name.endswith(".html"))
 """The tables that are at an export's top too."""
-OWN = "README.md"
-"""What a person writes into an export, which stays when it is made anew."""
 
 
 def export_study(store: Path | str, study: str, target: Path | str | None = None) -> Path:
@@ -27,8 +25,8 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
 
     The folder, `results/<study>` unless given, is laid out like a store, so that `store=<folder>` works;
     table and figures are at its top too. Names of machines are left out. It is put in place at once; an
-    earlier export of the same study is replaced, but for its README.md. Raises `ConfigError` where a run is
-    at work, or something else is in the way.
+    earlier export of the same study is replaced, but for other files at its top, such as a README.md.
+    Raises `ConfigError` where a run is at work, or something else is in the way.
     """
     found = RunStore(store)
     loaded = load_study(store, study)
@@ -49,7 +47,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
         _copy(home, RunStore(aside).study(study), ("manifest.json", *TABLES))
         _copy(home, aside, SHOWN)
         _copy(home / "figures", aside / "figures", [path.name for path in home.glob("figures/*.png")])
-        _copy(folder, aside, (OWN,))
+        _copy(folder, aside, [path.name for path in folder.glob("*") if path.name not in TABLES])
         for key in loaded.records:
             _copy_run(found.run(key), RunStore(aside).run(key))
         aside.chmod(0o755)

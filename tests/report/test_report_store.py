@@ -161,9 +161,11 @@ def test_a_second_export_replaces_the_first(stand_in, keys, tmp_path):
     folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
     (folder / "runs" / "left over").mkdir()
     (folder / "README.md").write_text("what it means")
+    (folder / "explain.png").write_bytes(b"a figure")
     export_study(stand_in.root, stand_in.study, folder)
     assert len(list((folder / "runs").iterdir())) == 6
     assert (folder / "README.md").read_text() == "what it means"
+    assert (folder / "explain.png").read_bytes() == b"a figure"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
