@@ -47,7 +47,7 @@ MpiDefault=none
 KillWait=5
 MinJobAge=300
 InactiveLimit=0
-SlurmdTimeout=10
+SlurmdTimeout=20
 MaxArraySize=9
 NodeName=localhost NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=$grace
