@@ -32,13 +32,13 @@ _shelf: dict[str, nn.Module] = {}
 
 def shelve(network: nn.Module, cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
     """Keeps the compiled network of a run that is over for the next one of this process."""
-    _shelf.clear()
     _shelf[_graph(cfg, device, dtype)] = network
 
 
 def shelved(model: nn.Module, cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> nn.Module | None:
     """The network of an earlier run whose graph this one shares, with the weights of `model`."""
     network = _shelf.pop(_graph(cfg, device, dtype), None)
+    _shelf.clear()
     if network is not None:
         network._orig_mod.load_state_dict(model.state_dict())  # type: ignore[union-attr]
         network.zero_grad(set_to_none=True)
