@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from cbam_ablate.models.cbam import CBAM
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.network import ConvNorm, conv
 from cbam_ablate.models.norm import add_relu, normalise
@@ -25,6 +26,8 @@ def joined(norm: nn.Module, y: Tensor, attention: nn.Module, skipped: Tensor) ->
     """`relu(attention(norm(y)) + skipped)`, the end of a residual block."""
     if isinstance(attention, nn.Identity):
         return normalise(norm, y, skipped=skipped)
+    if isinstance(attention, CBAM) and (z := attention.joined(norm, y, skipped)) is not None:
+        return z
     return add_relu(attention(normalise(norm, y, relu=False)), skipped)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import ORDERS, SPATIAL_DESCRIPTORS, AttentionConfig
 from cbam_ablate.models import cbam_cpu, cpu
+from cbam_ablate.models.norm import has_passes
 
 
 def _average(x: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ class ChannelAttention(nn.Module):
 
     def gate(self, *pooled: Tensor) -> Tensor:
         """The gate (N, C, 1, 1) from what each pool gives, (N, C)."""
-        logits = torch.stack([self.mlp(each) for each in pooled]).sum(0)
+        logits = self.mlp(torch.cat(pooled)).unflatten(0, (len(pooled), -1)).sum(0)
         return logits.sigmoid()[:, :, None, None]
 
 
@@ -167,7 +168,7 @@ class CBAM(nn.Module):
             raise ConfigError(f"descriptor={descriptor!r}: must be one of {', '.join(SPATIAL_DESCRIPTORS)}")
         self.order = order
         self.residual = residual
-        # What cbam_cpu.c computes; any other choice is computed as written here.
+        # What passes/cbam.h computes; any other choice is computed as written here.
         self.on_cpu = order == "channel_first" and tuple(pool) == ("avg", "max") and descriptor == "pool"
         if order != "spatial_only":
             self.channel = ChannelAttention(channels, reduction, pool=pool, mlp_bias=mlp_bias)
@@ -182,15 +183,22 @@ class CBAM(nn.Module):
         return x + z if self.residual else z
 
     def _has_passes(self, x: Tensor) -> bool:
+        if not self.on_cpu or not cpu.suits(x):
+            return False
         # A hook on a gate, such as one that draws it, sees the gate called.
-        hooked = self.on_cpu and (self.channel._forward_hooks or self.spatial._forward_hooks)
-        return self.on_cpu and not hooked and cpu.suits(x)
+        hooked = self.channel._forward_hooks or self.spatial._forward_hooks
+        return not hooked and self.spatial.conv.weight.dtype == cpu.accumulated(x.dtype)
 
-    def _passes(self, x: Tensor) -> Tensor:
+    def _passes(self, x: Tensor, norm: nn.BatchNorm2d | None = None, skipped: Tensor | None = None) -> Tensor:
         learnt = [*self.channel.parameters(), *self.spatial.parameters()]
-        learning = torch.is_grad_enabled()
-        z: Tensor = cbam_cpu.Gated.apply(x, learning, self.channel.gate, self.spatial.gate, *learnt)
-        return z
+        return cbam_cpu.gated(x, self.channel.gate, self.spatial.gate, learnt, norm, skipped)
+
+    def joined(self, norm: nn.Module, x: Tensor, skipped: Tensor) -> Tensor | None:
+        """`relu(self(norm(x)) + skipped)` in few passes, or None where these can't be had."""
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        if hooked or self.residual or not self._has_passes(x) or not has_passes(norm, x, skipped):
+            return None
+        return self._passes(x, norm, skipped)
 
     def _written_out(self, x: Tensor) -> Tensor:
         if self.order == "channel_first":

@@ -1,6 +1,6 @@
-"""Passes over a feature map on a CPU that eager PyTorch makes too many of, or slowly: cpu.c, called by name.
+"""Passes over a map on a CPU of which PyTorch makes too many, or slow ones: passes/*.h, called by name.
 
-It is compiled by the machine's own compiler at first use and kept in the cache. Where there is none,
+They are compiled by the machine's own compiler at first use and kept in the cache. Where there is none,
 `suits` is False for every map and networks are computed by PyTorch's own operators alone.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("cpu.c")
+SOURCES = Path(__file__).with_name("passes")
 NAMES = {torch.bfloat16: "bf16", torch.float32: "f32", torch.float64: "f64"}
 COMPILE_SECONDS = 60
 
@@ -44,8 +44,13 @@ def accumulated(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def counted(dtype: torch.dtype) -> torch.dtype:
+    """What places in maps of this type are kept in."""
+    return torch.int64 if dtype == torch.float64 else torch.int32
+
+
 def run(name: str, dtype: torch.dtype, *arguments: Tensor | int | None) -> None:
-    """Calls one function of cpu.c for maps of this type, on as many threads as PyTorch has.
+    """Calls one function of passes/*.h for maps of this type, on as many threads as PyTorch has.
 
     `arguments` are those after `threads`: sizes, and tensors, contiguous and of the right type, or None.
     """
@@ -64,30 +69,36 @@ def _library() -> ctypes.CDLL | None:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or os.name != "posix" or os.environ.get("CBAM_ABLATE_KERNELS") == "off":
         return None
-    # PyTorch's own OpenMP is used where it is to be had: a second one would compete with it for the cores.
-    flags = ["-O3", "-march=native", "-fPIC"]
-    flags.append("-fopenmp" if hasattr(ctypes.CDLL(None), "GOMP_parallel") else "-fopenmp-simd")
+    # PyTorch's own OpenMP is used where the compiler's code finds it: a second one would compete with it for
+    # the cores.
+    shared = hasattr(ctypes.CDLL(None), "GOMP_parallel")
+    for openmp in ("-fopenmp", "-fopenmp-simd") if shared else ("-fopenmp-simd",):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return _loaded(compiler, ["-O3", "-march=native", "-fPIC", "-w", openmp])
+    return None
+
+
+def _loaded(compiler: str, flags: list[str]) -> ctypes.CDLL:
     processor = Path("/proc/cpuinfo")
     told = processor.read_text() if processor.exists() else platform.processor()
     features = next((line for line in told.splitlines() if line.startswith(("flags", "Features"))), told)
-    made_from = [SOURCE.read_text(), *flags, platform.machine(), features]
+    sources = [file.read_text() for file in sorted(SOURCES.iterdir())]
+    made_from = [*sources, compiler, *flags, platform.machine(), features]
     digest = hashlib.sha256("\0".join(made_from).encode()).hexdigest()[:16]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     file = home / "cbam_ablate" / "kernels" / f"cpu_{digest}.so"
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-                _compile(compiler, flags, Path(folder)).replace(file)
-        return ctypes.CDLL(str(file))
-    return None
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            _compile(compiler, flags, Path(folder)).replace(file)
+    return ctypes.CDLL(str(file))
 
 
 def _compile(compiler: str, flags: list[str], folder: Path) -> Path:
     compiled, linked = folder / "cpu.o", folder / "cpu.so"
     # Linked without OpenMP's library: its names are found in PyTorch's.
     for command in (
-        [compiler, *flags, "-c", str(SOURCE), "-o", str(compiled)],
+        [compiler, *flags, "-c", str(SOURCES / "passes.c"), "-o", str(compiled)],
         [compiler, "-shared", str(compiled), "-lm", "-o", str(linked)],
     ):
         subprocess.run(command, check=True, capture_output=True, timeout=COMPILE_SECONDS)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from typing_extensions import TypeIs
 
 from cbam_ablate.models.cpu import accumulated, run, suits
 
@@ -15,19 +16,15 @@ def normalise(norm: nn.Module, x: Tensor, *, relu: bool = True, skipped: Tensor 
 
     A batch norm in training mode keeps its running statistics as `nn.BatchNorm2d` does.
     """
-    if not (isinstance(norm, nn.BatchNorm2d) and _has_passes(norm, x, skipped)):
+    if not has_passes(norm, x, skipped):
         y = norm(x) if skipped is None else norm(x) + skipped
         return F.relu(y, inplace=True) if relu else y
-    kind = accumulated(x.dtype)
     if norm.training:
         y, mean, variance = _Normalised.apply(x, norm.weight, norm.bias, skipped, norm.eps, relu)
-        _keep(norm, mean, variance, x.numel() // x.shape[1])
+        keep(norm, mean, variance, x.numel() // x.shape[1])
         return y
-    mean, variance = norm.get_buffer("running_mean").to(kind), norm.get_buffer("running_var").to(kind)
-    scale = norm.weight.to(kind) * (variance + norm.eps).rsqrt()
-    shift = norm.bias.to(kind) - mean * scale
     y = torch.empty_like(x)
-    run("affine", x.dtype, *_sizes(x), int(relu), x, scale, shift, skipped, y)
+    run("affine", x.dtype, *_sizes(x), int(relu), x, *running(norm, accumulated(x.dtype)), skipped, y)
     return y
 
 
@@ -39,7 +36,8 @@ def add_relu(x: Tensor, skipped: Tensor) -> Tensor:
     return F.relu(x + skipped, inplace=True)
 
 
-def _has_passes(norm: nn.BatchNorm2d, x: Tensor, skipped: Tensor | None) -> bool:
+def has_passes(norm: nn.Module, x: Tensor, skipped: Tensor | None) -> TypeIs[nn.BatchNorm2d]:
+    """Whether these can go through the passes for a CPU."""
     return (
         type(norm) is nn.BatchNorm2d
         and norm.affine
@@ -55,11 +53,55 @@ def _has_passes(norm: nn.BatchNorm2d, x: Tensor, skipped: Tensor | None) -> bool
 
 
 @torch.no_grad()
-def _keep(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+def keep(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Moves the running statistics towards those of a batch of `count` pixels, (C,) each."""
     norm.get_buffer("num_batches_tracked").add_(1)
     for name, value in (("running_mean", mean), ("running_var", variance * (count / (count - 1)))):
         kept = norm.get_buffer(name)
         kept.lerp_(value.to(kept.dtype), norm.momentum or 0.0)
+
+
+def running(norm: nn.BatchNorm2d, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Scale and shift (C,) of a norm that is not in training."""
+    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    return affine(norm.weight, norm.bias, mean.to(kind), (variance.to(kind) + norm.eps).rsqrt(), kind)
+
+
+def affine(
+    weight: Tensor, bias: Tensor, mean: Tensor, inverse: Tensor, kind: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """`weight (x - mean) inverse + bias` as scale and shift, (C,) each."""
+    scale = weight.to(inverse.dtype) * inverse
+    return scale.to(kind), (bias.to(inverse.dtype) - mean * scale).to(kind)
+
+
+def moments(
+    x: Tensor, sign: Tensor | None = None, extreme: Tensor | None = None, peak: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance by image and channel of x, (N, C) each, in float64.
+
+    Given a sign (C,), also fills `extreme` and `peak` (N, C): the x whose product with it is the highest, and
+    at which pixel.
+    """
+    images, pixels, channels = _sizes(x)
+    sums, squares = x.new_empty(2, images, channels, dtype=accumulated(x.dtype))
+    run("moments", x.dtype, images, pixels, channels, x, sign, sums, squares, extreme, peak)
+    sums, squares = sums.double() / pixels, squares.double() / pixels
+    return x[:, :, 0, 0].double() + sums, squares - sums.square()
+
+
+def over_images(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of a batch, (C,) each, from those by image."""
+    mean = means.mean(0)
+    return mean, (variances + (means - mean).square()).mean(0)
+
+
+def through_statistics(
+    scale: Tensor, inverse: Tensor, mean: Tensor, of_weight: Tensor, of_bias: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
+    """What the batch's mean and variance add to the gradient of x: a factor of x, a constant, (C,) each."""
+    by_x = -scale * inverse * of_weight / count
+    return by_x, -scale * of_bias / count - by_x * mean
 
 
 def _sizes(x: Tensor) -> tuple[int, int, int]:
@@ -73,19 +115,11 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, skipped: Tensor | None, eps: float, relu: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        (images, pixels, channels), kind = _sizes(x), accumulated(x.dtype)
-        sums, squares = x.new_empty(2, images, channels, dtype=kind)
-        run("moments", x.dtype, images, pixels, channels, x, sums, squares)
-        sums, squares = sums.double() / pixels, squares.double() / pixels
-        means = x[:, :, 0, 0].double() + sums
-        mean = means.mean(0)
-        variance = (squares - sums.square() + (means - mean).square()).mean(0)
+        mean, variance = over_images(*moments(x))
         inverse = (variance + eps).rsqrt()
-        scale = weight.double() * inverse
-        shift = (bias.double() - mean * scale).to(kind)
-        scale = scale.to(kind)
+        scale, shift = affine(weight, bias, mean, inverse, accumulated(x.dtype))
         y = torch.empty_like(x)
-        run("affine", x.dtype, images, pixels, channels, int(relu), x, scale, shift, skipped, y)
+        run("affine", x.dtype, *_sizes(x), int(relu), x, scale, shift, skipped, y)
         ctx.save_for_backward(
             x, y if relu and skipped is not None else None, weight, mean, inverse, scale, shift
         )
@@ -99,17 +133,15 @@ class _Normalised(torch.autograd.Function):
         x, y, weight, mean, inverse, scale, shift = ctx.saved_tensors
         sizes, kind = _sizes(x), scale.dtype
         dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        relu = ctx.relu
-        if y is not None:
-            dy, relu = _masked(dy, y), False
         sums, products = x.new_empty(2, sizes[0], sizes[2], dtype=kind)
-        run("back_moments", x.dtype, *sizes, int(relu), dy, x, scale, shift, mean.to(kind), sums, products)
+        kept = None if y is None else torch.empty_like(x)
+        found = (mean.to(kind), y, kept, sums, products)
+        run("back_moments", x.dtype, *sizes, int(ctx.relu), dy, x, scale, shift, *found)
+        relu, dy = (ctx.relu, dy) if kept is None else (False, kept)
         of_bias = sums.double().sum(0)
         of_weight = products.double().sum(0) * inverse
-        count = sizes[0] * sizes[1]
         by_dy = weight.double() * inverse
-        by_x = -by_dy * inverse * of_weight / count
-        constant = -by_dy * of_bias / count - by_x * mean
+        by_x, constant = through_statistics(by_dy, inverse, mean, of_weight, of_bias, sizes[0] * sizes[1])
         dx = torch.empty_like(x)
         factors = [factor.to(kind) for factor in (by_dy, by_x, constant)]
         run("back_affine", x.dtype, *sizes, int(relu), dy, x, scale, shift, *factors, dx)
@@ -131,11 +163,6 @@ class _AddedReLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        dx = _masked(dy.to(y.dtype).contiguous(memory_format=torch.channels_last), y)
+        dx, dy = torch.empty_like(y), dy.to(y.dtype).contiguous(memory_format=torch.channels_last)
+        run("back_relu", y.dtype, len(y), y[0].numel(), dy, y, dx)
         return dx, dx
-
-
-def _masked(dy: Tensor, y: Tensor) -> Tensor:
-    dx = torch.empty_like(y)
-    run("back_relu", y.dtype, *_sizes(y), dy, y, dx)
-    return dx

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cbam_ablate.models import CBAM, cpu
+from cbam_ablate.models.blocks import joined
 from cbam_ablate.models.norm import add_relu, normalise
 
 needs_compiler = pytest.mark.skipif(cpu._library() is None, reason="no C compiler here")
@@ -19,8 +20,8 @@ def a_map(*shape, dtype=torch.float64, mean=0.0):
 
 
 def close(found, expected, dtype):
-    error = (found.double() - expected.double()).norm() / expected.double().norm()
-    assert error < TOLERANCE[dtype]
+    error = (found.double() - expected.double()).norm()
+    assert error <= TOLERANCE[dtype] * expected.double().norm()
 
 
 def reference_type(dtype):
@@ -57,6 +58,46 @@ def test_cbam_in_passes_has_the_gradients_of_cbam_written_out(dtype, channels, s
         )
     for found, expected in zip(*results, strict=True):
         close(found, expected, dtype)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("channels", [5, 16, 24, 64])
+def test_the_end_of_a_block_in_passes_is_norm_cbam_addition_and_relu(dtype, channels):
+    torch.manual_seed(0)
+    kind = reference_type(dtype)
+    ours = nn.ModuleList([nn.BatchNorm2d(channels), CBAM(channels, 4)]).to(kind)
+    nn.init.normal_(ours[0].weight)
+    nn.init.normal_(ours[0].bias)
+    nn.init.constant_(ours[1].spatial.norm.weight, 0.7)
+    theirs = copy.deepcopy(ours).double()
+    theirs[1].on_cpu = False
+    x, skipped, given = (a_map(6, channels, 9, 9, dtype=dtype) for _ in range(3))
+    images = [each.clone().requires_grad_() for each in (x, skipped)]
+    z = joined(ours[0], images[0], ours[1], images[1])
+    z.backward(given)
+    copies = [each.double().requires_grad_() for each in (x, skipped)]
+    expected = F.relu(theirs[1](theirs[0](copies[0])) + copies[1])
+    expected.backward(given.double())
+
+    assert "Gated" in z.grad_fn.name()
+    close(z, expected, dtype)
+    for found, wanted in zip(images, copies, strict=True):
+        close(found.grad, wanted.grad, dtype)
+    for found, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+        close(found.grad, wanted.grad, kind)
+    for found, wanted in zip(ours.buffers(), theirs.buffers(), strict=True):
+        close(found, wanted, kind)
+    with torch.no_grad():
+        scored = joined(ours[0].eval(), x, ours[1].eval(), skipped)
+        norm, attention = theirs.eval()
+        close(scored, F.relu(attention(norm(x.double())) + skipped), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_module_of_another_type_than_float_computes_in_it(dtype):
+    module = CBAM(16, 4).to(dtype)
+    assert module(a_map(2, 16, 8, 8, dtype=dtype)).dtype == dtype
 
 
 @needs_compiler
@@ -102,7 +143,8 @@ def test_the_number_of_threads_changes_nothing():
         for threads in (1, 3):
             torch.set_num_threads(threads)
             images = x.clone().requires_grad_()
-            add_relu(module(images), normalise(nn.BatchNorm2d(16), images)).sum().backward()
+            z = joined(nn.BatchNorm2d(16), images, module, normalise(nn.BatchNorm2d(16), images))
+            add_relu(module(z), z).square().sum().backward()
             found.append(images.grad)
     finally:
         torch.set_num_threads(before)
@@ -112,10 +154,12 @@ def test_the_number_of_threads_changes_nothing():
 @needs_compiler
 def test_a_hooked_gate_is_called_and_gives_the_same():
     module, x = CBAM(16, 4), a_map(2, 16, 8, 8, dtype=torch.float32)
-    without, seen = module.eval()(x), []
-    module.spatial.register_forward_hook(lambda _, __, gate: seen.append(gate))
-    torch.testing.assert_close(module(x), without)
-    assert len(seen) == 1
+    norm, seen = nn.BatchNorm2d(16).eval(), []
+    with torch.no_grad():
+        without = module.eval()(x), joined(norm, x, module, x)
+        module.spatial.register_forward_hook(lambda _, __, gate: seen.append(gate))
+        torch.testing.assert_close((module(x), joined(norm, x, module, x)), without)
+    assert len(seen) == 2
 
 
 def test_without_a_compiler_networks_compute_the_same(monkeypatch):

@@ -231,7 +231,7 @@ def test_a_run_that_diverges_ends_alone(both, tmp_path, tiny):
 def test_survivors_keep_their_moments_and_averages(tmp_path, tiny):
     base = [*tiny, "train.ema=0.9", "optimizer=adamw", "schedule=constant", "train.epochs=6"]
     words = [
-        [*base, "optimizer.lr=0.001"],
+        [*base, "optimizer.lr=0.0001"],
         [*base, "optimizer.lr=100", "optimizer.weight_decay=1"],
     ]
     lanes = [trainer(Lane, run, tmp_path / f"run{k}") for k, run in enumerate(words)]
@@ -239,7 +239,7 @@ def test_survivors_keep_their_moments_and_averages(tmp_path, tiny):
     FusedTrainer(lanes, lambda lane, end: ends.update({lanes.index(lane): end})).run()
     assert isinstance(ends[1], Diverged)
     alone = trainer(Trainer, words[0], tmp_path / "alone").run()
-    assert losses(ends[0]) == pytest.approx(losses(alone), rel=CLOSE)
+    assert losses(ends[0]) == pytest.approx(losses(alone), rel=CLOSE / 5)
 
 
 def test_a_run_goes_on_alone_where_it_was_left_together_and_the_other_way_round(tiny, tmp_path):

@@ -1,0 +1,161 @@
+/* CBAM: y = a x + b with a and b (N, C), in which the channel gate is, and z = s y with the spatial gate
+ * s (N, P), then what was skipped is added and ReLU where there is any. */
+
+INLINE void NAME(describe_)(long C, long P, const T *restrict x, const A *restrict a, const A *restrict b,
+                            A *restrict maxima, A *restrict means, INT *restrict where) {
+    A values[C];
+    for (long p = 0; p < P; p++) {
+        for (long c = 0; c + L <= C; c += L)
+            WRITE(L, values + c, LOAD(L, x + p * C + c) * READ(L, a + c) + READ(L, b + c));
+        for (long c = C - C % L; c < C; c++) values[c] = LOAD(1, x + p * C + c)[0] * a[c] + b[c];
+        A sum = 0, highest = values[0];
+#pragma omp simd reduction(+ : sum) reduction(max : highest)
+        for (long c = 0; c < C; c++) {
+            sum += values[c];
+            highest = values[c] > highest ? values[c] : highest;
+        }
+        INT found = (INT)C;
+#pragma omp simd reduction(min : found)
+        for (long c = 0; c < C; c++) {
+            INT here = values[c] == highest ? (INT)c : (INT)C;
+            found = here < found ? here : found;
+        }
+        maxima[p] = highest;
+        means[p] = sum / C;
+        where[p] = found;
+    }
+}
+
+/* Maximum and mean of y over the channels, (N, 2, P), and which channel has the maximum, (N, P). */
+void NAME(describe)(long threads, long N, long P, long C, const T *x, const A *a, const A *b, A *described,
+                    INT *where) {
+    EACH_IMAGE
+    for (long n = 0; n < N; n++) {
+        A *maxima = described + 2 * n * P;
+        BY_CHANNELS(NAME(describe_), P, x + n * P * C, a + n * C, b + n * C, maxima, maxima + P, where + n * P);
+    }
+}
+
+INLINE void NAME(apply_)(long K, long c, long C, long P, const T *restrict x, const A *restrict a,
+                         const A *restrict b, const A *restrict s, const T *restrict skipped, T *restrict z) {
+    V by = READ(K, a + c), plus = READ(K, b + c);
+    for (long p = 0; p < P; p++) {
+        V value = (LOAD(K, x + p * C + c) * by + plus) * s[p];
+        if (skipped) {
+            value += LOAD(K, skipped + p * C + c);
+            value = KEEP(~(value < 0), value);
+        }
+        STORE(K, z + p * C + c, value);
+    }
+}
+
+/* z = s y, or relu(s y + skipped). */
+void NAME(apply)(long threads, long N, long P, long C, const T *x, const A *a, const A *b, const A *s,
+                 const T *skipped, T *z) {
+    EACH_IMAGE
+    for (long n = 0; n < N; n++) {
+        long at = n * P * C;
+        BY_VECTOR(NAME(apply_), P, x + at, a + n * C, b + n * C, s + n * P, skipped ? skipped + at : 0, z + at);
+    }
+}
+
+INLINE void NAME(back_spatial_)(long C, long P, const T *restrict dz, const T *restrict x,
+                                const A *restrict a, const A *restrict b, const T *restrict z,
+                                T *restrict kept, A *restrict ds) {
+    for (long p = 0; p < P; p++) {
+        V sum = {0};
+        for (long c = 0; c < C; c += L) {
+            long here = p * C + c, K = C % L && C - c < L ? C - c : L;
+            V given = LOAD(K, dz + here);
+            if (z) {
+                given = KEEP(LOAD(K, z + here) > 0, given);
+                STORE(K, kept + here, given);
+            }
+            sum += given * (LOAD(K, x + here) * READ(K, a + c) + READ(K, b + c));
+        }
+        ds[p] = NAME(sum)(sum);
+    }
+}
+
+/* The gradient of s, (N, P): over the channels, the sum of dz y. Where z is given, the result of a ReLU, with dz
+ * only where z > 0, which is kept. */
+void NAME(back_spatial)(long threads, long N, long P, long C, const T *dz, const T *x, const A *a,
+                        const A *b, const T *z, T *kept, A *ds) {
+    EACH_IMAGE
+    for (long n = 0; n < N; n++) {
+        long at = n * P * C;
+        BY_CHANNELS(NAME(back_spatial_), P, dz + at, x + at, a + n * C, b + n * C, z ? z + at : 0,
+                    z ? kept + at : 0, ds + n * P);
+    }
+}
+
+/* The gradient of y at a pixel: s dz and what came back through the descriptors, whose gradients are those of
+ * the maximum and of the mean. */
+INLINE V NAME(of_y)(V dz, A s, A of_max, A of_mean, INT where, I channel) {
+    V through = KEEP(channel == where, (V){0} + of_max);
+    return dz * s + through + of_mean;
+}
+
+INLINE I NAME(from)(long c) {
+    I channel;
+    for (long i = 0; i < L; i++) channel[i] = (INT)(c + i);
+    return channel;
+}
+
+INLINE void NAME(back_channel_)(long K, long c, long C, long P, const T *restrict dz, const T *restrict x,
+                                const A *restrict mean, const A *restrict s, const A *restrict of_max,
+                                const A *restrict of_mean, const INT *restrict where, A *restrict sum,
+                                A *restrict product) {
+    V middle = READ(K, mean + c), t = {0}, q = {0};
+    I channel = NAME(from)(c);
+    for (long p = 0; p < P; p++) {
+        V dy = NAME(of_y)(LOAD(K, dz + p * C + c), s[p], of_max[p], of_mean[p], where[p], channel);
+        t += dy;
+        q += dy * (LOAD(K, x + p * C + c) - middle);
+    }
+    WRITE(K, sum + c, t);
+    WRITE(K, product + c, q);
+}
+
+/* By image and channel, (N, C), the sum of dy and of dy (x - mean). `back` (N, 2, P) is what came back through
+ * the descriptors. */
+void NAME(back_channel)(long threads, long N, long P, long C, const T *dz, const T *x, const A *mean,
+                        const A *s, const A *back, const INT *where, A *sum, A *product) {
+    EACH_IMAGE
+    for (long n = 0; n < N; n++) {
+        long at = n * P * C;
+        const A *of_max = back + 2 * n * P;
+        BY_VECTOR(NAME(back_channel_), P, dz + at, x + at, mean, s + n * P, of_max, of_max + P, where + n * P,
+                  sum + n * C, product + n * C);
+    }
+}
+
+INLINE void NAME(back_input_)(long K, long c, long C, long P, const T *restrict dz, const T *restrict x,
+                              const A *restrict s, const A *restrict of_max, const A *restrict of_mean,
+                              const INT *restrict where, const A *restrict by_dy, const A *restrict by_x,
+                              const A *restrict constant, const A *restrict extra, const INT *restrict peak,
+                              T *restrict dx) {
+    V of_dy = READ(K, by_dy + c), of_x = READ(K, by_x + c), rest = READ(K, constant + c);
+    V at_peak = READ(K, extra + c);
+    I channel = NAME(from)(c), top = {0};
+    memcpy(&top, peak + c, K * sizeof(INT));
+    for (long p = 0; p < P; p++) {
+        V dy = NAME(of_y)(LOAD(K, dz + p * C + c), s[p], of_max[p], of_mean[p], where[p], channel);
+        V value = of_dy * dy + (of_x * LOAD(K, x + p * C + c) + rest);
+        STORE(K, dx + p * C + c, value + KEEP(top == (INT)p, at_peak));
+    }
+}
+
+/* dx = by_dy dy + by_x x + constant, and `extra` more at the peak of each channel: by_dy, constant, extra, peak
+ * (N, C), by_x (C,). */
+void NAME(back_input)(long threads, long N, long P, long C, const T *dz, const T *x, const A *s, const A *back,
+                      const INT *where, const A *by_dy, const A *by_x, const A *constant, const A *extra,
+                      const INT *peak, T *dx) {
+    EACH_IMAGE
+    for (long n = 0; n < N; n++) {
+        long at = n * P * C, gate = n * C;
+        const A *of_max = back + 2 * n * P;
+        BY_VECTOR(NAME(back_input_), P, dz + at, x + at, s + n * P, of_max, of_max + P, where + n * P,
+                  by_dy + gate, by_x, constant + gate, extra + gate, peak + gate, dx + at);
+    }
+}
