@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 CIFAR = "backbone=resnet_cifar depth=20"
 RESNET, VGG = "backbone=resnet depth={}", "backbone=vgg depth=19"
 CBAM = " placement=block"
-ARMS = ["plain", "tuned", "ours", "compiled"]
+ARMS = ["plain", "tuned", "ours", "graph", "compiled"]
 
 
 def steps(networks: list[str], arms: list[str], images: int, rounds: int, *words: str) -> list[str]:
@@ -36,7 +36,7 @@ def parts(small: bool) -> dict[str, list[str]]:
     if small:
         less = ["model.width=4", "reduction=4", "train.batch_size=32", "data=synthetic"]
         return {
-            "networks": steps([CIFAR, CIFAR + CBAM], ["plain", "compiled"], 640, 1, *less),
+            "networks": steps([CIFAR, CIFAR + CBAM], ["plain", "graph", "compiled"], 640, 1, *less),
             "fused": fused(4, [4], 2, 2, 1),
             "accuracy": [
                 *steps([CIFAR], ["plain"], 640, 1, *less, "optimizer.lr=0.05"),
@@ -47,9 +47,9 @@ def parts(small: bool) -> dict[str, list[str]]:
     small_batch = ["train.batch_size=4", "data=synthetic"]
     return {
         "networks": steps([RESNET.format(18), RESNET.format(18) + CBAM], ARMS, 25_600, 2),
-        "batch 4": steps([RESNET.format(18) + CBAM], ["tuned", "compiled"], 2000, 2, *small_batch),
+        "batch 4": steps([RESNET.format(18) + CBAM], ["tuned", "graph", "compiled"], 2000, 2, *small_batch),
         "fused": [*fused(16, [4, 32], 8, 16, 3), "--sweep"],
-        "small": steps([CIFAR, CIFAR + CBAM], ["tuned", "compiled"], 25_600, 2),
+        "small": steps([CIFAR, CIFAR + CBAM], ["tuned", "graph", "compiled"], 25_600, 2),
         "deep": steps(deep, ["tuned", "compiled"], 12_800, 1),
         "accuracy": [*steps([CIFAR], ["plain"], 10_000, 1), "--accuracy", "--epochs", "4"],
         "deepest": steps([RESNET.format(152)], ["tuned", "compiled"], 12_800, 1),

@@ -11,6 +11,7 @@ measured; `data` is the part of the step that the data path takes. Arms:
     tuned     data on the device, bf16, channels_last, eager, PyTorch's own operators
     ours      this package as it comes
     compiled  `train.compile=on`
+    graph     CUDA: `train.compile=graph`
     jobs      CPU: one job of one thread on each core at the same time, their sum
 
 `--accuracy` trains `ours` and `plain` over three seeds instead, and prints the paired difference of the test
@@ -35,6 +36,7 @@ NETWORKS = [
     "backbone=resnet depth=18 placement=block",
 ]
 ARMS = ["plain", "tuned", "ours", "jobs"]
+COMPILE = {"compiled": "on", "graph": "graph"}
 EXTRA = {"tuned": {"CBAM_ABLATE_KERNELS": "off"}}
 
 
@@ -45,7 +47,7 @@ class Quiet:
         self.last, self.best = folder / "last.pt", folder / "best.pt"
 
     def line(self, text: str) -> None:
-        if "torch.compile" in text:
+        if "torch.compile" in text or "CUDA graph" in text:
             print(text, file=sys.stderr)
 
     def progress(self, **values: Any) -> None: ...
@@ -68,7 +70,7 @@ def one(arm: str, words: list[str], threads: int, test: bool) -> dict[str, float
 
     if threads:
         torch.set_num_threads(threads)
-    cfg = load_config(["train.log_every=0", *words, f"train.compile={'on' if arm == 'compiled' else 'off'}"])
+    cfg = load_config(["train.log_every=0", *words, f"train.compile={COMPILE.get(arm, 'off')}"])
     device = pick_device(cfg.train.device)
     if arm == "plain":
         from plain import train

@@ -173,8 +173,8 @@ class TrainConfig:
     precision: str = option("auto", "auto is bf16 where the device has it in hardware",
                             choices=("auto", "bf16", "fp32"), off="auto")  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda or cuda:N", identity=False)
-    compile: str = option("auto", "torch.compile, falling back to eager; auto on CUDA where it pays",
-                          choices=("auto", "on", "off"), identity=False)  # fmt: skip
+    compile: str = option("auto", "torch.compile; graph: a CUDA graph; auto compiles on CUDA where it pays",
+                          choices=("auto", "on", "graph", "off"), identity=False)  # fmt: skip
     threads: int | None = option(
         None, "CPU threads; null shares the cores among the jobs", low=1, identity=False
     )

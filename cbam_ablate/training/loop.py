@@ -20,6 +20,7 @@ from cbam_ablate.training.compiled import compiled_or_eager, pays, shelve, shelv
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
+from cbam_ablate.training.recorded import CudaGraph, Recorded, Step
 
 RULE = "highest validation top-1, the first of equals"
 
@@ -96,9 +97,12 @@ class Trainer:
         self.precision = precision
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = self.model
-        if cfg.train.compile != "off":
+        if cfg.train.compile in ("on", "auto"):
             self._take_over_or_compile()
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
+        self.step: Step = self._step
+        if cfg.train.compile == "graph":
+            self._record()
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         decay = cfg.train.ema
         average = get_ema_multi_avg_fn(decay)
@@ -182,6 +186,12 @@ class Trainer:
             self.model, self.cfg, self.device, self.cast(), self._dtype, self.log.line
         )
 
+    def _record(self) -> None:
+        if self.device.type == "cuda":
+            self.step = Recorded(self._step, self.device, self.log.line, CudaGraph())
+        else:
+            self.log.line("train.compile=graph is for CUDA; the run goes on without it")
+
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
         if done.step == 0:
@@ -194,21 +204,10 @@ class Trainer:
         bad_step = torch.full((), -1, device=self.device)
         every = self.cfg.train.log_every
         for images, labels in self.feed.train(done.epoch, done.step):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.lr(done.epoch * steps + done.step)
-            # Before the forward pass, for which a replayed graph takes the gradients' memory.
-            self.optimizer.zero_grad(set_to_none=True)
-            with self.cast():
-                logits = self.network(images)
-                loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.cfg.train.label_smoothing)
-            loss.backward()
-            if self.cfg.optimizer.clip_norm is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optimizer.clip_norm)
-            self.optimizer.step()
+            loss, logits = self.step(images, labels, self.lr(done.epoch * steps + done.step))
             if self.ema is not None:
                 self.ema.update_parameters(self.model)
             done.step += 1
-            loss, logits = loss.detach(), logits.detach()
             self.totals.add(loss, logits, labels)
             bad_step = torch.where(loss.isfinite() | (bad_step >= 0), bad_step, done.step)
             self.log.progress(epoch=done.epoch + 1, epochs=epochs, step=done.step, steps=steps)
@@ -223,6 +222,20 @@ class Trainer:
                 self.log.line(f"{said} lr {self.lr(done.epoch * steps + done.step - 1):.4g}")
         self._check_finite(bad_step)
         done.epoch_seconds = spent + time.perf_counter() - started
+
+    def _step(self, images: Tensor, labels: Tensor, lr: float | Tensor) -> tuple[Tensor, Tensor]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        # Before the forward pass, for which a replayed graph takes the gradients' memory.
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.cast():
+            logits = self.network(images)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.cfg.train.label_smoothing)
+        loss.backward()
+        if self.cfg.optimizer.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optimizer.clip_norm)
+        self.optimizer.step()
+        return loss.detach(), logits.detach()
 
     def _check_finite(self, bad_step: Tensor) -> None:
         step = int(bad_step)
