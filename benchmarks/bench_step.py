@@ -2,10 +2,11 @@
 
     python benchmarks/bench_step.py [--networks "depth=20" ...] [--arms plain ours] [--rounds 3]
 
-Every round runs every arm once, one after another, each in a process of its own, two epochs of it, of which
-the second is timed; compiling comes before it. Printed are medians, and medians of the ratios within a
-round. `of matmul` is 6 FLOP a MAC and image over the bf16 matrix-multiply rate that the same process
-measured; `data` is the part of the step that the data path takes. Arms:
+Every round runs every arm of every network once, one after another, each in a process of its own, two epochs
+of it, of which the second is timed; compiling comes before it. Printed are medians, and medians of the ratios
+within a round: to the first arm, and `of first` to the first network's same arm. `of matmul` is 6 FLOP a MAC
+and image over the bf16 matrix-multiply rate that the same process measured; `data` is the part of the step
+that the data path takes. Arms:
 
     plain     PIL transforms, DataLoader with 2 workers, fp32, NCHW, eager, `.item()` every step
     tuned     data on the device, bf16, channels_last, eager, PyTorch's own operators
@@ -145,13 +146,16 @@ def measure(arm: str, network: str, words: list[str], threads: int, test: bool =
 def speed(asked: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     words = [f"data.train_size={asked.images}", "data.val_size=500", "train.epochs=2", *asked.words]
-    for network in asked.networks:
-        rounds = [
-            {arm: measure(arm, network, words, asked.threads) for arm in asked.arms}
-            for _ in range(asked.rounds)
-        ]
+    found: dict[str, list[dict[str, dict[str, float]]]] = {network: [] for network in asked.networks}
+    for number in range(asked.rounds):
+        for network, rounds in found.items():
+            rounds.append({arm: measure(arm, network, words, asked.threads) for arm in asked.arms})
+            said = ", ".join(f"{arm} {each['rate']:.0f}" for arm, each in rounds[-1].items())
+            print(f"round {number + 1}, {network}: {said}", file=sys.stderr)
+    first = found[asked.networks[0]]
+    for network, rounds in found.items():
         print(f"\n{network}: median of {asked.rounds} rounds")
-        print(f"{'':<10}{'images/s':>10}{'ratio':>8}{'of matmul':>11}{'data':>8}")
+        print(f"{'':<10}{'images/s':>10}{'ratio':>8}{'of first':>10}{'of matmul':>11}{'data':>8}")
         for arm in asked.arms:
             row: dict[str, Any] = {"network": network, "arm": arm, "rounds": [each[arm] for each in rounds]}
             for name in rounds[0][arm]:
@@ -159,9 +163,13 @@ def speed(asked: argparse.Namespace) -> list[dict[str, Any]]:
             row["ratio"] = statistics.median(
                 each[arm]["rate"] / each[asked.arms[0]]["rate"] for each in rounds
             )
+            row["of first"] = statistics.median(
+                each[arm]["rate"] / plain[arm]["rate"] for each, plain in zip(rounds, first, strict=True)
+            )
             rows.append(row)
             shares = [f"{100 * row[name]:.1f} %" if name in row else "" for name in ("of matmul", "data")]
-            print(f"{arm:<10}{row['rate']:10.0f}{row['ratio']:8.2f}{shares[0]:>11}{shares[1]:>8}", flush=True)
+            ratios = f"{row['ratio']:8.2f}{row['of first']:10.2f}"
+            print(f"{arm:<10}{row['rate']:10.0f}{ratios}{shares[0]:>11}{shares[1]:>8}", flush=True)
     return rows
 
 

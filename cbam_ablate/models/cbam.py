@@ -195,7 +195,7 @@ class CBAM(nn.Module):
 
     def joined(self, norm: nn.Module, x: Tensor, skipped: Tensor) -> Tensor | None:
         """`relu(self(norm(x)) + skipped)` in few passes, or None where these can't be had."""
-        hooked = self._forward_hooks or self._forward_pre_hooks
+        hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks
         if hooked or self.residual or not self._has_passes(x) or not has_passes(norm, x, skipped):
             return None
         return self._passes(x, norm, skipped)

@@ -162,10 +162,10 @@ class ThinConvolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         count, inputs, height, width = x.shape
         dx = torch.empty_like(x)
-        by_image = x.new_empty(count, *weight.shape[1:])
+        by_group = x.new_empty(-(-count // 8), *weight.shape[1:])
         dout, sizes = dout.to(x.dtype).contiguous(), (inputs, height, width, weight.shape[-1])
-        run("back_conv", x.dtype, count, *sizes, x, weight, dout, dx, by_image)
-        return dx, by_image.sum(0, keepdim=True)
+        run("back_conv", x.dtype, count, *sizes, x, weight, dout, dx, by_group)
+        return dx, by_group.sum(0, keepdim=True)
 
 
 def _in_full() -> torch.autocast:

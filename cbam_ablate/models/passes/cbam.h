@@ -32,7 +32,8 @@ void NAME(describe)(long threads, long N, long P, long C, const T *x, const A *a
     EACH_IMAGE
     for (long n = 0; n < N; n++) {
         A *maxima = described + 2 * n * P;
-        BY_CHANNELS(NAME(describe_), P, x + n * P * C, a + n * C, b + n * C, maxima, maxima + P, where + n * P);
+        BY_CHANNELS(NAME(describe_), P, x + n * P * C, a + n * C, b + n * C, maxima, maxima + P,
+                    where + n * P);
     }
 }
 
@@ -55,7 +56,8 @@ void NAME(apply)(long threads, long N, long P, long C, const T *x, const A *a, c
     EACH_IMAGE
     for (long n = 0; n < N; n++) {
         long at = n * P * C;
-        BY_VECTOR(NAME(apply_), P, x + at, a + n * C, b + n * C, s + n * P, skipped ? skipped + at : 0, z + at);
+        BY_VECTOR(NAME(apply_), P, x + at, a + n * C, b + n * C, s + n * P, skipped ? skipped + at : 0,
+                  z + at);
     }
 }
 
@@ -77,10 +79,10 @@ INLINE void NAME(back_spatial_)(long C, long P, const T *restrict dz, const T *r
     }
 }
 
-/* The gradient of s, (N, P): over the channels, the sum of dz y. Where z is given, the result of a ReLU, with dz
- * only where z > 0, which is kept. */
-void NAME(back_spatial)(long threads, long N, long P, long C, const T *dz, const T *x, const A *a,
-                        const A *b, const T *z, T *kept, A *ds) {
+/* The gradient of s, (N, P): over the channels, the sum of dz y. Where z is given, the result of a ReLU, with
+ * dz only where z > 0, which is kept. */
+void NAME(back_spatial)(long threads, long N, long P, long C, const T *dz, const T *x, const A *a, const A *b,
+                        const T *z, T *kept, A *ds) {
     EACH_IMAGE
     for (long n = 0; n < N; n++) {
         long at = n * P * C;
@@ -117,8 +119,8 @@ INLINE void NAME(back_channel_)(long K, long c, long C, long P, const T *restric
     WRITE(K, product + c, q);
 }
 
-/* By image and channel, (N, C), the sum of dy and of dy (x - mean). `back` (N, 2, P) is what came back through
- * the descriptors. */
+/* By image and channel, (N, C), the sum of dy and of dy (x - mean). `back` (N, 2, P) is what came back
+ * through the descriptors. */
 void NAME(back_channel)(long threads, long N, long P, long C, const T *dz, const T *x, const A *mean,
                         const A *s, const A *back, const INT *where, A *sum, A *product) {
     EACH_IMAGE
@@ -146,11 +148,11 @@ INLINE void NAME(back_input_)(long K, long c, long C, long P, const T *restrict 
     }
 }
 
-/* dx = by_dy dy + by_x x + constant, and `extra` more at the peak of each channel: by_dy, constant, extra, peak
- * (N, C), by_x (C,). */
-void NAME(back_input)(long threads, long N, long P, long C, const T *dz, const T *x, const A *s, const A *back,
-                      const INT *where, const A *by_dy, const A *by_x, const A *constant, const A *extra,
-                      const INT *peak, T *dx) {
+/* dx = by_dy dy + by_x x + constant, and `extra` more at the peak of each channel: by_dy, constant, extra,
+ * peak (N, C), by_x (C,). */
+void NAME(back_input)(long threads, long N, long P, long C, const T *dz, const T *x, const A *s,
+                      const A *back, const INT *where, const A *by_dy, const A *by_x, const A *constant,
+                      const A *extra, const INT *peak, T *dx) {
     EACH_IMAGE
     for (long n = 0; n < N; n++) {
         long at = n * P * C, gate = n * C;

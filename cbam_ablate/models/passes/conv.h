@@ -1,13 +1,11 @@
 /* A size-keeping K x K convolution of few planes (H, W) to one, for the spatial gate. */
 
-/* Planes (count, H, W) with a border of zeros, K / 2 wide, and zeros behind them for what reads on. */
-static A *NAME(bordered)(long count, long H, long W, long K, const A *planes) {
+/* Puts planes (count, H, W) into a room whose border, K / 2 wide, is zero, as is what lies behind it. */
+INLINE void NAME(enter)(long count, long H, long W, long K, const A *planes, A *room) {
     long R = K / 2, wide = W + 2 * R, size = (H + 2 * R) * wide;
-    A *room = calloc(count * size + 4 * L + K, sizeof(A));
     for (long i = 0; i < count; i++)
         for (long h = 0; h < H; h++)
             memcpy(room + i * size + (h + R) * wide + R, planes + (i * H + h) * W, W * sizeof(A));
-    return room;
 }
 
 /* Lines (H, wide) of sums over planes and taps, in steps of four vectors; W of each line are meant. */
@@ -26,48 +24,54 @@ INLINE void NAME(correlate)(long count, long H, long wide, long K, const A *room
     }
 }
 
-static A *NAME(lines)(long H, long wide) { return malloc((H * wide + 4 * L) * sizeof(A)); }
-
 /* in (N, I, H, W), weight (I, K, K), out (N, H, W). */
 void NAME(conv)(long threads, long N, long planes, long H, long W, long K, const A *in, const A *weight,
                 A *out) {
-    long wide = W + 2 * (K / 2);
-    EACH_IMAGE
-    for (long n = 0; n < N; n++) {
-        A *room = NAME(bordered)(planes, H, W, K, in + n * planes * H * W), *lines = NAME(lines)(H, wide);
-        NAME(correlate)(planes, H, wide, K, room, weight, lines);
-        for (long h = 0; h < H; h++) memcpy(out + (n * H + h) * W, lines + h * wide, W * sizeof(A));
+    long wide = W + 2 * (K / 2), size = (H + K - 1) * wide, behind = 4 * L + K;
+    EACH_GROUP {
+        A *room = calloc(planes * size + behind, sizeof(A)), *lines = malloc((size + behind) * sizeof(A));
+        IN_GROUP {
+            NAME(enter)(planes, H, W, K, in + n * planes * H * W, room);
+            NAME(correlate)(planes, H, wide, K, room, weight, lines);
+            for (long h = 0; h < H; h++) memcpy(out + (n * H + h) * W, lines + h * wide, W * sizeof(A));
+        }
         free(room);
         free(lines);
     }
 }
 
-/* Its gradients: of the input, (N, I, H, W), and of the weight by image, (N, I, K, K). */
+/* Its gradients: of the input, (N, I, H, W), and of the weight by group of images, (groups, I, K, K). */
 void NAME(back_conv)(long threads, long N, long planes, long H, long W, long K, const A *in, const A *weight,
                      const A *dout, A *din, A *dweight) {
-    long R = K / 2, wide = W + 2 * R, size = (H + 2 * R) * wide, taps = K * K;
-    EACH_IMAGE
-    for (long n = 0; n < N; n++) {
-        A *room = NAME(bordered)(planes, H, W, K, in + n * planes * H * W), *lines = NAME(lines)(H, wide);
-        A *given = NAME(bordered)(1, H, W, K, dout + n * H * W), *turned = malloc(taps * sizeof(A));
-        for (long i = 0; i < planes; i++) {
-            for (long t = 0; t < taps; t++) turned[t] = weight[i * taps + taps - 1 - t];
-            NAME(correlate)(1, H, wide, K, given, turned, lines);
-            for (long h = 0; h < H; h++)
-                memcpy(din + ((n * planes + i) * H + h) * W, lines + h * wide, W * sizeof(A));
-        }
+    long R = K / 2, wide = W + 2 * R, size = (H + 2 * R) * wide, behind = 4 * L + K, taps = K * K;
+    EACH_GROUP {
+        A *room = calloc((planes + 1) * (size + behind), sizeof(A)), *given = room + planes * size + behind;
+        A *lines = malloc((size + behind + taps) * sizeof(A)), *turned = lines + size + behind;
+        A *sums = calloc(planes * taps * L, sizeof(A));
         /* Lines of the gradient with the zeros of the border between them. */
         const A *apart = given + R * wide + R;
-        for (long t = 0; t < planes * taps; t++) {
-            const A *from = room + t / taps * size + t % taps / K * wide + t % K;
-            V sums[4] = {{0}};
-            for (long o = 0; o < H * wide; o += 4 * L)
-                for (long v = 0; v < 4; v++) sums[v] += READ(L, apart + o + v * L) * READ(L, from + o + v * L);
-            dweight[n * planes * taps + t] = NAME(sum)(sums[0] + sums[1] + sums[2] + sums[3]);
+        IN_GROUP {
+            NAME(enter)(planes, H, W, K, in + n * planes * H * W, room);
+            NAME(enter)(1, H, W, K, dout + n * H * W, given);
+            for (long i = 0; i < planes; i++) {
+                for (long t = 0; t < taps; t++) turned[t] = weight[i * taps + taps - 1 - t];
+                NAME(correlate)(1, H, wide, K, given, turned, lines);
+                for (long h = 0; h < H; h++)
+                    memcpy(din + ((n * planes + i) * H + h) * W, lines + h * wide, W * sizeof(A));
+            }
+            for (long t = 0; t < planes * taps; t++) {
+                const A *from = room + t / taps * size + t % taps / K * wide + t % K;
+                V found[4] = {READ(L, sums + t * L)};
+                for (long o = 0; o < H * wide; o += 4 * L)
+                    for (long v = 0; v < 4; v++)
+                        found[v] += READ(L, apart + o + v * L) * READ(L, from + o + v * L);
+                WRITE(L, sums + t * L, found[0] + found[1] + found[2] + found[3]);
+            }
         }
+        for (long t = 0; t < planes * taps; t++)
+            dweight[group * planes * taps + t] = NAME(sum)(READ(L, sums + t * L));
         free(room);
         free(lines);
-        free(given);
-        free(turned);
+        free(sums);
     }
 }

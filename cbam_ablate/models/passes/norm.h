@@ -26,9 +26,9 @@ INLINE void NAME(highest_)(long K, long c, long C, long P, const T *restrict x, 
     for (long i = 0; i < K; i++) extreme[c + i] = LOAD(1, x + found[i] * C + c + i)[0];
 }
 
-/* By image and channel, (N, C), the sum of x - x0 and of its square, where x0 is the image's first pixel. Where
- * there is a `sign` (C,), also the x whose product with it is the highest and where that is (the first of
- * equals). */
+/* By image and channel, (N, C), the sum of x - x0 and of its square, where x0 is the image's first pixel.
+ * Where there is a `sign` (C,), also the x whose product with it is the highest and where that is (the first
+ * of equals). */
 void NAME(moments)(long threads, long N, long P, long C, const T *x, const A *sign, A *sum, A *square,
                    A *extreme, INT *where) {
     EACH_IMAGE
@@ -60,7 +60,9 @@ void NAME(affine)(long threads, long N, long P, long C, long relu, const T *x, c
     }
 }
 
-INLINE void NAME(back_relu_)(long K, long c, long C, const T *restrict dy, const T *restrict y, T *restrict dx) {
+INLINE void NAME(back_relu_)(long K, long c, long C, const T *restrict dy, const T *restrict y,
+                             T *restrict dx) {
+    (void)C;
     STORE(K, dx + c, KEEP(LOAD(K, y + c) > 0, LOAD(K, dy + c)));
 }
 
@@ -91,8 +93,8 @@ INLINE void NAME(back_moments_)(long K, long c, long C, long P, long relu, const
 }
 
 /* By image and channel, (N, C), the sum of dy and of dy (x - mean). Where there was a ReLU, of which y is the
- * result where it is given, else its argument scale x + shift, with dy only where that is positive; where y is
- * given, this dy is kept. */
+ * result where it is given, else its argument scale x + shift, with dy only where that is positive; where y
+ * is given, this dy is kept. */
 void NAME(back_moments)(long threads, long N, long P, long C, long relu, const T *dy, const T *x,
                         const A *scale, const A *shift, const A *mean, const T *y, T *kept, A *sum,
                         A *product) {

@@ -32,6 +32,9 @@
 #else
 #define EACH_IMAGE (void)threads;
 #endif
+/* Images by the eight, as many as share what is allocated for them and a sum. */
+#define EACH_GROUP EACH_IMAGE for (long group = 0; group < (N + 7) / 8; group++)
+#define IN_GROUP for (long n = 8 * group; n < N && n < 8 * group + 8; n++)
 
 /* f(K, c, ...) for each vector of channels from c on, of which K are there: a constant but for the last. */
 #define BY_VECTOR(f, ...)                                             \
@@ -41,12 +44,12 @@
     } while (0)
 
 /* f(C, ...) with the usual numbers of channels as constants. */
-#define BY_CHANNELS(f, ...)                      \
-    switch (C) {                                 \
-        case 16: f(16, __VA_ARGS__); break;      \
-        case 32: f(32, __VA_ARGS__); break;      \
-        case 64: f(64, __VA_ARGS__); break;      \
-        default: f(C, __VA_ARGS__);              \
+#define BY_CHANNELS(f, ...)                 \
+    switch (C) {                            \
+        case 16: f(16, __VA_ARGS__); break; \
+        case 32: f(32, __VA_ARGS__); break; \
+        case 64: f(64, __VA_ARGS__); break; \
+        default: f(C, __VA_ARGS__);         \
     }
 
 #define A float
