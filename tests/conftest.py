@@ -186,6 +186,8 @@ class CommandLine:
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(env or {})},
+            # A shell ignores Ctrl-C for what it starts in the background, and so would all that this starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def __call__(self, *words: str, env=None) -> subprocess.CompletedProcess:

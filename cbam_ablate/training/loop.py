@@ -20,7 +20,7 @@ from cbam_ablate.training.compiled import compiled_or_eager, pays, shelve, shelv
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
-from cbam_ablate.training.recorded import CudaGraph, Recorded, Step
+from cbam_ablate.training.recorded import CudaGraph, Recorded
 
 RULE = "highest validation top-1, the first of equals"
 
@@ -100,9 +100,7 @@ class Trainer:
         if cfg.train.compile in ("on", "auto"):
             self._take_over_or_compile()
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
-        self.step: Step = self._step
-        if cfg.train.compile == "graph":
-            self._record()
+        self.recorded = self._recorded() if cfg.train.compile == "graph" else None
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         decay = cfg.train.ema
         average = get_ema_multi_avg_fn(decay)
@@ -186,11 +184,11 @@ class Trainer:
             self.model, self.cfg, self.device, self.cast(), self._dtype, self.log.line
         )
 
-    def _record(self) -> None:
+    def _recorded(self) -> Recorded | None:
         if self.device.type == "cuda":
-            self.step = Recorded(self._step, self.device, self.log.line, CudaGraph())
-        else:
-            self.log.line("train.compile=graph is for CUDA; the run goes on without it")
+            return Recorded(self.device, self.log.line, CudaGraph())
+        self.log.line("train.compile=graph is for CUDA; the run goes on without it")
+        return None
 
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
@@ -204,7 +202,8 @@ class Trainer:
         bad_step = torch.full((), -1, device=self.device)
         every = self.cfg.train.log_every
         for images, labels in self.feed.train(done.epoch, done.step):
-            loss, logits = self.step(images, labels, self.lr(done.epoch * steps + done.step))
+            batch = images, labels, self.lr(done.epoch * steps + done.step)
+            loss, logits = self.recorded(self._step, *batch) if self.recorded else self._step(*batch)
             if self.ema is not None:
                 self.ema.update_parameters(self.model)
             done.step += 1
@@ -224,8 +223,11 @@ class Trainer:
         done.epoch_seconds = spent + time.perf_counter() - started
 
     def _step(self, images: Tensor, labels: Tensor, lr: float | Tensor) -> tuple[Tensor, Tensor]:
+        recording = images.is_cuda and torch.cuda.is_current_stream_capturing()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+            if "capturable" in group:
+                group["capturable"] = recording
         # Before the forward pass, for which a replayed graph takes the gradients' memory.
         self.optimizer.zero_grad(set_to_none=True)
         with self.cast():

@@ -15,8 +15,7 @@ def build_optimizer(cfg: OptimizerConfig, model: nn.Module) -> torch.optim.Optim
     if cfg.name == "sgd":
         return torch.optim.SGD(groups, cfg.lr, momentum=cfg.momentum, nesterov=cfg.nesterov, fused=True)
     kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
-    on_cuda = all(parameter.is_cuda for parameter in model.parameters())
-    return kind(groups, cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True, capturable=on_cuda)
+    return kind(groups, cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True)
 
 
 def _groups(cfg: OptimizerConfig, model: nn.Module) -> list[dict[str, object]]:

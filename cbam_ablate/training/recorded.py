@@ -4,6 +4,7 @@ Source: pytorch.org/docs/stable/notes/cuda.html, CUDA graphs.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -41,49 +42,57 @@ class CudaGraph:
 
     def record(self, work: Callable[[], Any]) -> Any:
         """Notes what the work would do, without doing it; returns where its results will be."""
-        with torch.cuda.graph(self.graph, stream=self.stream):
-            return work()
+        before = torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(self.graph, stream=self.stream):
+                return work()
+        finally:  # which a recording that was broken off leaves undone
+            torch.cuda.set_stream(before)
 
     def replay(self) -> None:
         self.graph.replay()
 
 
 class Recorded:
-    """A step that is recorded at its fourth call; where it can't be, `say` hears why and it stays as it is.
+    """Does a step, recorded from its fourth call on; where it can't be, `say` hears why.
 
-    All calls give images and labels of the same shapes. What a call returns holds until the next one.
+    All calls give the same step, and images and labels of the same shapes. What a call returns holds until
+    the next one.
     """
 
-    def __init__(self, step: Step, device: torch.device, say: Callable[[str], None], graph: Graph) -> None:
-        self.step, self.say, self.graph = step, say, graph
-        self.calls, self.fails = 0, False
+    def __init__(self, device: torch.device, say: Callable[[str], None], graph: Graph) -> None:
+        self.say, self.calls = say, 0
+        self.graph: Graph | None = graph
         self.lr = torch.zeros((), device=device)
         self.inputs: tuple[Tensor, Tensor] | None = None
         self.results: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-        if self.fails:
-            return self.step(images, labels, lr)
+    def __call__(self, step: Step, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+        if self.graph is None:
+            return step(images, labels, lr)
         self.lr.fill_(lr)
         if self.inputs is None:
             self.inputs = images.clone(), labels.clone()
         for kept, given in zip(self.inputs, (images, labels), strict=True):
             kept.copy_(given)
+        work = partial(step, *self.inputs, self.lr)
         self.calls += 1
         if self.calls <= WARM_UP:
-            done: tuple[Tensor, Tensor] = self.graph.beside(self._work)
+            done: tuple[Tensor, Tensor] = self.graph.beside(work)
             return done
         if self.results is None:
-            try:
-                self.results = self.graph.record(self._work)
-            except Exception as error:  # whatever waits for the device, and none of it is worth the run
-                first = (str(error).splitlines() or [type(error).__name__])[0]
-                self.say(f"the step can't be recorded as a CUDA graph, so the run goes on without: {first}")
-                self.fails = True
-                return self.step(images, labels, lr)
+            self.results = self._record(self.graph, work)
+        if self.results is None:
+            self.graph = self.inputs = None  # with the memory that they hold
+            return step(images, labels, lr)
         self.graph.replay()
         return self.results
 
-    def _work(self) -> tuple[Tensor, Tensor]:
-        assert self.inputs is not None
-        return self.step(*self.inputs, self.lr)
+    def _record(self, graph: Graph, work: Callable[[], Any]) -> Any:
+        try:
+            return graph.record(work)
+        except Exception as error:  # whatever waits for the device, and none of it is worth the run
+            cause = error.__context__ or error
+            first = (str(cause).splitlines() or [type(cause).__name__])[0]
+            self.say(f"the step can't be recorded as a CUDA graph, so the run goes on without: {first}")
+            return None

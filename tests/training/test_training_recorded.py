@@ -4,6 +4,9 @@ It keeps every operator with the tensors and numbers it was given and replays th
 that what is frozen in a CUDA graph is frozen here.
 """
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -88,7 +91,7 @@ def trainer(words, folder):
 def recorded(words, folder):
     found = trainer(words, folder)
     tape = Tape()
-    found.step = Recorded(found._step, CPU, found.log.line, tape)
+    found.recorded = Recorded(CPU, found.log.line, tape)
     return found, tape
 
 
@@ -128,14 +131,28 @@ def test_a_step_that_waits_for_the_device_is_not_recorded_and_the_run_says_so(tm
     words = [*tiny, *SMALL, *EXACT]
     expected = trainer(words, tmp_path / "eager").run().metrics
     ours, tape = recorded(words, tmp_path / "recorded")
-    ours.network = lambda images: ours.model(images * images.new_ones(()).item())
+    ours.model.register_forward_pre_hook(lambda _, given: (given[0] * given[0].new_ones(()).item(),))
     assert ours.run().metrics == expected
     assert tape.replays == -1
     (said,) = [line for line in ours.log.lines if "recorded" in line]
     assert "not permitted when stream is capturing" in said
+    assert (ours.recorded.graph, ours.recorded.inputs) == (None, None)
+
+
+def test_a_run_that_is_over_leaves_no_memory_behind(tmp_path, tiny):
+    """Without waiting for the garbage collector, since the next run of the process needs the room."""
+    ours, _ = recorded([*tiny, *SMALL, *EXACT], tmp_path / "run")
+    ours.run()
+    weights = weakref.ref(ours.model)
+    gc.disable()
+    try:
+        del ours
+        assert weights() is None
+    finally:
+        gc.enable()
 
 
 def test_on_a_cpu_a_run_says_that_it_goes_on_without_a_graph(tmp_path, tiny):
     ours = trainer([*tiny, "train.compile=graph"], tmp_path / "run")
     assert any("graph is for CUDA" in line for line in ours.log.lines)
-    assert ours.step == ours._step
+    assert ours.recorded is None
