@@ -63,11 +63,11 @@ class _Gated(torch.autograd.Function):
             weight, bias = x.new_ones(channels, dtype=kind), x.new_zeros(channels, dtype=kind)
         extreme = x.new_empty(count, channels, dtype=kind)
         peak = torch.empty(count, channels, dtype=places)
-        means, squares = norms.moments(x, weight.sign().to(kind), extreme, peak)
+        means, variances = norms.moments(x, weight.sign().to(kind), extreme, peak)
         mean = variance = inverse = None
         scale, shift = weight.to(kind), bias.to(kind)
         if eps is not None:
-            mean, variance = norms.over_images(means, squares)
+            mean, variance = norms.over_images(means, variances)
             inverse = (variance + eps).rsqrt()
             scale, shift = norms.affine(weight, bias, mean, inverse, kind)
         with torch.set_grad_enabled(learning), _in_full():

@@ -1,12 +1,11 @@
 """Batch normalisation with the addition and ReLU after it: on a CPU in few passes, else PyTorch's own."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from typing_extensions import TypeIs
 
 from cbam_ablate.models.cpu import accumulated, run, suits
 
@@ -36,7 +35,7 @@ def add_relu(x: Tensor, skipped: Tensor) -> Tensor:
     return F.relu(x + skipped, inplace=True)
 
 
-def has_passes(norm: nn.Module, x: Tensor, skipped: Tensor | None) -> TypeIs[nn.BatchNorm2d]:
+def has_passes(norm: nn.Module, x: Tensor, skipped: Tensor | None) -> TypeGuard[nn.BatchNorm2d]:
     """Whether these can go through the passes for a CPU."""
     return (
         type(norm) is nn.BatchNorm2d
