@@ -5,7 +5,7 @@ ARGS ?=
 HOURS ?= 0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation train evaluate test test-all test-engines bench-gpu results-gpu lint clean
+.PHONY: help setup ablation train evaluate test test-all test-cuda test-engines bench-gpu results-gpu lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,7 +32,10 @@ test: setup ## the tests, at most 5 minutes on 2 cores
 	$(BIN)/python -m pytest -n 2
 
 test-all: setup ## with the slow ones: kills, real engines, browser, TeX
-	$(BIN)/python -m pytest -n 2 -m 'not engines'
+	$(BIN)/python -m pytest -n 2 -m 'not engines and not cuda'
+
+test-cuda: setup ## what is for CUDA: on a GPU, or where PyTorch has none on one made of the CPU
+	PYTHONPATH="$(CURDIR)/tests/cuda/pretend" $(BIN)/python -m pytest -n 2 -m cuda tests/cuda
 
 test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'

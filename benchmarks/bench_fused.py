@@ -37,7 +37,7 @@ from cbam_ablate.data.together import train_together
 from cbam_ablate.models import build_model
 from cbam_ablate.training import Trainer
 from cbam_ablate.training.device import device_name, pick_device, pick_precision
-from cbam_ablate.training.fused import FusedTrainer, Lane, eager
+from cbam_ablate.training.fused import FusedTrainer, Lane
 
 
 class Nowhere:
@@ -68,7 +68,6 @@ def trainers(options: argparse.Namespace, row: dict[str, Any]) -> tuple[list[Tra
         for seed in range(row["runs"]):
             cfg = load_config([*words, f"seed={seed}"])
             torch.manual_seed(derive_seed(seed, "weights"))
-            cfg = cfg if kind is Trainer else eager(cfg)
             model, feed = build_model(cfg), Feed(cfg, splits, dtype)
             found.append(kind(cfg, model, feed, Nowhere(), device, precision))
     return made[Trainer], FusedTrainer(made[Lane], lambda lane, end: None, batches=train_together)
@@ -157,7 +156,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--placements", nargs="+", default=["block"])
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--compile", default="off", help="train.compile of the separate runs")
+    parser.add_argument("--compile", default="off", help="train.compile of all runs")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,9 +1,10 @@
 """All figures that need a GPU, most wanted first, in the minutes given: `make bench-gpu`.
 
-    python benchmarks/bench_gpu.py [--minutes 10] [--small] [--json FILE]
+    python benchmarks/bench_gpu.py [--minutes 10] [--parts "batch 4" ...] [--small] [--json FILE]
 
 Each part is one of the other benchmarks in a process of its own and is stored as it ends, so that what was
-measured stays when the time is up. `--small` tries all of it with little work, on a CPU too.
+measured stays when the time is up; `--parts` adds to what is there. `--small` tries all of it with little
+work, on a CPU too.
 """
 
 import argparse
@@ -34,24 +35,29 @@ def fused(width: int, batches: list[int], runs: int, steps: int, rounds: int) ->
 def parts(small: bool) -> dict[str, list[str]]:
     """The commands by name, most wanted first."""
     if small:
-        less = ["model.width=4", "reduction=4", "train.batch_size=32", "data=synthetic"]
+        less = ["model.width=4", "reduction=4", "train.batch_size=16", "data=synthetic", "data.val_size=100"]
         return {
-            "networks": steps([CIFAR, CIFAR + CBAM], ["plain", "graph", "compiled"], 640, 1, *less),
+            "networks": steps([CIFAR + CBAM], ARMS, 160, 1, *less),
             "fused": fused(4, [4], 2, 2, 1),
+            "fused, graph": [*fused(4, [4], 2, 5, 1), "--compile", "graph"],
+            "sweep": [*fused(4, [32], 2, 2, 1), "--sweep"],
             "accuracy": [
-                *steps([CIFAR], ["plain"], 640, 1, *less, "optimizer.lr=0.05"),
+                *steps([CIFAR], ["plain"], 160, 1, *less, "optimizer.lr=0.05"),
                 *("--accuracy", "--epochs", "1"),
             ],
         }
+    both = [RESNET.format(18), RESNET.format(18) + CBAM]
     deep = [RESNET.format(depth) for depth in (34, 50)] + [VGG]
-    small_batch = ["train.batch_size=4", "data=synthetic"]
+    eager_and_not = ["tuned", "graph", "compiled"]
     return {
-        "networks": steps([RESNET.format(18), RESNET.format(18) + CBAM], ARMS, 25_600, 2),
-        "batch 4": steps([RESNET.format(18) + CBAM], ["tuned", "graph", "compiled"], 2000, 2, *small_batch),
-        "fused": [*fused(16, [4, 32], 8, 16, 3), "--sweep"],
-        "small": steps([CIFAR, CIFAR + CBAM], ["tuned", "graph", "compiled"], 25_600, 2),
-        "deep": steps(deep, ["tuned", "compiled"], 12_800, 1),
+        "networks": steps(both, ARMS, 12_800, 2),
+        "batch 4": steps(both[1:], eager_and_not, 2000, 1, "train.batch_size=4"),
+        "fused": fused(16, [4, 32], 8, 16, 3),
+        "fused, graph": [*fused(16, [4, 32], 8, 16, 3), "--compile", "graph"],
+        "sweep": [*fused(16, [32], 8, 2, 1), "--sweep"],
         "accuracy": [*steps([CIFAR], ["plain"], 10_000, 1), "--accuracy", "--epochs", "4"],
+        "small": steps([CIFAR, CIFAR + CBAM], eager_and_not, 25_600, 2),
+        "deep": steps(deep, ["tuned", "compiled"], 12_800, 1),
         "deepest": steps([RESNET.format(152)], ["tuned", "compiled"], 12_800, 1),
     }
 
@@ -61,11 +67,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--parts", nargs="+", help="only these")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--json", type=Path, default=HERE / "gpu.json")
     asked = parser.parse_args()
-    deadline, found = time.monotonic() + 60 * asked.minutes, {}
-    for name, command in parts(asked.small).items():
+    every = parts(asked.small)
+    if unknown := set(asked.parts or ()) - set(every):
+        parser.error(f"--parts {sorted(unknown)}: there are {', '.join(every)}")
+    found = json.loads(asked.json.read_text()) if asked.parts and asked.json.exists() else {}
+    deadline = time.monotonic() + 60 * asked.minutes
+    for name in asked.parts or every:
+        command = every[name]
         left = deadline - time.monotonic()
         if left < 5:
             print(f"no time left for: {name}")

@@ -44,7 +44,7 @@ from cbam_ablate.sweep.job import (
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.training import Interrupted, Result, checkpoint
 from cbam_ablate.training.device import pick_device, pick_precision
-from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane, eager
+from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane
 
 FREE_SECTIONS = ("optimizer", "schedule", "augment")
 FREE = ("seed", "train.label_smoothing", "train.ema")
@@ -237,7 +237,7 @@ class Group:
             torch.manual_seed(derive_seed(cfg.seed, "weights"))
             model = build_model(cfg, pretrained=state is None, say=say)
             feed = Feed(cfg, self.splits, dtype)
-            lane = Lane(eager(cfg), model, feed, member.writer, device, precision)
+            lane = Lane(cfg, model, feed, member.writer, device, precision)
             if state is not None:
                 lane.resume(state, source)
                 say(f"goes on from {source}, epoch {lane.done.epoch}, step {lane.done.step}")

@@ -76,8 +76,9 @@ def compiled_or_eager(
             model.zero_grad(set_to_none=True)
         say(f"compiled in {time.perf_counter() - started:.0f} s, which the training time leaves out")
     except Exception as error:  # compilers fail in every way there is, and none is worth the run
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        say(f"torch.compile does not work here, so the run goes on without it: {first}")
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        cause = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+        say(f"torch.compile does not work here, so the run goes on without it: {cause}")
         network = model
     for buffer, before in kept:
         buffer.copy_(before)

@@ -15,16 +15,17 @@ Seconds, and the memory held, are split evenly among the runs trained together, 
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.training.evaluate import Totals, autocast
 from cbam_ablate.training.fused_stack import Part, Stack, part_of, stack_images
-from cbam_ablate.training.loop import Diverged, Feed, Interrupted, Result, Trainer
+from cbam_ablate.training.loop import Diverged, Feed, Interrupted, Result, RunLog, Trainer
+from cbam_ablate.training.recorded import recorded
 
 
 class CantFuse(RuntimeError):
@@ -37,6 +38,7 @@ class Lane(Trainer):
     `together` is how many there were at the start.
     """
 
+    alone = False
     together = 1
 
     def begin_epoch(self, sums: Tensor) -> None:
@@ -74,11 +76,6 @@ def one_by_one(feeds: Sequence[Feed], epoch: int, start: int) -> Iterator[tuple[
     for batches in zip(*(feed.train(epoch, start) for feed in feeds), strict=True):
         images, labels = zip(*batches, strict=True)
         yield stack_images(images), torch.stack(labels)
-
-
-def eager(cfg: RunConfig) -> RunConfig:
-    """The config for a `Lane`: what is compiled or captured is the step of all runs, not each network."""
-    return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, compile="off"))
 
 
 class FusedTrainer:
@@ -126,6 +123,8 @@ class FusedTrainer:
         self.parts: list[Part] = []
         for _, part in groupby(self.lanes, key=lambda lane: part_of(lane.cfg)):
             self.parts.append(Part(self.stack, list(part), sum(len(p.trainers) for p in self.parts)))
+        asked, logs = self.lanes[0].cfg.train.compile == "graph", [lane.log for lane in self.lanes]
+        self.recorded = recorded(asked, self.device, partial(_tell, logs))
 
     def _keep(self, lanes: list[Lane]) -> None:
         if lanes and len(lanes) < len(self.lanes):
@@ -179,17 +178,25 @@ class FusedTrainer:
         return bad_steps
 
     def step(self, images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """One step of every run on images (K, N, C, H, W). Returns losses (K,) and logits (K, N, classes).
+        """Step `number`, counted over the whole runs, of every run on images (K, N, C, H, W).
 
-        All that a CUDA graph would hold; only the learning rates, from `number`, come from outside.
+        Returns losses (K,) and logits (K, N, classes).
         """
+        batch = images, labels, [part.rate(number) for part in self.parts]
+        found = self.recorded(self._step, *batch) if self.recorded else self._step(*batch)
+        for part in self.parts:
+            part.average()
+        return found
+
+    def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> tuple[Tensor, Tensor]:
+        # Before the forward pass, for which a replayed graph takes the gradients' memory.
+        self.stack.zero_grad()
         with self._cast():
             logits = self.stack(images).float()
         losses = torch.cat([part.losses(logits, labels) for part in self.parts])
-        self.stack.zero_grad()
         losses.sum().backward()
-        for part in self.parts:
-            part.step(number)
+        for part, rate in zip(self.parts, rates, strict=True):
+            part.step(rate)
         return losses.detach(), logits.detach()
 
     def _cast(self) -> torch.autocast:
@@ -222,6 +229,11 @@ class FusedTrainer:
             else:
                 lane.save()
         raise Interrupted
+
+
+def _tell(logs: Sequence[RunLog], text: str) -> None:
+    for log in logs:
+        log.line(text)
 
 
 def _add(sums: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.training.average import Pairs, follow, paired
 from cbam_ablate.training.fused_rules import Rules
 from cbam_ablate.training.loop import Trainer
-from cbam_ablate.training.optimizer import build_optimizer
+from cbam_ablate.training.optimizer import build_optimizer, set_rate
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
@@ -111,24 +111,26 @@ class Part:
         losses = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
         return losses.view(len(self.trainers), -1).mean(1)
 
-    def step(self, number: int) -> None:
-        """The optimiser's step `number`, counted over the whole run, and that of the moving average."""
+    def rate(self, number: int) -> float:
+        """The learning rate of step `number`, counted over the whole run."""
+        return self.trainers[0].lr(number)
+
+    def step(self, rate: float | Tensor) -> None:
+        """The optimiser's step."""
         if not self._whole:
             for name, own in self._own.items():
                 gradient = self._stack.parameters[name].grad
                 own.grad = None if gradient is None else gradient[self.range]
         if self.cfg.optimizer.clip_norm is not None:
             self._clip(self.cfg.optimizer.clip_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.trainers[0].lr(number)
+        set_rate(self.optimizer, rate)
         self.optimizer.step()
-        self._update_averages()
 
     def settle(self) -> None:
         """Tells the runs' own optimisers the learning rate, for their checkpoints."""
         for trainer in self.trainers:
             for group, ours in zip(trainer.optimizer.param_groups, self.optimizer.param_groups, strict=True):
-                group["lr"] = ours["lr"]
+                group["lr"] = float(ours["lr"])
 
     def _clip(self, most: float) -> None:
         gradients = [own.grad for own in self._own.values() if own.grad is not None]
@@ -157,29 +159,21 @@ class Part:
                     trainer.optimizer.state[p] = state
         return optimizer
 
-    def _build_averages(self) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """Pairs of lists, averages and what they follow, (last - first, ...), one pair a number format."""
+    def _build_averages(self) -> Pairs:
+        """Averages and what they follow, (last - first, ...) each."""
         modules = [trainer.ema.module for trainer in self.trainers if trainer.ema is not None]
         averages = {**_weights(modules), **_buffers(modules)}
         followed = {**self._stack.parameters, **self._stack.buffers}
-        pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-        for name, average in averages.items():
-            into, sources = pairs.setdefault(average.dtype, ([], []))
-            into.append(average.detach())
-            sources.append(followed[name].detach()[self.range])
-        return list(pairs.values())
+        sources = [followed[name].detach()[self.range] for name in averages]
+        return paired([average.detach() for average in averages.values()], sources)
 
-    @torch.no_grad()
-    def _update_averages(self) -> None:
-        update = get_ema_multi_avg_fn(self.cfg.train.ema)
-        for into, followed in self._averages:
-            counted = self.trainers[0].ema.n_averaged  # type: ignore[union-attr]
-            if counted == 0:
-                torch._foreach_copy_(into, followed)
-            else:
-                update(into, followed, counted)
-        for trainer in self.trainers if self._averages else ():
-            trainer.ema.n_averaged += 1  # type: ignore[union-attr]
+    def average(self) -> None:
+        """The moving average's step, where there is one."""
+        for number, trainer in enumerate(self.trainers):
+            if trainer.ema is not None:
+                if number == 0:
+                    follow(self._averages, self.cfg.train.ema, first=not trainer.ema.n_averaged)
+                trainer.ema.n_averaged += 1
 
 
 def _fresh(group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:

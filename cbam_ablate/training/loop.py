@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,17 +10,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.training import checkpoint
+from cbam_ablate.training.average import follow, paired
 from cbam_ablate.training.compiled import compiled_or_eager, pays, shelve, shelved
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
-from cbam_ablate.training.optimizer import build_optimizer, build_schedule
-from cbam_ablate.training.recorded import CudaGraph, Recorded
+from cbam_ablate.training.optimizer import build_optimizer, build_schedule, set_rate
+from cbam_ablate.training.recorded import recorded
 
 RULE = "highest validation top-1, the first of equals"
 
@@ -83,6 +84,9 @@ class Trainer:
     `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised.
     """
 
+    alone = True
+    """Whether the step is this run's own, to be compiled or recorded."""
+
     def __init__(
         self,
         cfg: RunConfig,
@@ -97,14 +101,12 @@ class Trainer:
         self.precision = precision
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = self.model
-        if cfg.train.compile in ("on", "auto"):
+        if self.alone and cfg.train.compile in ("on", "auto"):
             self._take_over_or_compile()
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
-        self.recorded = self._recorded() if cfg.train.compile == "graph" else None
+        self.recorded = recorded(self.alone and cfg.train.compile == "graph", device, log.line)
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
-        decay = cfg.train.ema
-        average = get_ema_multi_avg_fn(decay)
-        self.ema = AveragedModel(self.model, multi_avg_fn=average, use_buffers=True) if decay else None
+        self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
         self.done = Progress()
         self.totals = Totals(device)
 
@@ -184,12 +186,6 @@ class Trainer:
             self.model, self.cfg, self.device, self.cast(), self._dtype, self.log.line
         )
 
-    def _recorded(self) -> Recorded | None:
-        if self.device.type == "cuda":
-            return Recorded(self.device, self.log.line, CudaGraph())
-        self.log.line("train.compile=graph is for CUDA; the run goes on without it")
-        return None
-
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
         if done.step == 0:
@@ -202,10 +198,10 @@ class Trainer:
         bad_step = torch.full((), -1, device=self.device)
         every = self.cfg.train.log_every
         for images, labels in self.feed.train(done.epoch, done.step):
-            batch = images, labels, self.lr(done.epoch * steps + done.step)
+            batch = images, labels, [self.lr(done.epoch * steps + done.step)]
             loss, logits = self.recorded(self._step, *batch) if self.recorded else self._step(*batch)
             if self.ema is not None:
-                self.ema.update_parameters(self.model)
+                self._follow(self.ema)
             done.step += 1
             self.totals.add(loss, logits, labels)
             bad_step = torch.where(loss.isfinite() | (bad_step >= 0), bad_step, done.step)
@@ -222,12 +218,8 @@ class Trainer:
         self._check_finite(bad_step)
         done.epoch_seconds = spent + time.perf_counter() - started
 
-    def _step(self, images: Tensor, labels: Tensor, lr: float | Tensor) -> tuple[Tensor, Tensor]:
-        recording = images.is_cuda and torch.cuda.is_current_stream_capturing()
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-            if "capturable" in group:
-                group["capturable"] = recording
+    def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> tuple[Tensor, Tensor]:
+        set_rate(self.optimizer, *rates)
         # Before the forward pass, for which a replayed graph takes the gradients' memory.
         self.optimizer.zero_grad(set_to_none=True)
         with self.cast():
@@ -238,6 +230,12 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optimizer.clip_norm)
         self.optimizer.step()
         return loss.detach(), logits.detach()
+
+    def _follow(self, ema: AveragedModel) -> None:
+        averages = [*ema.module.parameters(), *ema.module.buffers()]
+        followed = [*self.model.parameters(), *self.model.buffers()]
+        follow(paired(averages, followed), self.cfg.train.ema, first=not ema.n_averaged)
+        ema.n_averaged += 1
 
     def _check_finite(self, bad_step: Tensor) -> None:
         step = int(bad_step)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cbam_ablate.config.schema import OptimizerConfig, ScheduleConfig
 
@@ -16,6 +16,15 @@ def build_optimizer(cfg: OptimizerConfig, model: nn.Module) -> torch.optim.Optim
         return torch.optim.SGD(groups, cfg.lr, momentum=cfg.momentum, nesterov=cfg.nesterov, fused=True)
     kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
     return kind(groups, cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
+    """The learning rate of the next step; one on the device () where that is being recorded."""
+    recording = isinstance(rate, Tensor) and rate.is_cuda and torch.cuda.is_current_stream_capturing()
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+        if "capturable" in group:
+            group["capturable"] = recording
 
 
 def _groups(cfg: OptimizerConfig, model: nn.Module) -> list[dict[str, object]]:

@@ -3,7 +3,7 @@
 Source: pytorch.org/docs/stable/notes/cuda.html, CUDA graphs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,8 +13,8 @@ from torch import Tensor
 WARM_UP = 3
 """Steps that allocate what a step needs, such as momenta, before one is recorded."""
 
-Step = Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]]
-"""From images, labels and the learning rate to the loss and the logits."""
+Step = Callable[[Tensor, Tensor, Sequence[float | Tensor]], tuple[Tensor, Tensor]]
+"""From images, labels and learning rates to the loss and the logits."""
 
 
 class Graph(Protocol):
@@ -56,26 +56,31 @@ class CudaGraph:
 class Recorded:
     """Does a step, recorded from its fourth call on; where it can't be, `say` hears why.
 
-    All calls give the same step, and images and labels of the same shapes. What a call returns holds until
-    the next one.
+    All calls give the same step, images and labels of the same shapes and as many rates. What a call returns
+    holds until the next one.
     """
 
     def __init__(self, device: torch.device, say: Callable[[str], None], graph: Graph) -> None:
         self.say, self.calls = say, 0
         self.graph: Graph | None = graph
-        self.lr = torch.zeros((), device=device)
+        self.device = device
+        self.rates: list[Tensor] = []
         self.inputs: tuple[Tensor, Tensor] | None = None
         self.results: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, step: Step, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, step: Step, images: Tensor, labels: Tensor, rates: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
         if self.graph is None:
-            return step(images, labels, lr)
-        self.lr.fill_(lr)
+            return step(images, labels, rates)
         if self.inputs is None:
             self.inputs = images.clone(), labels.clone()
+            self.rates = [torch.zeros((), device=self.device) for _ in rates]
         for kept, given in zip(self.inputs, (images, labels), strict=True):
             kept.copy_(given)
-        work = partial(step, *self.inputs, self.lr)
+        for held, rate in zip(self.rates, rates, strict=True):
+            held.fill_(rate)
+        work = partial(step, *self.inputs, self.rates)
         self.calls += 1
         if self.calls <= WARM_UP:
             done: tuple[Tensor, Tensor] = self.graph.beside(work)
@@ -84,7 +89,7 @@ class Recorded:
             self.results = self._record(self.graph, work)
         if self.results is None:
             self.graph = self.inputs = None  # with the memory that they hold
-            return step(images, labels, lr)
+            return step(images, labels, rates)
         self.graph.replay()
         return self.results
 
@@ -96,3 +101,12 @@ class Recorded:
             first = (str(cause).splitlines() or [type(cause).__name__])[0]
             self.say(f"the step can't be recorded as a CUDA graph, so the run goes on without: {first}")
             return None
+
+
+def recorded(asked: bool, device: torch.device, say: Callable[[str], None]) -> Recorded | None:
+    """What records a run's steps, where that is asked for and the device can."""
+    if asked and device.type == "cuda":
+        return Recorded(device, say, CudaGraph())
+    if asked:
+        say("train.compile=graph is for CUDA; the run goes on without it")
+    return None

@@ -12,7 +12,7 @@ from cbam_ablate.data.together import train_together
 from cbam_ablate.models import build_model
 from cbam_ablate.training import Diverged, Interrupted, Trainer, checkpoint
 from cbam_ablate.training.evaluate import autocast
-from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane, eager, one_by_one
+from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane, one_by_one
 from cbam_ablate.training.fused_stack import Stack, stack_images
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ class Folder:
 def trainer(kind, words, path):
     cfg = load_config(words)
     torch.manual_seed(derive_seed(cfg.seed, "weights"))
-    return kind(eager(cfg), build_model(cfg), make_feed(cfg, CPU, "fp32"), Folder(path), CPU, "fp32")
+    return kind(cfg, build_model(cfg), make_feed(cfg, CPU, "fp32"), Folder(path), CPU, "fp32")
 
 
 def losses(result):

@@ -137,6 +137,12 @@ def test_a_compiler_that_fails_leaves_the_run_to_eager_mode(tmp_path, tiny, monk
     assert metrics[0] == metrics[1]
 
 
+def test_on_a_cpu_a_run_says_that_it_goes_on_without_a_graph(tmp_path, tiny):
+    state, folder = train([*tiny, "train.epochs=1", "train.compile=graph"], tmp_path)
+    assert state.name == "finished", state.error
+    assert "graph is for CUDA" in (folder / "train.log").read_text()
+
+
 def test_auto_compiles_once_after_the_first_epoch_and_where_it_pays(tmp_path, tiny, monkeypatch):
     asked = []
     monkeypatch.setattr("torch.compile", lambda model, mode: asked.append(mode) or model)

@@ -1,0 +1,77 @@
+"""These tests run on a GPU, or on the one that `pretend/` makes up where there is none: `make test-cuda`."""
+
+import pytest
+import torch
+
+from cbam_ablate.config import load_config
+from cbam_ablate.config.seeds import derive_seed
+from cbam_ablate.data import make_feed
+from cbam_ablate.models import build_model
+from cbam_ablate.training import Trainer
+
+GPU = torch.device("cuda:0")
+
+
+class Quiet:
+    """A run's log that keeps what was said."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        self.last, self.best, self.lines = folder / "last.pt", folder / "best.pt", []
+
+    def ignore(self, *_, **__):
+        pass
+
+    progress = epoch = rewrite_history = ignore
+
+    def line(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture(autouse=True)
+def a_device():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device: make test-cuda")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def words(tiny):
+    """Six steps, at learning rates that change and that a float32 holds exactly."""
+    rates = ["schedule=step", "schedule.gamma=0.5", "schedule.milestones=[0.3,0.7]", "optimizer.lr=0.03125"]
+    size = ["train.epochs=2", "train.batch_size=10", "data.train_size=30", "data.val_size=20"]
+    return [*tiny, *rates, *size, "train.device=cuda", "train.log_every=0"]
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    """Makes a run's trainer, or another kind of it, with a log of its own."""
+    made = []
+
+    def make(words, kind=Trainer, precision="fp32"):
+        cfg = load_config(words)
+        torch.manual_seed(derive_seed(cfg.seed, "weights"))
+        log = Quiet(tmp_path / f"run{len(made)}")
+        made.append(log)
+        return kind(cfg, build_model(cfg), make_feed(cfg, GPU, precision), log, GPU, precision)
+
+    return make
+
+
+@pytest.fixture
+def same():
+    """Whether two tensors are: bit for bit on the made-up GPU; a real one leaves the order of sums open."""
+
+    def compare(found, expected):
+        if torch.cuda.get_device_name() == "pretended":
+            return torch.equal(found, expected)
+        return torch.allclose(found.double(), expected.double(), rtol=1e-2, atol=1e-3)
+
+    return compare
