@@ -29,77 +29,70 @@ def gated(
     what both learn.
     """
     learning = torch.is_grad_enabled()
-    arguments = (skipped, learning, channel, spatial)
     if norm is None:
-        z, *_ = _Gated.apply(x, None, None, None, *arguments, *parameters)
-    elif norm.training:
-        z, mean, variance = _Gated.apply(x, norm.weight, norm.bias, norm.eps, *arguments, *parameters)
-        norms.keep(norm, mean, variance, x.numel() // x.shape[1])
+        weight = bias = None
     else:
-        affine = norms.running(norm, accumulated(x.dtype))
-        z, *_ = _Gated.apply(x, *affine, None, *arguments, *parameters)
+        weight, bias = norm.weight, norm.bias
+    z: Tensor = _Gated.apply(x, weight, bias, norm, skipped, learning, channel, spatial, *parameters)
+    if norm is not None and norm.training:
+        norm.get_buffer("num_batches_tracked").add_(1)
     return z
 
 
 class _Gated(torch.autograd.Function):
-    """Given eps: with the batch's statistics, also returned, (C,) in float64; else with scale and shift."""
-
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
-        eps: float | None,
+        norm: nn.BatchNorm2d | None,
         skipped: Tensor | None,
         learning: bool,
         channel: Callable[[Tensor, Tensor], Tensor],
         spatial: Callable[[Tensor], Tensor],
         *parameters: Tensor,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    ) -> Tensor:
         count, channels, height, width = x.shape
         pixels, kind, places = height * width, accumulated(x.dtype), counted(x.dtype)
-        if weight is None or bias is None:
-            weight, bias = x.new_ones(channels, dtype=kind), x.new_zeros(channels, dtype=kind)
-        extreme = x.new_empty(count, channels, dtype=kind)
+        sizes = (count, pixels, channels)
+        if norm is not None and norm.training:
+            given, statistics, affine = norms.batch_statistics(norm, x)
+        else:
+            affine = norms.unchanged(x) if norm is None else norms.running(norm)
+            given, statistics = (0.0, 0.0, x, affine[0], affine[1], None, None), None
+        means = x.new_empty(count, channels, dtype=torch.float64)
+        extreme, average, maximum = (x.new_empty(count, channels, dtype=kind) for _ in range(3))
         peak = torch.empty(count, channels, dtype=places)
-        means, variances = norms.moments(x, weight.sign().to(kind), extreme, peak)
-        mean = variance = inverse = None
-        scale, shift = weight.to(kind), bias.to(kind)
-        if eps is not None:
-            mean, variance = norms.over_images(means, variances)
-            inverse = (variance + eps).rsqrt()
-            scale, shift = norms.affine(weight, bias, mean, inverse, kind)
+        run("pool", x.dtype, *sizes, *given, statistics, affine, means, extreme, peak, average, maximum)
         with torch.set_grad_enabled(learning), _in_full():
-            average = (means.to(kind) * scale + shift).requires_grad_(learning)
-            maximum = (extreme * scale + shift).requires_grad_(learning)
-            gate = channel(average, maximum)
-            g = gate.detach().reshape(count, channels).to(kind)
-        a, b = g * scale, g * shift
+            pooled = average.requires_grad_(learning), maximum.requires_grad_(learning)
+            gate = channel(*pooled)
+            g = gate.detach().reshape(count, channels).to(kind).contiguous()
+        a, b = g * affine[0], g * affine[1]
         described = x.new_empty(count, 2, height, width, dtype=kind)
         where = torch.empty(count, pixels, dtype=places)
-        run("describe", x.dtype, count, pixels, channels, x, a, b, described, where)
+        run("describe", x.dtype, *sizes, x, a, b, described, where)
         with torch.set_grad_enabled(learning), _in_full():
             described.requires_grad_(learning)
             opened = spatial(described)
             s = opened.detach().reshape(count, pixels).to(kind).contiguous()
         z = torch.empty_like(x)
-        run("apply", x.dtype, count, pixels, channels, x, a, b, s, skipped, z)
+        run("apply", x.dtype, *sizes, x, a, b, s, skipped, z)
         if learning:
             result = None if skipped is None else z
-            ctx.save_for_backward(x, result, g, a, b, s, peak, where, means, extreme, weight, bias)
-            ctx.statistics = mean, inverse
-            ctx.graphs = gate, (average, maximum), opened, described, parameters
-        if eps is not None:
-            ctx.mark_non_differentiable(mean, variance)
-        return z, mean, variance
+            scale = affine[0] if statistics is None or weight is None else weight
+            ctx.save_for_backward(x, result, g, a, b, s, peak, where, means, extreme, scale, bias)
+            ctx.statistics, ctx.affine = statistics, affine
+            ctx.graphs = gate, pooled, opened, described, parameters
+        return z
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dz: Tensor, *_: Tensor) -> Any:
+    def backward(ctx: Any, dz: Tensor) -> Any:
         x, z, g, a, b, s, peak, where, means, extreme, weight, bias = ctx.saved_tensors
         gate, pooled, opened, described, parameters = ctx.graphs
-        mean, inverse = ctx.statistics
+        statistics, affine = ctx.statistics, ctx.affine
         count, channels, height, width = x.shape
         sizes, kind = (count, height * width, channels), g.dtype
         dz = dz.to(x.dtype).contiguous(memory_format=torch.channels_last)
@@ -114,32 +107,18 @@ class _Gated(torch.autograd.Function):
         back[:, 1] /= channels
 
         # dy is the gradient of g y; what is centred is (x - mean).
-        middle = torch.zeros_like(weight, dtype=kind) if mean is None else mean.to(kind)
-        of_dy, of_centred = torch.empty_like(g), torch.empty_like(g)
-        run("back_channel", x.dtype, *sizes, dz, x, middle, s, back, where, of_dy, of_centred)
-        scale = weight if inverse is None else weight * inverse
-        dg = (of_centred * scale + of_dy * bias).to(kind)
+        of_dy, of_centred, dg = (torch.empty_like(g) for _ in range(3))
+        found = (of_dy, of_centred, dg)
+        run("back_channel", x.dtype, *sizes, dz, x, statistics, weight, bias, affine, s, back, where, *found)
         of_average, of_maximum, *of_channel = _pulled(gate, [*pooled, *learnt], dg)
-        of_each, of_maximum = of_average.to(kind) / sizes[1], of_maximum.to(kind)
-
-        of_weight = of_bias = None
-        by_x, constant = torch.zeros_like(middle), torch.zeros_like(middle)
-        if inverse is not None:
-            given = (g * of_dy + of_maximum).double() + sizes[1] * of_each
-            centred = (g * of_centred + of_maximum * (extreme - middle)).double()
-            of_bias = given.sum(0)
-            of_weight = (centred + sizes[1] * of_each * (means - mean)).sum(0) * inverse
-            found = (of_weight, of_bias, count * sizes[1])
-            by_x, constant = norms.through_statistics(scale, inverse, mean, *found)
-        scale, by_x, constant = scale.to(kind), by_x.to(kind), constant.to(kind)
-        dx = torch.empty_like(x)
-        factors = (g * scale, by_x, of_each * scale + constant, of_maximum * scale)
-        run("back_input", x.dtype, *sizes, dz, x, s, back, where, *factors, peak, dx)
+        of_pooled = of_average.to(kind).contiguous(), of_maximum.to(kind).contiguous()
+        of_norm, dx = torch.empty_like(affine), torch.empty_like(x)
+        given = (weight, statistics, g, of_dy, of_centred, *of_pooled, means, extreme, peak)
+        run("back_input", x.dtype, *sizes, dz, x, s, back, where, *given, of_norm, dx)
 
         summed = iter([_sum(pair) for pair in zip(of_spatial, of_channel, strict=True)])
         of_parameters = (next(summed) if parameter.requires_grad else None for parameter in parameters)
-        if of_weight is not None and of_bias is not None:
-            of_weight, of_bias = of_weight.to(weight.dtype), of_bias.to(weight.dtype)
+        of_weight, of_bias = (None, None) if statistics is None else (of_norm[0], of_norm[1])
         return dx, of_weight, of_bias, None, kept, None, None, None, *of_parameters
 
 

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,19 +50,21 @@ def counted(dtype: torch.dtype) -> torch.dtype:
     return torch.int64 if dtype == torch.float64 else torch.int32
 
 
-def run(name: str, dtype: torch.dtype, *arguments: Tensor | int | None) -> None:
+def run(name: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
     """Calls one function of passes/*.h for maps of this type, on as many threads as PyTorch has.
 
-    `arguments` are those after `threads`: sizes, and tensors, contiguous and of the right type, or None.
+    `arguments` are those after `threads`: numbers, and tensors, contiguous and of the right type, or None.
     """
     function = getattr(_library(), f"{NAMES[dtype]}_{name}")
-    given = [
-        ctypes.c_long(each)
-        if isinstance(each, int)
-        else ctypes.c_void_p(None if each is None else each.data_ptr())
-        for each in arguments
-    ]
-    function(ctypes.c_long(torch.get_num_threads()), *given)
+    function(ctypes.c_long(torch.get_num_threads()), *map(_given, arguments))
+
+
+def _given(value: Tensor | int | float | None) -> Any:
+    if isinstance(value, int):
+        return ctypes.c_long(value)
+    if isinstance(value, float):
+        return ctypes.c_double(value)
+    return ctypes.c_void_p(None if value is None else value.data_ptr())
 
 
 @cache

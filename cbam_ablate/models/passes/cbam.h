@@ -1,6 +1,28 @@
 /* CBAM: y = a x + b with a and b (N, C), in which the channel gate is, and z = s y with the spatial gate
  * s (N, P), then what was skipped is added and ReLU where there is any. */
 
+/* Before the channel gate: average and maximum (N, C) of y = affine(x), and where the maximum is. Where there
+ * are statistics to be had, `affine` comes from them as in `normalise`; else it is given. `means` (N, C) of x and
+ * `extreme` (N, C), the x of the maximum, are for the way back. */
+void NAME(pool)(long threads, long N, long P, long C, double eps, double momentum, const T *x, const A *weight,
+                const A *bias, A *running_mean, A *running_var, double *statistics, A *affine, double *means,
+                A *extreme, INT *peak, A *average, A *maximum) {
+    A *sums = malloc((2 * N + 1) * C * sizeof(A)), *squares = sums + N * C, *sign = squares + N * C;
+    for (long c = 0; c < C; c++) sign[c] = (A)((weight[c] > 0) - (weight[c] < 0));
+    NAME(moments)(threads, N, P, C, x, sign, sums, squares, extreme, peak);
+    if (statistics)
+        NAME(settle)(N, P, C, eps, momentum, x, sums, squares, weight, bias, running_mean, running_var, means,
+                     statistics, affine);
+    for (long n = 0; n < N; n++) {
+        if (!statistics) NAME(means_of)(P, C, x + n * P * C, sums + n * C, means + n * C);
+        for (long c = 0, i = n * C; c < C; c++, i++) {
+            average[i] = (A)means[i] * affine[c] + affine[C + c];
+            maximum[i] = extreme[i] * affine[c] + affine[C + c];
+        }
+    }
+    free(sums);
+}
+
 INLINE void NAME(describe_)(long C, long P, const T *restrict x, const A *restrict a, const A *restrict b,
                             A *restrict maxima, A *restrict means, INT *restrict where) {
     A values[C];
@@ -119,16 +141,24 @@ INLINE void NAME(back_channel_)(long K, long c, long C, long P, const T *restric
     WRITE(K, product + c, q);
 }
 
-/* By image and channel, (N, C), the sum of dy and of dy (x - mean). `back` (N, 2, P) is what came back
- * through the descriptors. */
-void NAME(back_channel)(long threads, long N, long P, long C, const T *dz, const T *x, const A *mean,
-                        const A *s, const A *back, const INT *where, A *sum, A *product) {
+/* By image and channel, (N, C), the sum of dy and of dy (x - mean), and with these the gradient of the channel
+ * gate. `back` (N, 2, P) is what came back through the descriptors. Without statistics the mean is 0. */
+void NAME(back_channel)(long threads, long N, long P, long C, const T *dz, const T *x,
+                        const double *statistics, const A *weight, const A *bias, const A *affine, const A *s,
+                        const A *back, const INT *where, A *sum, A *product, A *dg) {
+    A mean[C], scale[C], shift[C];
+    for (long c = 0; c < C; c++) {
+        mean[c] = statistics ? (A)statistics[c] : 0;
+        scale[c] = statistics ? (A)(weight[c] * statistics[C + c]) : affine[c];
+        shift[c] = statistics ? bias[c] : affine[C + c];
+    }
     EACH_IMAGE
     for (long n = 0; n < N; n++) {
         long at = n * P * C;
         const A *of_max = back + 2 * n * P;
         BY_VECTOR(NAME(back_channel_), P, dz + at, x + at, mean, s + n * P, of_max, of_max + P, where + n * P,
                   sum + n * C, product + n * C);
+        for (long c = 0, i = n * C; c < C; c++, i++) dg[i] = product[i] * scale[c] + sum[i] * shift[c];
     }
 }
 
@@ -148,16 +178,43 @@ INLINE void NAME(back_input_)(long K, long c, long C, long P, const T *restrict 
     }
 }
 
-/* dx = by_dy dy + by_x x + constant, and `extra` more at the peak of each channel: by_dy, constant, extra,
- * peak (N, C), by_x (C,). */
+/* The gradient of x from those of g y by image and channel, of what `pool` gave and of the descriptors, all
+ * (N, C): `of_dy` and `of_centred` are what `back_channel` found. Where there are statistics, `learnt` (2, C) are
+ * the gradients of weight and bias; else the weight is the scale. */
 void NAME(back_input)(long threads, long N, long P, long C, const T *dz, const T *x, const A *s,
-                      const A *back, const INT *where, const A *by_dy, const A *by_x, const A *constant,
-                      const A *extra, const INT *peak, T *dx) {
+                      const A *back, const INT *where, const A *weight, const double *statistics, const A *g,
+                      const A *of_dy, const A *of_centred, const A *of_average, const A *of_maximum,
+                      const double *means, const A *extreme, const INT *peak, A *learnt, T *dx) {
+    A *by_dy = malloc((3 * N + 2) * C * sizeof(A)), *constant = by_dy + N * C, *extra = constant + N * C;
+    A *by_x = extra + N * C, *rest = by_x + C;
+    double of_weight[C], of_bias[C];
+    for (long c = 0; c < C; c++) by_x[c] = rest[c] = of_weight[c] = of_bias[c] = 0;
+    if (statistics) {
+        for (long n = 0; n < N; n++)
+            for (long c = 0, i = n * C; c < C; c++, i++) {
+                double mean = statistics[c], highest = of_maximum[i], each = of_average[i];
+                of_bias[c] += g[i] * of_dy[i] + highest + each;
+                of_weight[c] += g[i] * of_centred[i] + highest * (extreme[i] - mean) + each * (means[i] - mean);
+            }
+        for (long c = 0; c < C; c++) {
+            of_weight[c] *= statistics[C + c];
+            learnt[c] = (A)of_weight[c];
+            learnt[C + c] = (A)of_bias[c];
+        }
+        NAME(through_statistics)(C, (double)N * P, weight, statistics, of_weight, of_bias, by_x, rest);
+    }
     EACH_IMAGE
     for (long n = 0; n < N; n++) {
         long at = n * P * C, gate = n * C;
+        for (long c = 0, i = gate; c < C; c++, i++) {
+            A scale = statistics ? (A)(weight[c] * statistics[C + c]) : weight[c];
+            by_dy[i] = g[i] * scale;
+            constant[i] = of_average[i] / P * scale + rest[c];
+            extra[i] = of_maximum[i] * scale;
+        }
         const A *of_max = back + 2 * n * P;
         BY_VECTOR(NAME(back_input_), P, dz + at, x + at, s + n * P, of_max, of_max + P, where + n * P,
                   by_dy + gate, by_x, constant + gate, extra + gate, peak + gate, dx + at);
     }
+    free(by_dy);
 }

@@ -29,13 +29,45 @@ INLINE void NAME(highest_)(long K, long c, long C, long P, const T *restrict x, 
 /* By image and channel, (N, C), the sum of x - x0 and of its square, where x0 is the image's first pixel.
  * Where there is a `sign` (C,), also the x whose product with it is the highest and where that is (the first
  * of equals). */
-void NAME(moments)(long threads, long N, long P, long C, const T *x, const A *sign, A *sum, A *square,
+static void NAME(moments)(long threads, long N, long P, long C, const T *x, const A *sign, A *sum, A *square,
                    A *extreme, INT *where) {
     EACH_IMAGE
     for (long n = 0; n < N; n++) {
         const T *image = x + n * P * C;
         BY_VECTOR(NAME(moments_), P, image, sum + n * C, square + n * C);
         if (sign) BY_VECTOR(NAME(highest_), P, image, sign, extreme + n * C, where + n * C);
+    }
+}
+
+/* The mean of one image (C,). */
+INLINE void NAME(means_of)(long P, long C, const T *x, const A *sum, double *means) {
+    for (long c = 0; c < C; c++) means[c] = LOAD(1, x + c)[0] + (double)sum[c] / P;
+}
+
+/* From what `moments` found: the mean by image (N, C); in `statistics` (2, C) the batch's mean and one over its
+ * standard deviation; in `affine` (2, C) the scale and shift that normalise. Running statistics move towards the
+ * batch's by `momentum`. */
+static void NAME(settle)(long N, long P, long C, double eps, double momentum, const T *x, const A *sum,
+                         const A *square, const A *weight, const A *bias, A *running_mean, A *running_var,
+                         double *means, double *statistics, A *affine) {
+    double *mean = statistics, *inverse = statistics + C, count = (double)N * P;
+    for (long c = 0; c < 2 * C; c++) statistics[c] = 0;
+    for (long n = 0; n < N; n++) {
+        NAME(means_of)(P, C, x + n * P * C, sum + n * C, means + n * C);
+        for (long c = 0; c < C; c++) mean[c] += means[n * C + c] / N;
+    }
+    for (long n = 0; n < N; n++)
+        for (long c = 0; c < C; c++) {
+            double within = (double)sum[n * C + c] / P, among = means[n * C + c] - mean[c];
+            inverse[c] += ((double)square[n * C + c] / P - within * within + among * among) / N;
+        }
+    for (long c = 0; c < C; c++) {
+        double variance = inverse[c];
+        inverse[c] = 1 / sqrt(variance + eps);
+        affine[c] = (A)(weight[c] * inverse[c]);
+        affine[C + c] = (A)(bias[c] - mean[c] * (weight[c] * inverse[c]));
+        running_mean[c] += (A)(momentum * (mean[c] - running_mean[c]));
+        running_var[c] += (A)(momentum * (variance * (count / (count - 1)) - running_var[c]));
     }
 }
 
@@ -50,14 +82,29 @@ INLINE void NAME(affine_)(long K, long c, long C, long P, long relu, const T *re
     }
 }
 
-/* y = scale x + shift, then what was skipped is added where there is any, then ReLU where asked. */
-void NAME(affine)(long threads, long N, long P, long C, long relu, const T *x, const A *scale, const A *shift,
+/* y = scale x + shift, as `affine` (2, C) has them, then what was skipped is added where there is any, then ReLU
+ * where asked. */
+void NAME(affine)(long threads, long N, long P, long C, long relu, const T *x, const A *affine,
                   const T *skipped, T *y) {
     EACH_IMAGE
     for (long n = 0; n < N; n++) {
         long at = n * P * C;
-        BY_VECTOR(NAME(affine_), P, relu, x + at, scale, shift, skipped ? skipped + at : 0, y + at);
+        BY_VECTOR(NAME(affine_), P, relu, x + at, affine, affine + C, skipped ? skipped + at : 0, y + at);
     }
+}
+
+/* Normalises x by the batch's statistics, then as `affine` does. */
+void NAME(normalise)(long threads, long N, long P, long C, long relu, double eps, double momentum, const T *x,
+                     const A *weight, const A *bias, A *running_mean, A *running_var, const T *skipped,
+                     double *statistics, A *affine, T *y) {
+    A *sums = malloc(2 * N * C * sizeof(A));
+    double *means = malloc(N * C * sizeof(double));
+    NAME(moments)(threads, N, P, C, x, 0, sums, sums + N * C, 0, 0);
+    NAME(settle)(N, P, C, eps, momentum, x, sums, sums + N * C, weight, bias, running_mean, running_var, means,
+                 statistics, affine);
+    NAME(affine)(threads, N, P, C, relu, x, affine, skipped, y);
+    free(sums);
+    free(means);
 }
 
 INLINE void NAME(back_relu_)(long K, long c, long C, const T *restrict dy, const T *restrict y,
@@ -95,7 +142,7 @@ INLINE void NAME(back_moments_)(long K, long c, long C, long P, long relu, const
 /* By image and channel, (N, C), the sum of dy and of dy (x - mean). Where there was a ReLU, of which y is the
  * result where it is given, else its argument scale x + shift, with dy only where that is positive; where y
  * is given, this dy is kept. */
-void NAME(back_moments)(long threads, long N, long P, long C, long relu, const T *dy, const T *x,
+static void NAME(back_moments)(long threads, long N, long P, long C, long relu, const T *dy, const T *x,
                         const A *scale, const A *shift, const A *mean, const T *y, T *kept, A *sum,
                         A *product) {
     EACH_IMAGE
@@ -121,7 +168,7 @@ INLINE void NAME(back_affine_)(long K, long c, long C, long P, long relu, const 
 }
 
 /* dx = by_dy dy + by_x x + constant, dy where `relu` asks only where scale x + shift > 0. */
-void NAME(back_affine)(long threads, long N, long P, long C, long relu, const T *dy, const T *x,
+static void NAME(back_affine)(long threads, long N, long P, long C, long relu, const T *dy, const T *x,
                        const A *scale, const A *shift, const A *by_dy, const A *by_x, const A *constant,
                        T *dx) {
     EACH_IMAGE
@@ -129,4 +176,47 @@ void NAME(back_affine)(long threads, long N, long P, long C, long relu, const T 
         long at = n * P * C;
         BY_VECTOR(NAME(back_affine_), P, relu, dy + at, x + at, scale, shift, by_dy, by_x, constant, dx + at);
     }
+}
+
+/* Given the gradients of weight and bias, what the batch's mean and variance add to that of x: a factor of x and
+ * a constant. */
+static void NAME(through_statistics)(long C, double count, const A *weight, const double *statistics,
+                                     const double *of_weight, const double *of_bias, A *by_x, A *constant) {
+    for (long c = 0; c < C; c++) {
+        double mean = statistics[c], inverse = statistics[C + c], scale = weight[c] * inverse;
+        double factor = -scale * inverse * of_weight[c] / count;
+        by_x[c] = (A)factor;
+        constant[c] = (A)(-scale * of_bias[c] / count - factor * mean);
+    }
+}
+
+/* The gradients of what `normalise` was given: dx, and in `learnt` (2, C) those of weight and bias. With a ReLU
+ * after an addition, y is the result and the gradient of what was skipped is kept. */
+void NAME(back_normalise)(long threads, long N, long P, long C, long relu, const T *dy, const T *x, const T *y,
+                          const A *weight, const double *statistics, const A *affine, T *kept, A *learnt,
+                          T *dx) {
+    A *sums = malloc((2 * N + 4) * C * sizeof(A)), *products = sums + N * C, *factors = products + N * C;
+    A *middle = factors + 3 * C;
+    double of_weight[C], of_bias[C];
+    for (long c = 0; c < C; c++) {
+        middle[c] = (A)statistics[c];
+        of_weight[c] = of_bias[c] = 0;
+    }
+    NAME(back_moments)(threads, N, P, C, relu, dy, x, affine, affine + C, middle, y, kept, sums, products);
+    for (long n = 0; n < N; n++)
+        for (long c = 0; c < C; c++) {
+            of_weight[c] += products[n * C + c];
+            of_bias[c] += sums[n * C + c];
+        }
+    for (long c = 0; c < C; c++) {
+        of_weight[c] *= statistics[C + c];
+        factors[c] = (A)(weight[c] * statistics[C + c]);
+        learnt[c] = (A)of_weight[c];
+        learnt[C + c] = (A)of_bias[c];
+    }
+    NAME(through_statistics)(C, (double)N * P, weight, statistics, of_weight, of_bias, factors + C,
+                             factors + 2 * C);
+    NAME(back_affine)(threads, N, P, C, relu && !y, y ? kept : dy, x, affine, affine + C, factors, factors + C,
+                      factors + 2 * C, dx);
+    free(sums);
 }
