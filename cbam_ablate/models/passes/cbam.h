@@ -25,22 +25,27 @@ void NAME(pool)(long threads, long N, long P, long C, double eps, double momentu
 
 INLINE void NAME(describe_)(long C, long P, const T *restrict x, const A *restrict a, const A *restrict b,
                             A *restrict maxima, A *restrict means, INT *restrict where) {
+    long whole = C - C % L;
     A values[C];
     for (long p = 0; p < P; p++) {
-        for (long c = 0; c + L <= C; c += L)
-            WRITE(L, values + c, LOAD(L, x + p * C + c) * READ(L, a + c) + READ(L, b + c));
-        for (long c = C - C % L; c < C; c++) values[c] = LOAD(1, x + p * C + c)[0] * a[c] + b[c];
-        A sum = 0, highest = values[0];
-#pragma omp simd reduction(+ : sum) reduction(max : highest)
-        for (long c = 0; c < C; c++) {
+        V sums = {0}, tops = (V){0} - (A)INFINITY;
+        for (long c = 0; c < whole; c += L) {
+            V value = LOAD(L, x + p * C + c) * READ(L, a + c) + READ(L, b + c);
+            WRITE(L, values + c, value);
+            sums += value;
+            tops = NAME(either)(value > tops, value, tops);
+        }
+        A sum = whole ? NAME(sum)(sums) : 0, highest = whole ? NAME(highest_of)(tops) : -(A)INFINITY;
+        for (long c = whole; c < C; c++) {
+            values[c] = LOAD(1, x + p * C + c)[0] * a[c] + b[c];
             sum += values[c];
             highest = values[c] > highest ? values[c] : highest;
         }
         INT found = (INT)C;
-#pragma omp simd reduction(min : found)
-        for (long c = 0; c < C; c++) {
-            INT here = values[c] == highest ? (INT)c : (INT)C;
-            found = here < found ? here : found;
+        for (long c = C - 1; c >= whole; c--) found = values[c] == highest ? (INT)c : found;
+        for (long c = whole - L; c >= 0; c -= L) {
+            unsigned same = NAME(equal)(READ(L, values + c), highest);
+            found = same ? (INT)(c + __builtin_ctz(same)) : found;
         }
         maxima[p] = highest;
         means[p] = sum / C;

@@ -40,6 +40,19 @@ void NAME(conv)(long threads, long N, long planes, long H, long W, long K, const
     }
 }
 
+/* Adds to sums (count, L) those of the products of two lines, the second read from count places on. */
+INLINE void NAME(products)(long count, long size, const A *first, const A *second, A *sums) {
+    V found[4] = {{0}}, also[4] = {{0}};
+    for (long o = 0; o < size; o += 2 * L) {
+        V one = READ(L, first + o), two = READ(L, first + o + L);
+        for (long j = 0; j < count; j++) {
+            found[j] += one * READ(L, second + o + j);
+            also[j] += two * READ(L, second + o + L + j);
+        }
+    }
+    for (long j = 0; j < count; j++) WRITE(L, sums + j * L, READ(L, sums + j * L) + (found[j] + also[j]));
+}
+
 /* Its gradients: of the input, (N, I, H, W), and of the weight by group of images, (groups, I, K, K). */
 void NAME(back_conv)(long threads, long N, long planes, long H, long W, long K, const A *in, const A *weight,
                      const A *dout, A *din, A *dweight) {
@@ -59,14 +72,18 @@ void NAME(back_conv)(long threads, long N, long planes, long H, long W, long K, 
                 for (long h = 0; h < H; h++)
                     memcpy(din + ((n * planes + i) * H + h) * W, lines + h * wide, W * sizeof(A));
             }
-            for (long t = 0; t < planes * taps; t++) {
-                const A *from = room + t / taps * size + t % taps / K * wide + t % K;
-                V found[4] = {READ(L, sums + t * L)};
-                for (long o = 0; o < H * wide; o += 4 * L)
-                    for (long v = 0; v < 4; v++)
-                        found[v] += READ(L, apart + o + v * L) * READ(L, from + o + v * L);
-                WRITE(L, sums + t * L, found[0] + found[1] + found[2] + found[3]);
-            }
+            for (long i = 0; i < planes; i++)
+                for (long k = 0; k < K; k++)
+                    for (long j = 0; j < K; j += 4) {
+                        const A *from = room + i * size + k * wide + j;
+                        A *into = sums + (i * taps + k * K + j) * L;
+                        if (K - j >= 4)
+                            NAME(products)(4, H * wide, apart, from, into);
+                        else if (K - j == 3)
+                            NAME(products)(3, H * wide, apart, from, into);
+                        else
+                            NAME(products)(1, H * wide, apart, from, into);
+                    }
         }
         for (long t = 0; t < planes * taps; t++)
             dweight[group * planes * taps + t] = NAME(sum)(READ(L, sums + t * L));

@@ -12,18 +12,34 @@ INLINE void NAME(moments_)(long K, long c, long C, long P, const T *restrict x, 
     WRITE(K, square + c, q);
 }
 
+INLINE void NAME(higher_)(V value, INT here, V *highest, I *found) {
+    I higher = value > *highest;
+    *highest = NAME(either)(higher, value, *highest);
+    *found = (here & higher) | (*found & ~higher);
+}
+
 INLINE void NAME(highest_)(long K, long c, long C, long P, const T *restrict x, const A *restrict sign,
                            A *restrict extreme, INT *restrict where) {
-    V by = READ(K, sign + c), highest = LOAD(K, x + c) * by;
-    I found = {0};
-    for (long p = 1; p < P; p++) {
-        V value = LOAD(K, x + p * C + c) * by;
-        I higher = value > highest;
-        highest = (V)(((I)value & higher) | ((I)highest & ~higher));
-        found = ((INT)p & higher) | (found & ~higher);
+    /* Four stretches of pixels side by side, so that a comparison doesn't wait for the one before it. */
+    V by = READ(K, sign + c), highest[4];
+    I found[4];
+    long each = P / 4, start[4] = {0, each, 2 * each, 3 * each};
+    for (long i = 0; i < 4; i++) {
+        highest[i] = LOAD(K, x + start[i] * C + c) * by;
+        found[i] = (I){0} + (INT)start[i];
     }
-    memcpy(where + c, &found, K * sizeof(INT));
-    for (long i = 0; i < K; i++) extreme[c + i] = LOAD(1, x + found[i] * C + c + i)[0];
+    for (long p = 1; p < each; p++)
+        for (long i = 0; i < 4; i++) NAME(higher_)(LOAD(K, x + (start[i] + p) * C + c) * by, (INT)(start[i] + p),
+                                                   highest + i, found + i);
+    for (long p = 4 * each; p < P; p++)
+        NAME(higher_)(LOAD(K, x + p * C + c) * by, (INT)p, highest + 3, found + 3);
+    for (long i = 1; i < 4; i++) {
+        I higher = highest[i] > highest[0];
+        highest[0] = NAME(either)(higher, highest[i], highest[0]);
+        found[0] = (found[i] & higher) | (found[0] & ~higher);
+    }
+    memcpy(where + c, found, K * sizeof(INT));
+    for (long i = 0; i < K; i++) extreme[c + i] = LOAD(1, x + found[0][i] * C + c + i)[0];
 }
 
 /* By image and channel, (N, C), the sum of x - x0 and of its square, where x0 is the image's first pixel.
