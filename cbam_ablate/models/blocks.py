@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cbam_ablate.models.cbam import CBAM
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.network import ConvNorm, conv
-from cbam_ablate.models.norm import add_relu, normalise
+from cbam_ablate.models.norm import add_relu, forked, normalise
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
@@ -44,8 +44,9 @@ class BasicBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        x, skipped = forked(x)
         y = normalise(self.bn1, self.conv1(x))
-        return joined(self.bn2, self.conv2(y), self.attention, self.shortcut(x))
+        return joined(self.bn2, self.conv2(y), self.attention, self.shortcut(skipped))
 
 
 class Bottleneck(nn.Module):
@@ -78,9 +79,10 @@ class Bottleneck(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        x, skipped = forked(x)
         y = normalise(self.bn1, self.conv1(x))
         y = normalise(self.bn2, self.conv2(y))
-        return joined(self.bn3, self.conv3(y), self.attention, self.shortcut(x))
+        return joined(self.bn3, self.conv3(y), self.attention, self.shortcut(skipped))
 
 
 class PreActivation(nn.Module):

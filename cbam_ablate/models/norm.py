@@ -35,6 +35,14 @@ def add_relu(x: Tensor, skipped: Tensor) -> Tensor:
     return F.relu(x + skipped, inplace=True)
 
 
+def forked(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x twice, so that its two gradients are added in one pass."""
+    if not suits(x) or not x.requires_grad:
+        return x, x
+    first, second = _Forked.apply(x)
+    return first, second
+
+
 def has_passes(norm: nn.Module, x: Tensor, skipped: Tensor | None) -> TypeGuard[nn.BatchNorm2d]:
     """Whether these can go through the passes for a CPU."""
     return (
@@ -115,6 +123,21 @@ class _Normalised(torch.autograd.Function):
         run("back_normalise", x.dtype, *_sizes(x), int(ctx.relu), *given, kept, learnt, dx)
         of_skipped = (dy if kept is None else kept) if ctx.adds else None
         return dx, learnt[0], learnt[1], of_skipped, None, None
+
+
+class _Forked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.view_as(x), x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        if not (suits(first) and suits(second) and first.dtype == second.dtype):
+            return first + second
+        dx = torch.empty_like(first)
+        run("add", dx.dtype, len(dx), dx[0].numel(), first, second, dx)
+        return dx
 
 
 class _AddedReLU(torch.autograd.Function):

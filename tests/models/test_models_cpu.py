@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from cbam_ablate.models import CBAM, cpu
 from cbam_ablate.models.blocks import joined
-from cbam_ablate.models.norm import add_relu, normalise
+from cbam_ablate.models.norm import add_relu, forked, normalise
 
 needs_compiler = pytest.mark.skipif(cpu._library() is None, reason="no C compiler here")
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 4e-3}
@@ -132,6 +132,18 @@ def test_normalise_is_batch_norm_addition_and_relu(dtype, relu, skips):
         norm.eval()
         scored, expected = normalise(norm, x, relu=False), plain.eval()(x.to(reference_type(dtype)))
     close(scored, expected, dtype)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_map_used_twice_gets_the_sum_of_both_gradients(dtype):
+    torch.manual_seed(0)
+    x = a_map(3, 5, 7, 7, dtype=dtype).requires_grad_()
+    weights = [a_map(3, 5, 7, 7, dtype=dtype) for _ in range(2)]
+    once, again = forked(2 * x)
+    assert once.grad_fn is again.grad_fn
+    (once * weights[0] + again * weights[1]).sum().backward()
+    close(x.grad, 2 * (weights[0].double() + weights[1].double()), dtype)
 
 
 @needs_compiler

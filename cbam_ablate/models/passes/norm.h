@@ -123,6 +123,17 @@ void NAME(normalise)(long threads, long N, long P, long C, long relu, double eps
     free(means);
 }
 
+INLINE void NAME(add_)(long K, long c, long C, const T *restrict x, const T *restrict y, T *restrict z) {
+    (void)C;
+    STORE(K, z + c, LOAD(K, x + c) + LOAD(K, y + c));
+}
+
+/* z = x + y. All are read as one line of C. */
+void NAME(add)(long threads, long N, long C, const T *x, const T *y, T *z) {
+    EACH_IMAGE
+    for (long n = 0; n < N; n++) BY_VECTOR(NAME(add_), x + n * C, y + n * C, z + n * C);
+}
+
 INLINE void NAME(back_relu_)(long K, long c, long C, const T *restrict dy, const T *restrict y,
                              T *restrict dx) {
     (void)C;
