@@ -83,6 +83,14 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.gate(*(DESCRIPTORS[name](x) for name in self.pool))
 
+    def gate_on_cpu(self, average: Tensor, maximum: Tensor) -> Tensor:
+        """The gate (N, C) from average and maximum (N, C) on a CPU."""
+        first, _, second = self.mlp
+        gate: Tensor = cbam_cpu.ChannelGate.apply(
+            average, maximum, first.weight, first.bias, second.weight, second.bias
+        )
+        return gate
+
     def gate(self, *pooled: Tensor) -> Tensor:
         """The gate (N, C, 1, 1) from what each pool gives, (N, C)."""
         logits = self.mlp(torch.cat(pooled)).unflatten(0, (len(pooled), -1)).sum(0)
@@ -122,12 +130,16 @@ class SpatialAttention(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         return self.norm(self.conv(self.descriptor(y))).sigmoid()
 
-    def gate(self, described: Tensor) -> Tensor:
+    def gate_on_cpu(self, described: Tensor) -> Tensor:
         """The gate (N, 1, H, W) from the maximum and mean over channels (N, 2, H, W) on a CPU."""
-        logits = cbam_cpu.ThinConvolution.apply(described, self.conv.weight)
+        logits: Tensor = cbam_cpu.ThinConvolution.apply(described, self.conv.weight)
         if self.conv.bias is not None:
             logits = logits + self.conv.bias
-        return self.norm(logits).sigmoid()
+        if not self.norm.training or not has_passes(self.norm, logits, None):
+            return self.norm(logits).sigmoid()
+        self.norm.get_buffer("num_batches_tracked").add_(1)
+        gate: Tensor = cbam_cpu.SpatialNorm.apply(logits, self.norm.weight, self.norm.bias, self.norm)
+        return gate
 
     def descriptor(self, y: Tensor) -> Tensor:
         if self.project is not None:
@@ -191,7 +203,7 @@ class CBAM(nn.Module):
 
     def _passes(self, x: Tensor, norm: nn.BatchNorm2d | None = None, skipped: Tensor | None = None) -> Tensor:
         learnt = [*self.channel.parameters(), *self.spatial.parameters()]
-        return cbam_cpu.gated(x, self.channel.gate, self.spatial.gate, learnt, norm, skipped)
+        return cbam_cpu.gated(x, self.channel.gate_on_cpu, self.spatial.gate_on_cpu, learnt, norm, skipped)
 
     def joined(self, norm: nn.Module, x: Tensor, skipped: Tensor) -> Tensor | None:
         """`relu(self(norm(x)) + skipped)` in few passes, or None where these can't be had."""

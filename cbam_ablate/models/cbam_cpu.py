@@ -25,7 +25,7 @@ def gated(
     """`s g y` with y = norm(x), or x where there is none; `relu(s g y + skipped)` where there is a shortcut.
 
     x and `skipped` (N, C, H, W), the same shape out. `channel` maps average and maximum (N, C) of y to the
-    gate g (N, C, 1, 1), `spatial` maximum and mean (N, 2, H, W) of g y to s (N, 1, H, W); `parameters` are
+    gate g (N, C), `spatial` maximum and mean (N, 2, H, W) of g y to s (N, 1, H, W); `parameters` are
     what both learn.
     """
     learning = torch.is_grad_enabled()
@@ -145,6 +145,67 @@ class ThinConvolution(torch.autograd.Function):
         dout, sizes = dout.to(x.dtype).contiguous(), (inputs, height, width, weight.shape[-1])
         run("back_conv", x.dtype, count, *sizes, x, weight, dout, dx, by_group)
         return dx, by_group.sum(0, keepdim=True)
+
+
+class ChannelGate(torch.autograd.Function):
+    """`sigmoid(sum over pools of second(relu(first(pool))))`: pools (N, C), weights (H, C) and (C, H)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        average: Tensor,
+        maximum: Tensor,
+        first: Tensor,
+        first_bias: Tensor | None,
+        second: Tensor,
+        second_bias: Tensor | None,
+    ) -> Tensor:
+        sizes = (*average.shape, len(first))
+        hidden, gate = average.new_empty(len(average), 2, len(first)), torch.empty_like(average)
+        layers = (first, first_bias, second, second_bias)
+        run("layers", average.dtype, *sizes, average, maximum, *layers, hidden, gate)
+        gate.sigmoid_()
+        ctx.save_for_backward(average, maximum, first, second, hidden, gate)
+        ctx.biased = first_bias is not None, second_bias is not None
+        return gate
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dg: Tensor) -> Any:
+        average, maximum, first, second, hidden, gate = ctx.saved_tensors
+        sizes = (*average.shape, len(first))
+        of_pools = torch.empty_like(average), torch.empty_like(average)
+        of_first, of_second = torch.zeros_like(first), torch.zeros_like(second)
+        of_first_bias, of_second_bias = first.new_zeros(len(first)), second.new_zeros(len(second))
+        given = (dg.contiguous(), gate, hidden, average, maximum, first, second, *of_pools)
+        learnt = (of_first, of_first_bias, of_second, of_second_bias)
+        run("back_layers", average.dtype, *sizes, *given, *learnt)
+        first_has, second_has = ctx.biased
+        biases = of_first_bias if first_has else None, of_second_bias if second_has else None
+        return *of_pools, of_first, biases[0], of_second, biases[1]
+
+
+class SpatialNorm(torch.autograd.Function):
+    """`sigmoid(norm(x))` in training: x (N, 1, H, W), the same shape out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+        x = x.contiguous()
+        given, statistics, affine = norms.batch_statistics(norm, x)
+        gate = torch.empty_like(x)
+        run("normalise_plane", x.dtype, len(x), x[0].numel(), *given, statistics, affine, gate)
+        gate.sigmoid_()
+        ctx.save_for_backward(x, gate, weight, statistics)
+        return gate
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, ds: Tensor) -> Any:
+        x, gate, weight, statistics = ctx.saved_tensors
+        dx, learnt = torch.empty_like(x), x.new_empty(2)
+        given = (ds.contiguous(), gate, x, weight, statistics)
+        run("back_plane", x.dtype, len(x), x[0].numel(), *given, learnt, dx)
+        return dx, learnt[:1], learnt[1:], None
 
 
 def _in_full() -> torch.autocast:

@@ -68,6 +68,7 @@
 #include "norm.h"
 #include "cbam.h"
 #include "conv.h"
+#include "gates.h"
 #undef A
 #undef INT
 #undef T
@@ -81,3 +82,4 @@
 #include "norm.h"
 #include "cbam.h"
 #include "conv.h"
+#include "gates.h"
