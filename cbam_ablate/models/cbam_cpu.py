@@ -160,6 +160,7 @@ class ChannelGate(torch.autograd.Function):
         second: Tensor,
         second_bias: Tensor | None,
     ) -> Tensor:
+        first, second = first.contiguous(), second.contiguous()
         sizes = (*average.shape, len(first))
         hidden, gate = average.new_empty(len(average), 2, len(first)), torch.empty_like(average)
         layers = (first, first_bias, second, second_bias)
