@@ -1,5 +1,4 @@
 import copy
-import statistics
 
 import pytest
 import torch
@@ -122,6 +121,7 @@ def test_gradients_and_statistics_are_those_of_separate_networks(tiny, name, dty
         torch.manual_seed(seed)
         model = build_model(load_config([*tiny, *NETWORKS[name]])).to(dtype)
         models.append(model.to(memory_format=torch.channels_last))
+    torch.manual_seed(12)  # whose images leave no value so near a ReLU's edge that rounding decides
     images = torch.randn(3, 4, 3, 32, 32, dtype=dtype).to(memory_format=torch.preserve_format)
     labels = torch.randint(10, (3, 4))
     apart = copy.deepcopy(models)
@@ -131,18 +131,15 @@ def test_gradients_and_statistics_are_those_of_separate_networks(tiny, name, dty
     F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(3, 4).mean(
         1
     ).sum().backward()
-    gaps = []
     for run, model in enumerate(apart):
         F.cross_entropy(model(each[run]), labels[run]).backward()
         found = [stack.parameters[key].grad[run] for key, _ in model.named_parameters()]
-        gaps.append(gap(found, [parameter.grad for parameter in model.parameters()]))
+        assert gap(found, [parameter.grad for parameter in model.parameters()]) < tolerance
         for key, buffer in model.named_buffers():
             assert torch.allclose(stack.buffers[key][run].double(), buffer.double(), rtol=1e-4, atol=1e-6), (
                 key
             )
             assert torch.equal(models[run].get_buffer(key), stack.buffers[key][run])
-    # In float32 a value at a ReLU's edge falls to the other side in a run now and then.
-    assert (max if dtype == torch.float64 else statistics.median)(gaps) < tolerance
 
 
 SGD = ["optimizer.lr=0.02", "optimizer.weight_decay=0.01", "train.ema=0.9"]

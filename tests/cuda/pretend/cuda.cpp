@@ -9,6 +9,7 @@
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/native_batch_norm.h>
 #include <ATen/ops/resize_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/unfold_native.h>
@@ -106,6 +107,17 @@ void on_the_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   at::native::cpu_fallback(op, stack);
 }
 
+// Its schema doesn't say that it writes the running statistics, so the fallback would lose them.
+std::tuple<Tensor, Tensor, Tensor> batch_norm(const Tensor& x, const optional<Tensor>& weight,
+                                              const optional<Tensor>& bias, const optional<Tensor>& mean,
+                                              const optional<Tensor>& variance, bool training, double momentum,
+                                              double eps) {
+  auto there = [](const optional<Tensor>& t) { return t && t->defined() ? optional(host(*t)) : t; };
+  auto [y, centre, scale] = at::native_batch_norm(host(x), there(weight), there(bias), there(mean),
+                                                  there(variance), training, momentum, eps);
+  return {y.to(device), centre.to(device), scale.to(device)};
+}
+
 TORCH_LIBRARY_IMPL(_, CUDA, library) {
   library.fallback(torch::CppFunction::makeFromBoxedFunction<&on_the_host>());
 }
@@ -120,6 +132,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   library.impl("_copy_from", copy_from);
   library.impl("_copy_from_and_resize", copy_from_and_resize);
   library.impl("_local_scalar_dense", item);
+  library.impl("native_batch_norm", batch_norm);
   library.impl("as_strided", at::native::as_strided_tensorimpl);
   library.impl("view", at::native::view);
   library.impl("_reshape_alias", at::native::_reshape_alias);
