@@ -50,15 +50,15 @@ def parts(small: bool) -> dict[str, list[str]]:
     deep = [RESNET.format(depth) for depth in (34, 50)] + [VGG]
     eager_and_not = ["tuned", "graph", "compiled"]
     return {
-        "networks": steps(both, ARMS, 12_800, 2),
-        "batch 4": steps(both[1:], eager_and_not, 2000, 1, "train.batch_size=4"),
+        "networks": steps(both, ARMS, 12_800, 4),
+        "batch 4": steps(both[1:], eager_and_not, 2000, 3, "train.batch_size=4"),
         "fused": fused(16, [4, 32], 8, 16, 3),
         "fused, graph": [*fused(16, [4, 32], 8, 16, 3), "--compile", "graph"],
         "sweep": [*fused(16, [32], 8, 2, 1), "--sweep"],
         "accuracy": [*steps([CIFAR], ["plain"], 10_000, 1), "--accuracy", "--epochs", "4"],
-        "small": steps([CIFAR, CIFAR + CBAM], eager_and_not, 25_600, 2),
-        "deep": steps(deep, ["tuned", "compiled"], 12_800, 1),
-        "deepest": steps([RESNET.format(152)], ["tuned", "compiled"], 12_800, 1),
+        "small": steps([CIFAR, CIFAR + CBAM], eager_and_not, 25_600, 4),
+        "deep": steps(deep, ["tuned", "compiled"], 12_800, 2),
+        "deepest": steps([RESNET.format(152)], ["tuned", "compiled"], 12_800, 2),
     }
 
 

@@ -1,12 +1,12 @@
 """Images a second of training, beside the loop most people write and a tuned eager one, in one run.
 
-    python benchmarks/bench_step.py [--networks "depth=20" ...] [--arms plain ours] [--rounds 3]
+    python benchmarks/bench_step.py [--networks "depth=20" ...] [--arms plain ours] [--rounds 5]
 
-Every round runs every arm of every network once, one after another, each in a process of its own, two epochs
-of it, of which the second is timed; compiling comes before it. Printed are medians, and medians of the ratios
-within a round: to the first arm, and `of first` to the first network's same arm. `of matmul` is 6 FLOP a MAC
-and image over the bf16 matrix-multiply rate that the same process measured; `data` is the part of the step
-that the data path takes. Arms:
+Every arm of every network is a process, which waits while others are measured. A round is an epoch of each,
+one after another; the first epoch of each, and compiling, come before. Printed are medians, and medians of
+the ratios within a round: to the first arm, and `of first` to the first network's same arm. `of matmul` is
+6 FLOP a MAC and image over the bf16 matrix-multiply rate that the same process measured; `data` is the part
+of the step that the data path takes. Arms:
 
     plain     PIL transforms, DataLoader with 2 workers, fp32, NCHW, eager, `.item()` every step
     tuned     data on the device, bf16, channels_last, eager, PyTorch's own operators
@@ -56,49 +56,71 @@ class Quiet:
     def rewrite_history(self, records: list[dict[str, Any]]) -> None: ...
 
 
-def one(arm: str, words: list[str], threads: int, test: bool) -> dict[str, float]:
-    """What an arm's own process measures: its speed, or its accuracy on the test set."""
+class Ours:
+    """A run of this package's, an epoch at a time."""
+
+    def __init__(self, cfg: Any, device: Any, folder: Path) -> None:
+        import torch
+
+        from cbam_ablate import build_model, model_cost
+        from cbam_ablate.config.seeds import derive_seed
+        from cbam_ablate.data import make_feed
+        from cbam_ablate.training import Trainer
+        from cbam_ablate.training.device import pick_precision
+
+        self.device, self.flop = device, 6 * model_cost(cfg).macs
+        precision = pick_precision(cfg.train.precision, device)
+        torch.manual_seed(derive_seed(cfg.seed, "weights"))
+        self.feed = make_feed(cfg, device, precision)
+        self.trainer = Trainer(cfg, build_model(cfg), self.feed, Quiet(folder), device, precision)
+
+    def epoch(self) -> dict[str, float]:
+        done = self.trainer.done
+        done.step = 0
+        self.trainer._train_epoch()
+        done.epoch += 1
+        rate = done.step * self.trainer.cfg.train.batch_size / done.epoch_seconds
+        began, count = time.perf_counter(), 0
+        for images, _ in self.feed.train(0, 0):
+            count += len(images)
+        wait(self.device)
+        share = rate * (time.perf_counter() - began) / count
+        return {"rate": rate, "data": share, "of matmul": self.flop * rate / matmul_rate(self.device)}
+
+    def accuracy(self) -> float:
+        return self.trainer.run().metrics["last_test_top1"]
+
+
+def one(arm: str, words: list[str], threads: int, test: bool) -> None:
+    """An arm's process: prints its test accuracy, or an epoch's speed for each line that it reads."""
     import tempfile
 
     import torch
 
-    from cbam_ablate import build_model, load_config, model_cost
-    from cbam_ablate.config.seeds import derive_seed
-    from cbam_ablate.data import make_feed
+    from cbam_ablate import load_config
     from cbam_ablate.sweep.job import use
-    from cbam_ablate.training import Trainer
-    from cbam_ablate.training.device import pick_device, pick_precision
+    from cbam_ablate.training.device import pick_device
 
     if threads:
         torch.set_num_threads(threads)
     cfg = load_config(["train.log_every=0", *words, f"train.compile={COMPILE.get(arm, 'off')}"])
     device = pick_device(cfg.train.device)
-    if arm == "plain":
-        from plain import train
-
-        rate, accuracy = train(cfg, device, test=test)
-        return {"accuracy": accuracy} if test else {"rate": rate}
-    if arm != "tuned":
+    if arm not in ("plain", "tuned"):
         use(device, threads)
-    precision = pick_precision(cfg.train.precision, device)
-    torch.manual_seed(derive_seed(cfg.seed, "weights"))
     with tempfile.TemporaryDirectory() as folder:
-        feed = make_feed(cfg, device, precision)
-        trainer = Trainer(cfg, build_model(cfg), feed, Quiet(Path(folder)), device, precision)
+        if arm == "plain":
+            from plain import Plain
+
+            run: Any = Plain(cfg, device)
+        else:
+            run = Ours(cfg, device, Path(folder))
         if test:
-            return {"accuracy": trainer.run().metrics["last_test_top1"]}
-        for epoch in range(cfg.train.epochs):
-            trainer.done.epoch, trainer.done.step = epoch, 0
-            trainer._train_epoch()
-    rate = trainer.done.step * cfg.train.batch_size / trainer.done.epoch_seconds
-    found = {"rate": rate}
-    began, count = time.perf_counter(), 0
-    for images, _ in feed.train(0, 0):
-        count += len(images)
-    wait(device)
-    found["data"] = rate * (time.perf_counter() - began) / count
-    found["of matmul"] = 6 * model_cost(cfg).macs * rate / matmul_rate(device)
-    return found
+            print(json.dumps({"accuracy": run.accuracy()}))
+            return
+        run.epoch()
+        print("ready", flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(run.epoch()), flush=True)
 
 
 def wait(device: Any) -> None:
@@ -124,53 +146,83 @@ def matmul_rate(device: Any) -> float:
     return best
 
 
-def start(arm: str, network: str, words: list[str], threads: int, test: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "ignore", __file__, "--one", arm, "--threads", str(threads)]
-    command += ["--accuracy"] if test else []
-    environment = {**os.environ, **EXTRA.get(arm, {})}
-    return subprocess.Popen(
-        [*command, *network.split(), *words], stdout=subprocess.PIPE, text=True, env=environment
-    )
+class Arm:
+    """The processes of one arm: one, or of `jobs` one a core."""
 
+    def __init__(self, arm: str, network: str, words: list[str], asked: argparse.Namespace) -> None:
+        self.name = f"{arm}, {network}"
+        cores = len(os.sched_getaffinity(0)) if arm == "jobs" else 1
+        threads = 1 if arm == "jobs" else asked.threads
+        command = [sys.executable, "-W", "ignore", __file__, "--one", arm, "--threads", str(threads)]
+        command += ["--accuracy"] * asked.accuracy
+        environment = {**os.environ, **EXTRA.get(arm, {})}
+        self.processes = [
+            subprocess.Popen(
+                [*command, *network.split(), *words],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+            )
+            for _ in range(cores)
+        ]  # fmt: skip
 
-def measure(arm: str, network: str, words: list[str], threads: int, test: bool = False) -> dict[str, float]:
-    """One round of one arm."""
-    cores = len(os.sched_getaffinity(0)) if arm == "jobs" else 1
-    running = [start(arm, network, words, 1 if arm == "jobs" else threads, test) for _ in range(cores)]
-    found = [json.loads(job.communicate()[0].splitlines()[-1]) for job in running]
-    return {
-        name: (sum if name == "rate" else statistics.mean)(each[name] for each in found) for name in found[0]
-    }
+    def heard(self) -> list[str]:
+        """The next line of each process."""
+        lines = [process.stdout.readline() for process in self.processes]  # type: ignore[union-attr]
+        if not all(lines):
+            raise SystemExit(f"{self.name}: ended too soon")
+        return lines
+
+    def round(self) -> dict[str, float]:
+        for process in self.processes:
+            print(file=process.stdin, flush=True)
+        found = [json.loads(line) for line in self.heard()]
+        return {
+            name: (sum if name == "rate" else statistics.mean)(each[name] for each in found)
+            for name in found[0]
+        }
+
+    def end(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
 
 
 def speed(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    size = [f"data.train_size={asked.images}", "data.val_size=500", f"train.epochs={asked.rounds + 1}"]
+    running: dict[tuple[str, str], Arm] = {}
+    rounds: list[dict[tuple[str, str], dict[str, float]]] = []
+    try:
+        for arm in asked.arms:
+            for network in asked.networks:
+                running[arm, network] = Arm(arm, network, [*size, *asked.words], asked)
+                running[arm, network].heard()
+        for number in range(asked.rounds):
+            rounds.append({})
+            for (arm, network), one_of in running.items():
+                rounds[-1][arm, network] = found = one_of.round()
+                print(f"round {number + 1}, {network}, {arm}: {found['rate']:.0f}", file=sys.stderr)
+    finally:
+        for one_of in running.values():
+            one_of.end()
     rows = []
-    words = [f"data.train_size={asked.images}", "data.val_size=500", "train.epochs=2", *asked.words]
-    found: dict[str, list[dict[str, dict[str, float]]]] = {network: [] for network in asked.networks}
-    for number in range(asked.rounds):
-        for network, rounds in found.items():
-            rounds.append({arm: measure(arm, network, words, asked.threads) for arm in asked.arms})
-            said = ", ".join(f"{arm} {each['rate']:.0f}" for arm, each in rounds[-1].items())
-            print(f"round {number + 1}, {network}: {said}", file=sys.stderr)
-    first = found[asked.networks[0]]
-    for network, rounds in found.items():
+    for network in asked.networks:
         print(f"\n{network}: median of {asked.rounds} rounds")
         print(f"{'':<10}{'images/s':>10}{'ratio':>8}{'of first':>10}{'of matmul':>11}{'data':>8}")
         for arm in asked.arms:
-            row: dict[str, Any] = {"network": network, "arm": arm, "rounds": [each[arm] for each in rounds]}
-            for name in rounds[0][arm]:
-                row[name] = statistics.median(each[arm][name] for each in rounds)
-            row["ratio"] = statistics.median(
-                each[arm]["rate"] / each[asked.arms[0]]["rate"] for each in rounds
-            )
-            row["of first"] = statistics.median(
-                each[arm]["rate"] / plain[arm]["rate"] for each, plain in zip(rounds, first, strict=True)
-            )
+            found_here = [each[arm, network] for each in rounds]
+            row: dict[str, Any] = {"network": network, "arm": arm, "rounds": found_here}
+            for name in found_here[0]:
+                row[name] = statistics.median(each[name] for each in found_here)
+            row["ratio"] = ratio(rounds, (arm, network), (asked.arms[0], network))
+            row["of first"] = ratio(rounds, (arm, network), (arm, asked.networks[0]))
             rows.append(row)
             shares = [f"{100 * row[name]:.1f} %" if name in row else "" for name in ("of matmul", "data")]
             ratios = f"{row['ratio']:8.2f}{row['of first']:10.2f}"
             print(f"{arm:<10}{row['rate']:10.0f}{ratios}{shares[0]:>11}{shares[1]:>8}", flush=True)
     return rows
+
+
+def ratio(rounds: list[dict[Any, dict[str, float]]], one: Any, other: Any) -> float:
+    return statistics.median(each[one]["rate"] / each[other]["rate"] for each in rounds)
 
 
 def accuracy(asked: argparse.Namespace) -> list[dict[str, Any]]:
@@ -187,8 +239,9 @@ def accuracy(asked: argparse.Namespace) -> list[dict[str, Any]]:
         found: dict[str, list[float]] = {"plain": [], "ours": []}
         for seed in range(3):
             for arm, scores in found.items():
-                found_here = measure(arm, network, [*words, f"seed={seed}"], asked.threads, True)
-                scores.append(found_here["accuracy"])
+                process = Arm(arm, network, [*words, f"seed={seed}"], asked)
+                scores.append(json.loads(process.heard()[0])["accuracy"])
+                process.end()
         gaps = [ours - plain for ours, plain in zip(found["ours"], found["plain"], strict=True)]
         mean, half = statistics.mean(gaps), stats.t.ppf(0.975, 2) * statistics.stdev(gaps) / 3**0.5
         print(f"{network}: plain {found['plain']}, ours {found['ours']}, difference {mean:+.2f} ± {half:.2f}")
@@ -201,7 +254,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="further overrides")
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--arms", nargs="+", default=ARMS)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=2560, help="training images an epoch")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 is all cores")
     parser.add_argument("--accuracy", action="store_true")
@@ -210,7 +263,7 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(one(asked.one, asked.words, asked.threads, asked.accuracy)))
+        one(asked.one, asked.words, asked.threads, asked.accuracy)
         return
     import torch
 

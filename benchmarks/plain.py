@@ -1,6 +1,5 @@
 """The training loop that most people write, as a reference: PIL transforms, DataLoader, fp32, eager."""
 
-import math
 import time
 
 import numpy as np
@@ -31,43 +30,57 @@ class Pictures(Dataset):
         return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
 
 
-def train(cfg: RunConfig, device: torch.device, workers: int = 2, test: bool = True) -> tuple[float, float]:
-    """Trains as `cfg` says; returns images a second in the last epoch and, with `test`, accuracy (%)."""
-    import_torchvision()
-    from torchvision import transforms
+class Plain:
+    """A run as `cfg` says, an epoch at a time."""
 
-    arrays = load_arrays(cfg.data)
-    rows = split(np.asarray(arrays.train_labels).astype(np.int64), cfg.data).train
-    scaled = [transforms.ToTensor(), transforms.Normalize((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))]
-    changed = transforms.Compose([transforms.RandomCrop(32, 4), transforms.RandomHorizontalFlip(), *scaled])
-    torch.manual_seed(derive_seed(cfg.seed, "weights"))
-    model = build_model(cfg).to(device)
-    optimizer = build_optimizer(cfg.optimizer, model)
-    loader = DataLoader(
-        Pictures(arrays.train_images[rows], arrays.train_labels[rows], changed),
-        cfg.train.batch_size, shuffle=True, drop_last=True, num_workers=workers,
-    )  # fmt: skip
-    lr, step, rate = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, len(loader)), 0, 0.0
-    criterion, running = nn.CrossEntropyLoss(), 0.0
-    for _ in range(cfg.train.epochs):
-        began = time.perf_counter()
-        for images, labels in loader:
-            for group in optimizer.param_groups:
-                group["lr"] = lr(step)
-            loss = criterion(model(images.to(device)), labels.to(device))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            running += loss.item()
-            step += 1
-        rate = len(loader) * cfg.train.batch_size / (time.perf_counter() - began)
-    if not test:
-        return rate, math.nan
-    model.eval()
-    pictures = Pictures(arrays.test_images, arrays.test_labels, transforms.Compose(scaled))
-    with torch.inference_mode():
-        hits = sum(
-            int((model(images.to(device)).argmax(1).cpu() == labels).sum())
-            for images, labels in DataLoader(pictures, 500, num_workers=workers)
+    def __init__(self, cfg: RunConfig, device: torch.device, workers: int = 2):
+        import_torchvision()
+        from torchvision import transforms
+
+        scaled = [
+            transforms.ToTensor(),
+            transforms.Normalize((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
+        ]
+        changed = [transforms.RandomCrop(32, 4), transforms.RandomHorizontalFlip(), *scaled]
+        arrays = load_arrays(cfg.data)
+        rows = split(np.asarray(arrays.train_labels).astype(np.int64), cfg.data).train
+        torch.manual_seed(derive_seed(cfg.seed, "weights"))
+        self.device, self.epochs = device, cfg.train.epochs
+        self.model = build_model(cfg).to(device)
+        self.optimizer = build_optimizer(cfg.optimizer, self.model)
+        training = Pictures(arrays.train_images[rows], arrays.train_labels[rows], transforms.Compose(changed))
+        self.train = DataLoader(
+            training, cfg.train.batch_size, shuffle=True, drop_last=True, num_workers=workers
         )
-    return rate, 100 * hits / len(pictures)
+        testing = Pictures(arrays.test_images, arrays.test_labels, transforms.Compose(scaled))
+        self.test = DataLoader(testing, 500, num_workers=workers)
+        self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, len(self.train))
+        self.step, self.running = 0, 0.0
+
+    def epoch(self) -> dict[str, float]:
+        """Trains one; returns its rate, images a second."""
+        began = time.perf_counter()
+        self.model.train()
+        criterion = nn.CrossEntropyLoss()
+        for images, labels in self.train:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr(self.step)
+            loss = criterion(self.model(images.to(self.device)), labels.to(self.device))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.running += loss.item()
+            self.step += 1
+        return {"rate": len(self.train) * self.train.batch_size / (time.perf_counter() - began)}
+
+    def accuracy(self) -> float:
+        """Trains all epochs; returns test top-1 (%)."""
+        for _ in range(self.epochs):
+            self.epoch()
+        self.model.eval()
+        with torch.inference_mode():
+            hits = sum(
+                int((self.model(images.to(self.device)).argmax(1).cpu() == labels).sum())
+                for images, labels in self.test
+            )
+        return 100 * hits / len(self.test.dataset)
