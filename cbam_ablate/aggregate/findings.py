@@ -114,7 +114,7 @@ def _seeds(row: Row, found: Difference, quantity: Quantity) -> str:
 
 def _effect(effect: Effect, quantities: list[Quantity], names: Names) -> str:
     quantity = next(quantity for quantity in quantities if quantity.name == effect.quantity)
-    change = f"{rough(effect.value, '+')}{_unit(quantity)}".replace("-", "−")
+    change = f"{rough(effect.value, '+')}{_unit(quantity)}"
     steps = [
         f"{names.axis(axis)} {names.value(axis, level)} against {names.value(axis, against)}"
         for axis, level, against in zip(effect.axes, effect.levels, effect.against, strict=True)

@@ -23,8 +23,9 @@ def spell(value: Any) -> str:
 
 
 def rough(value: float, sign: str = "") -> str:
-    """A number to two digits, from 100 on to whole ones."""
-    return f"{value:{sign}.2g}" if abs(value) < 99.5 else f"{value:{sign}.0f}"
+    """A number to two digits, from 100 on to whole ones, with a true minus sign."""
+    text = f"{value:{sign}.2g}" if abs(value) < 99.5 else f"{value:{sign}.0f}"
+    return text.replace("-", "−")
 
 
 def same(value: Any, other: Any) -> bool:

@@ -122,7 +122,8 @@ def test_a_bootstrap_of_many_values_is_near_the_t_interval(rng):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0123, "0.012"), (2.94, "2.9"), (99.4, "99"), (99.6, "100"), (1234.5, "1234")]
+    ("value", "text"),
+    [(0.0123, "0.012"), (2.94, "2.9"), (99.4, "99"), (99.6, "100"), (1234.5, "1234"), (-4.61, "−4.6")],
 )
 def test_rough_numbers_have_no_exponent_for_what_is_large(value, text):
     assert rough(value) == text
