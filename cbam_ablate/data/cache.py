@@ -7,10 +7,13 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.data.arrays import FILES, Arrays, DataError, hashes, sha256
@@ -84,11 +87,26 @@ def read_cache(folder: Path) -> Arrays | None:
         for name, array in zip(FILES, found, strict=True):
             if list(array.shape) != meta["shapes"][name]:
                 return None
-            if name in meta["sha256"] and sha256(array) != meta["sha256"][name]:
+            if name in meta["sha256"] and _digest(folder / f"{name}.npy", array) != meta["sha256"][name]:
                 return None
         return Arrays(found[0], found[1], found[2], found[3], meta["source"], tuple(meta["sha256"].values()))
     except (OSError, ValueError, LookupError, TypeError, EOFError):
         return None
+
+
+RACY = 2.0
+"""Seconds after a change in which a file's times don't tell whether it was changed again."""
+_digests: dict[tuple[str, int, int, int, int], str] = {}
+
+
+def _digest(file: Path, array: NDArray[Any]) -> str:
+    """The sha256 of what a file holds, computed once in a process while nobody changes the file."""
+    found = file.stat()
+    state = (str(file), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    # A clock may be too coarse to tell two changes of the last moment apart.
+    if state not in _digests or time.time() < found.st_ctime + RACY:
+        _digests[state] = sha256(array)
+    return _digests[state]
 
 
 def write_meta(folder: Path, arrays: Arrays, digests: dict[str, str]) -> None:

@@ -23,11 +23,22 @@ class ModelCost(NamedTuple):
     macs: int
 
 
+_counted: dict[tuple[str, str], ModelCost] = {}
+
+
 def model_cost(cfg: RunConfig) -> ModelCost:
     """Parameters, and the MACs of the convolutions and linear layers for one image of the data set's size.
 
-    Raises `ConfigError` where the network, or an attention module in it, doesn't take what it is given.
+    Counted once in a process for each network. Raises `ConfigError` where the network, or an attention module
+    in it, doesn't take what it is given.
     """
+    network = cfg.data.name, repr(cfg.model)
+    if network not in _counted:
+        _counted[network] = _count(cfg)
+    return _counted[network]
+
+
+def _count(cfg: RunConfig) -> ModelCost:
     data = DATASETS[cfg.data.name]
     with torch.device("meta"):
         network = build_model(cfg).eval()

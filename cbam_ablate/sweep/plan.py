@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from cbam_ablate.config.canonical import canonical, network_of, run_key
+from cbam_ablate.config.canonical import canonical, run_key
 from cbam_ablate.config.compose import compose_words, study_of, to_run_config
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import parse, verify
@@ -188,19 +188,14 @@ def _refuse_broken(cells: Sequence[Cell]) -> None:
 
 def _size(cells: Sequence[Cell]) -> dict[str, ModelCost]:
     """Parameters and MACs of every run, each distinct network built once on the meta device."""
-    networks: dict[str, ModelCost] = {}
-    costs = {}
+    costs: dict[str, ModelCost] = {}
     for cell in cells:
         if cell.key in costs:
             continue
-        name = network_of(cell.cfg)
-        if name not in networks:
-            try:
-                networks[name] = model_cost(cell.cfg)
-            except (RuntimeError, ValueError) as error:
-                cell.broken.append(f"this network can't be built: {str(error).splitlines()[0]}")
-                continue
-        costs[cell.key] = networks[name]
+        try:
+            costs[cell.key] = model_cost(cell.cfg)
+        except (RuntimeError, ValueError) as error:
+            cell.broken.append(f"this network can't be built: {str(error).splitlines()[0]}")
     _refuse_broken(cells)
     return costs
 

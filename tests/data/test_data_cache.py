@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cbam_ablate.data import DataError
-from cbam_ablate.data.arrays import Arrays
+from cbam_ablate.data.arrays import Arrays, sha256
 from cbam_ablate.data.cache import cache_folder, cached, read_cache, usable_cache
 
 
@@ -35,6 +35,24 @@ def test_what_was_got_once_is_read_from_the_cache(config):
     assert second.source == "a test"
     assert isinstance(second.train_images, np.memmap)
     assert first.digests == second.digests
+
+
+def test_files_are_hashed_once_in_a_process_and_again_when_changed(config, monkeypatch):
+    hashed = []
+    fill(config())
+    monkeypatch.setattr("cbam_ablate.data.cache.RACY", 0.0)
+    monkeypatch.setattr(
+        "cbam_ablate.data.cache.sha256", lambda array: hashed.append(array.shape) or sha256(array)
+    )
+    folder = cache_folder(config())
+    assert read_cache(folder) is not None
+    hashed.clear()
+    assert read_cache(folder) is not None
+    assert hashed == []
+    os.utime(folder / "train_images.npy")
+    flip_a_bit(folder / "train_images.npy")
+    assert read_cache(folder) is None
+    assert hashed == [(40, 8, 8, 3)]
 
 
 def test_the_cache_folder_follows_the_config_then_the_environment(config, monkeypatch, tmp_path):

@@ -34,6 +34,14 @@ def test_published_parameter_counts(configure, backbone, depth, data, placement,
     assert model_cost(configure(backbone, depth, placement, data)).params == params
 
 
+def test_a_network_is_counted_once(configure, monkeypatch):
+    found = model_cost(configure("resnet_cifar", 20, "block", width=6))
+    monkeypatch.setattr("cbam_ablate.models.cost.build_model", lambda cfg: pytest.fail("built again"))
+    assert model_cost(configure("resnet_cifar", 20, "block", width=6)) == found
+    with pytest.raises(pytest.fail.Exception):
+        model_cost(configure("resnet_cifar", 20, "block", width=6, data="cifar100"))
+
+
 @pytest.mark.parametrize(("depth", "mega_macs"), [(18, 555.42), (50, 1297.83)])
 def test_published_macs(configure, depth, mega_macs):
     assert round(model_cost(configure("resnet", depth)).macs / 1e6, 2) == mega_macs
