@@ -1,0 +1,86 @@
+"""Start-up: of commands, and of the jobs that a warm process trains one after another.
+
+    python benchmarks/bench_startup.py [--runs 12]
+
+Trains short runs of ResNet-20 with CBAM in every block on CIFAR-10 in this process (`hydra.launcher.jobs=0`),
+then some more in a process each. What a job takes beyond training is its time less that of training,
+validation and testing; the first job of the process, which has more to set up, doesn't count.
+"""
+
+import argparse
+import contextlib
+import io
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+PROGRAM = Path(sys.executable).with_name("cbam-ablate")
+SHORT = ["backbone=resnet_cifar", "depth=20", "placement=block", "data=cifar10", "data.train_size=640"]
+SHORT += ["data.val_size=500", "train.epochs=1"]
+
+
+def seconds(*words: str) -> float:
+    """What a command takes."""
+    began = time.perf_counter()
+    subprocess.run([PROGRAM, *words], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def timed(place: Any, name: str) -> Iterator[list[float]]:
+    """The seconds that each call of a function takes."""
+    function: Callable[..., Any] = getattr(place, name)
+    found: list[float] = []
+
+    def call(*given: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return function(*given, **named)
+        finally:
+            found.append(time.perf_counter() - began)
+
+    setattr(place, name, call)
+    try:
+        yield found
+    finally:
+        setattr(place, name, function)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=12)
+    runs = parser.parse_args().runs
+
+    from cbam_ablate.cli import main as program
+    from cbam_ablate.sweep import fused
+    from cbam_ablate.training import Trainer
+
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["train", *SHORT, f"store={folder}"]
+        sys.argv = [str(PROGRAM), *words, "-m", f"seed=range({runs})", "hydra.launcher.jobs=0"]
+        quiet = contextlib.redirect_stdout(io.StringIO())
+        ends = contextlib.suppress(SystemExit)
+        with quiet, ends, timed(fused, "run_cell") as jobs, timed(Trainer, "run") as training:
+            program()
+        (study,) = (path.name for path in Path(folder, "studies").iterdir())
+        for command in (["--help"], ["table", f"study={study}", f"store={folder}"]):
+            print(f"cbam-ablate {command[0]}: {min(seconds(*command) for _ in range(3)):.2f} s")
+        alone = [seconds(*words, f"seed={runs + number}") for number in range(3)]
+    beyond = [job - trained for job, trained in zip(jobs[1:], training[1:], strict=True)]
+    inside = statistics.median(beyond)
+    outside = statistics.median(alone) - statistics.median(training[1:])
+    print(
+        f"a job beyond training: {1e3 * inside:.0f} ms in a warm process ({1e3 * min(beyond):.0f} at least),"
+    )
+    print(f"  {1e3 * outside:.0f} ms in one of its own, {outside / inside:.1f} times as long")
+
+
+if __name__ == "__main__":
+    main()
