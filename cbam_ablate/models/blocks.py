@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cbam_ablate.models.cbam import CBAM
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.network import ConvNorm, conv
-from cbam_ablate.models.norm import add_relu, forked, normalise
+from cbam_ablate.models.norm import add_relu, forked, normalise, stored
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
@@ -28,7 +28,7 @@ def joined(norm: nn.Module, y: Tensor, attention: nn.Module, skipped: Tensor) ->
         return normalise(norm, y, skipped=skipped)
     if isinstance(attention, CBAM) and (z := attention.joined(norm, y, skipped)) is not None:
         return z
-    return add_relu(attention(normalise(norm, y, relu=False)), skipped)
+    return add_relu(attention(stored(normalise(norm, y, relu=False))), skipped)
 
 
 class BasicBlock(nn.Module):

@@ -3,7 +3,9 @@
 Shapes: x (N, C, H, W), channel gate (N, C, 1, 1), spatial gate (N, 1, H, W).
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +16,51 @@ from cbam_ablate.models import cbam_cpu, cpu
 from cbam_ablate.models.norm import has_passes
 
 
+class _Highest(torch.autograd.Function):
+    """The maxima along a dimension, each with its gradient for one of equals.
+
+    The gradient is found by comparing places, which a compiler makes part of the pass around it. That of
+    PyTorch's own maximum is a map of zeros, into which it is scattered.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int) -> Tensor:
+        values, where = x.max(dim)
+        ctx.save_for_backward(where)
+        ctx.dim, ctx.size = dim, x.shape[dim]
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (where,) = ctx.saved_tensors
+        places = torch.arange(ctx.size, device=gradient.device)
+        places = places.view(-1, *[1] * (where.ndim - ctx.dim))
+        here = places == where.unsqueeze(ctx.dim)
+        return torch.where(here, gradient.unsqueeze(ctx.dim), 0), None
+
+
+def _highest(x: Tensor, dim: int) -> Tensor:
+    # amax would split the gradient among ties; this gives it to one of them, as max pooling does.
+    if torch.compiler.is_compiling():
+        values: Tensor = _Highest.apply(x, dim)
+        return values
+    return x.max(dim).values
+
+
+def _in_full(x: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Gates are so small that casting what they need to bf16 takes longer than what it saves."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if kind in ("cpu", "cuda") else contextlib.nullcontext()
+
+
 def _average(x: Tensor) -> Tensor:
     # On a CPU `mean` of bf16 copies the whole map to float first; `sum` only accumulates in float.
     return x.sum((2, 3)) / (x.shape[2] * x.shape[3])
 
 
 def _maximum(x: Tensor) -> Tensor:
-    # amax would split the gradient among ties; this gives it to one of them, as max pooling does.
     # Seen as (N, HW, C), so that the gradient of a channels_last map is channels_last too.
-    return x.permute(0, 2, 3, 1).flatten(1, 2).max(1).values
+    return _highest(x.permute(0, 2, 3, 1).flatten(1, 2), 1)
 
 
 def _lp(x: Tensor) -> Tensor:
@@ -93,8 +131,10 @@ class ChannelAttention(nn.Module):
 
     def gate(self, *pooled: Tensor) -> Tensor:
         """The gate (N, C, 1, 1) from what each pool gives, (N, C)."""
-        logits = self.mlp(torch.cat(pooled)).unflatten(0, (len(pooled), -1)).sum(0)
-        return logits.sigmoid()[:, :, None, None]
+        with _in_full(pooled[0]):
+            descriptors = torch.cat(pooled).to(next(self.mlp.parameters()).dtype)
+            logits = self.mlp(descriptors).unflatten(0, (len(pooled), -1)).sum(0)
+        return logits.sigmoid().to(pooled[0].dtype)[:, :, None, None]
 
 
 class SpatialAttention(nn.Module):
@@ -128,7 +168,10 @@ class SpatialAttention(nn.Module):
             nn.init.zeros_(self.norm.weight)
 
     def forward(self, y: Tensor) -> Tensor:
-        return self.norm(self.conv(self.descriptor(y))).sigmoid()
+        described = self.descriptor(y)
+        with _in_full(y):
+            logits = self.norm(self.conv(described.to(self.conv.weight.dtype)))
+        return logits.sigmoid().to(y.dtype)
 
     def gate_on_cpu(self, described: Tensor) -> Tensor:
         """The gate (N, 1, H, W) from the maximum and mean over channels (N, 2, H, W) on a CPU."""
@@ -144,7 +187,7 @@ class SpatialAttention(nn.Module):
     def descriptor(self, y: Tensor) -> Tensor:
         if self.project is not None:
             return self.project(y)
-        maximum = y.permute(0, 2, 3, 1).max(-1).values
+        maximum = _highest(y.permute(0, 2, 3, 1), 3)
         mean = y.sum(1) / y.shape[1]
         # Interleaved, because on a CPU the thin convolution is about four times as fast in channels_last.
         return torch.stack([maximum, mean], dim=-1).permute(0, 3, 1, 2)

@@ -16,8 +16,8 @@ def normalise(norm: nn.Module, x: Tensor, *, relu: bool = True, skipped: Tensor 
     A batch norm in training mode keeps its running statistics as `nn.BatchNorm2d` does.
     """
     if not has_passes(norm, x, skipped):
-        y = norm(x) if skipped is None else norm(x) + skipped
-        return F.relu(y, inplace=True) if relu else y
+        y = norm(x) if skipped is None else stored(norm(x) + skipped)
+        return F.relu(y) if relu else y
     if norm.training:
         norm.get_buffer("num_batches_tracked").add_(1)
         normalised: Tensor = _Normalised.apply(x, norm.weight, norm.bias, skipped, norm, relu)
@@ -32,7 +32,17 @@ def add_relu(x: Tensor, skipped: Tensor) -> Tensor:
     if suits(x) and suits(skipped) and x.dtype == skipped.dtype and x.shape == skipped.shape:
         y: Tensor = _AddedReLU.apply(x, skipped)
         return y
-    return F.relu(x + skipped, inplace=True)
+    return F.relu(stored(x + skipped))
+
+
+def stored(x: Tensor) -> Tensor:
+    """x, whose gradient torch.compile stores once and as it is: of its own, it would find it anew for each of
+    its uses, or store it in float.
+    """
+    if not torch.compiler.is_compiling():
+        return x
+    y: Tensor = _Stored.apply(x)
+    return y
 
 
 def forked(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,6 +148,17 @@ class _Forked(torch.autograd.Function):
         dx = torch.empty_like(first)
         run("add", dx.dtype, len(dx), dx[0].numel(), first, second, dx)
         return dx
+
+
+class _Stored(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, dx: Tensor) -> Tensor:
+        # Inductor writes to memory what it is to see with given strides.
+        return dx.as_strided(dx.shape, dx.stride())
 
 
 class _AddedReLU(torch.autograd.Function):

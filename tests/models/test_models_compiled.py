@@ -1,0 +1,74 @@
+"""What torch.compile is given: the same numbers, in a form of which it makes few passes."""
+
+import copy
+
+import pytest
+import torch
+from functorch.compile import make_boxed_func
+from torch import nn
+from torch._dynamo.backends.common import aot_autograd
+
+from cbam_ablate.models import CBAM, build_model
+
+# Dynamo's own, of a custom gradient.
+pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def forget_graphs():
+    yield
+    torch._dynamo.reset()
+
+
+def gradients(module, x):
+    x = x.clone().requires_grad_()
+    module.zero_grad()
+    module(x).square().sum().backward()
+    return [x.grad, *(parameter.grad for parameter in module.parameters())]
+
+
+@pytest.mark.parametrize("placement", ["none", "block"])
+def test_a_compiled_network_has_the_gradients_of_the_eager_one(configure, randomise, placement):
+    network = randomise(build_model(configure("resnet_cifar", 20, placement, width=4))).double().train()
+    x = torch.randn(4, 3, 32, 32, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    eager = gradients(copy.deepcopy(network), x)
+    compiled = gradients(torch.compile(network, backend="aot_eager", fullgraph=True), x)
+    torch.testing.assert_close(compiled, eager, rtol=1e-8, atol=1e-10)
+
+
+def test_a_tie_s_gradient_goes_to_one_element_in_a_graph_too():
+    module = CBAM(4, 2, 3).double()
+    nn.init.ones_(module.spatial.norm.weight)
+    x = torch.ones(2, 4, 5, 5, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    eager = gradients(copy.deepcopy(module), x)
+    compiled = gradients(torch.compile(module, backend="aot_eager", fullgraph=True), x)
+    for found, expected in zip(compiled, eager, strict=True):
+        # Which of equals gets it is open; how much all get is not.
+        torch.testing.assert_close(found.sum(), expected.sum(), rtol=1e-8, atol=1e-10)
+        assert len(found.unique()) <= len(expected.unique())
+
+
+def test_no_gradient_is_scattered_into_a_map_of_zeros():
+    backward = []
+
+    def keep(graph, _):
+        backward.append({str(node.target) for node in graph.graph.nodes})
+        return make_boxed_func(graph.forward)
+
+    backend = aot_autograd(fw_compiler=lambda graph, _: make_boxed_func(graph.forward), bw_compiler=keep)
+    gradients(torch.compile(CBAM(4, 2), backend=backend), torch.randn(2, 4, 8, 8))
+    (targets,) = backward
+    assert not [name for name in targets if "scatter" in name or "value_selecting" in name]
+    assert "aten.where.self" in targets
+
+
+@pytest.mark.parametrize("order", ["channel_first", "parallel"])
+def test_gates_are_computed_in_full_under_autocast(order):
+    module, seen = CBAM(8, 2, order=order), []
+    for layer in (module.channel.mlp, module.spatial.conv):
+        layer.register_forward_hook(lambda _, given, made: seen.extend([given[0].dtype, made.dtype]))
+    module.on_cpu = False
+    with torch.autocast("cpu", torch.bfloat16):
+        z = module(torch.randn(2, 8, 6, 6).bfloat16())
+    assert seen == [torch.float32] * 4
+    assert z.dtype == torch.bfloat16
