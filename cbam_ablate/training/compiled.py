@@ -1,5 +1,6 @@
 """torch.compile for a network, where it pays, tried before it is used so that it can't fail a run."""
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -24,6 +25,17 @@ def pays(device: torch.device, seconds: float) -> bool:
     Never on a CPU, where the networks' own passes are as fast (`benchmarks/README.md`).
     """
     return device.type == "cuda" and GAIN * seconds > COST
+
+
+def as_in_eager_mode() -> contextlib.AbstractContextManager[None]:
+    """While a graph is made: its backward pass is not under autocast, as an eager one isn't.
+
+    Of itself it would be, and so compute the gradients of what the forward pass computes in full in bf16.
+    """
+    import torch._functorch.config as settings
+
+    patch: contextlib.AbstractContextManager[None] = settings.patch(backward_pass_autocast="off")
+    return patch
 
 
 _shelf: dict[str, nn.Module] = {}
@@ -71,8 +83,9 @@ def compiled_or_eager(
     try:
         network: nn.Module = torch.compile(model, mode=mode)  # type: ignore[assignment]
         for _ in range(TRIALS[device.type]):
-            with cast:
-                network(images.contiguous(memory_format=torch.channels_last)).float().sum().backward()
+            with as_in_eager_mode(), cast:
+                logits = network(images.contiguous(memory_format=torch.channels_last))
+            logits.float().sum().backward()
             model.zero_grad(set_to_none=True)
         say(f"compiled in {time.perf_counter() - started:.0f} s, which the training time leaves out")
     except Exception as error:  # compilers fail in every way there is, and none is worth the run

@@ -1,6 +1,7 @@
 """What torch.compile is given: the same numbers, in a form of which it makes few passes."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 
 from cbam_ablate.models import CBAM, build_model
+from cbam_ablate.training.compiled import as_in_eager_mode
 
 # Dynamo's own, of a custom gradient.
 pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
@@ -18,6 +20,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:Dep
 def forget_graphs():
     yield
     torch._dynamo.reset()
+
+
+@pytest.fixture
+def kept_backward():
+    """A compiler that leaves graphs as they are and keeps the nodes of that of the backward pass."""
+    kept = SimpleNamespace(nodes=[])
+
+    def compiler(graph, _):
+        kept.nodes = list(graph.graph.nodes)
+        return make_boxed_func(graph.forward)
+
+    kept.backend = aot_autograd(fw_compiler=compiler, bw_compiler=compiler)
+    return kept
 
 
 def gradients(module, x):
@@ -48,18 +63,20 @@ def test_a_tie_s_gradient_goes_to_one_element_in_a_graph_too():
         assert len(found.unique()) <= len(expected.unique())
 
 
-def test_no_gradient_is_scattered_into_a_map_of_zeros():
-    backward = []
-
-    def keep(graph, _):
-        backward.append({str(node.target) for node in graph.graph.nodes})
-        return make_boxed_func(graph.forward)
-
-    backend = aot_autograd(fw_compiler=lambda graph, _: make_boxed_func(graph.forward), bw_compiler=keep)
-    gradients(torch.compile(CBAM(4, 2), backend=backend), torch.randn(2, 4, 8, 8))
-    (targets,) = backward
+def test_no_gradient_is_scattered_into_a_map_of_zeros(kept_backward):
+    gradients(torch.compile(CBAM(4, 2), backend=kept_backward.backend), torch.randn(2, 4, 8, 8))
+    targets = {str(node.target) for node in kept_backward.nodes}
     assert not [name for name in targets if "scatter" in name or "value_selecting" in name]
     assert "aten.where.self" in targets
+
+
+def test_gradients_of_the_gates_are_computed_in_full_in_a_graph(kept_backward):
+    module, x = CBAM(8, 2), torch.randn(2, 8, 6, 6).bfloat16()
+    with as_in_eager_mode(), torch.autocast("cpu", torch.bfloat16):
+        z = torch.compile(module, backend=kept_backward.backend)(x.requires_grad_())
+    z.float().sum().backward()
+    multiplied = [node.meta["val"].dtype for node in kept_backward.nodes if "aten.mm" in str(node.target)]
+    assert multiplied == [torch.float32] * 4
 
 
 @pytest.mark.parametrize("order", ["channel_first", "parallel"])
