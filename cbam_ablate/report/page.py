@@ -94,7 +94,7 @@ def _comparisons(table: Table) -> str:
             lines.append(
                 [
                     ("text", label(row), None),
-                    ("text", quantity.label, None),
+                    ("label", quantity.label, None),
                     ("", numbers.difference(found, quantity.unit) + " *" * found.significant, found.value),
                     ("", str(found.n), found.n),
                     *(("", "" if value is None else rough(value), value) for value in numbered),
@@ -126,7 +126,7 @@ def _effects(table: Table) -> str:
     labels = {quantity.name: quantity.label for quantity in table.quantities}
     lines: list[Line] = [
         [
-            ("text", labels[effect.quantity], None),
+            ("label", labels[effect.quantity], None),
             ("text", " × ".join(names[axis] for axis in effect.axes), None),
             ("text", _contrast(effect), None),
             ("", _size(effect, units[effect.quantity]), effect.value),
