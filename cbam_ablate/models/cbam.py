@@ -3,7 +3,6 @@
 Shapes: x (N, C, H, W), channel gate (N, C, 1, 1), spatial gate (N, 1, H, W).
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,12 +44,6 @@ def _highest(x: Tensor, dim: int) -> Tensor:
         values: Tensor = _Highest.apply(x, dim)
         return values
     return x.max(dim).values
-
-
-def _in_full(x: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """Gates are so small that casting what they need to bf16 takes longer than what it saves."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if kind in ("cpu", "cuda") else contextlib.nullcontext()
 
 
 def _average(x: Tensor) -> Tensor:
@@ -131,7 +124,7 @@ class ChannelAttention(nn.Module):
 
     def gate(self, *pooled: Tensor) -> Tensor:
         """The gate (N, C, 1, 1) from what each pool gives, (N, C)."""
-        with _in_full(pooled[0]):
+        with cbam_cpu.in_full(pooled[0]):
             descriptors = torch.cat(pooled).to(next(self.mlp.parameters()).dtype)
             logits = self.mlp(descriptors).unflatten(0, (len(pooled), -1)).sum(0)
         return logits.sigmoid().to(pooled[0].dtype)[:, :, None, None]
@@ -169,7 +162,7 @@ class SpatialAttention(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         described = self.descriptor(y)
-        with _in_full(y):
+        with cbam_cpu.in_full(y):
             logits = self.norm(self.conv(described.to(self.conv.weight.dtype)))
         return logits.sigmoid().to(y.dtype)
 

@@ -3,6 +3,7 @@
 Forward and backward are six passes for all of it; eager PyTorch makes 36 for CBAM alone.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,12 @@ def gated(
     return z
 
 
+def in_full(x: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """No autocast: gates are so small that casting to bf16 what they need takes longer than what it saves."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if kind in ("cpu", "cuda") else contextlib.nullcontext()
+
+
 class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -65,7 +72,7 @@ class _Gated(torch.autograd.Function):
         extreme, average, maximum = (x.new_empty(count, channels, dtype=kind) for _ in range(3))
         peak = torch.empty(count, channels, dtype=places)
         run("pool", x.dtype, *sizes, *given, statistics, affine, means, extreme, peak, average, maximum)
-        with torch.set_grad_enabled(learning), _in_full():
+        with torch.set_grad_enabled(learning), in_full(x):
             pooled = average.requires_grad_(learning), maximum.requires_grad_(learning)
             gate = channel(*pooled)
             g = gate.detach().reshape(count, channels).to(kind).contiguous()
@@ -73,7 +80,7 @@ class _Gated(torch.autograd.Function):
         described = x.new_empty(count, 2, height, width, dtype=kind)
         where = torch.empty(count, pixels, dtype=places)
         run("describe", x.dtype, *sizes, x, a, b, described, where)
-        with torch.set_grad_enabled(learning), _in_full():
+        with torch.set_grad_enabled(learning), in_full(x):
             described.requires_grad_(learning)
             opened = spatial(described)
             s = opened.detach().reshape(count, pixels).to(kind).contiguous()
@@ -207,11 +214,6 @@ class SpatialNorm(torch.autograd.Function):
         given = (ds.contiguous(), gate, x, weight, statistics)
         run("back_plane", x.dtype, len(x), x[0].numel(), *given, learnt, dx)
         return dx, learnt[:1], learnt[1:], None
-
-
-def _in_full() -> torch.autocast:
-    """The gates are so small that casting them to bf16 takes longer than what it saves."""
-    return torch.autocast("cpu", enabled=False)
 
 
 def _pulled(output: Tensor, inputs: list[Tensor], gradient: Tensor) -> tuple[Tensor, ...]:
