@@ -129,7 +129,7 @@ def for_cuda(graph: Any, inputs: list[Any], backward: bool) -> tuple[int, int]:
                 stack.enter_context(each)
             try:
                 compile_fx_inner(graph, inputs, is_backward=backward)
-            except Exception:
+            except Exception:  # Inductor makes an error of its own of `Counted`
                 if not found:
                     raise
     return found[0]

@@ -3,6 +3,7 @@
 Shapes: x (N, C, H, W), channel gate (N, C, 1, 1), spatial gate (N, 1, H, W).
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,6 +45,12 @@ def _highest(x: Tensor, dim: int) -> Tensor:
         values: Tensor = _Highest.apply(x, dim)
         return values
     return x.max(dim).values
+
+
+def _in_full(x: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """No autocast: gates are so small that casting to bf16 what they need takes longer than what it saves."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if kind in ("cpu", "cuda") else contextlib.nullcontext()
 
 
 def _average(x: Tensor) -> Tensor:
@@ -124,7 +131,7 @@ class ChannelAttention(nn.Module):
 
     def gate(self, *pooled: Tensor) -> Tensor:
         """The gate (N, C, 1, 1) from what each pool gives, (N, C)."""
-        with cbam_cpu.in_full(pooled[0]):
+        with _in_full(pooled[0]):
             descriptors = torch.cat(pooled).to(next(self.mlp.parameters()).dtype)
             logits = self.mlp(descriptors).unflatten(0, (len(pooled), -1)).sum(0)
         return logits.sigmoid().to(pooled[0].dtype)[:, :, None, None]
@@ -162,7 +169,7 @@ class SpatialAttention(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         described = self.descriptor(y)
-        with cbam_cpu.in_full(y):
+        with _in_full(y):
             logits = self.norm(self.conv(described.to(self.conv.weight.dtype)))
         return logits.sigmoid().to(y.dtype)
 

@@ -3,7 +3,6 @@
 Forward and backward are six passes for all of it; eager PyTorch makes 36 for CBAM alone.
 """
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -40,12 +39,6 @@ def gated(
     return z
 
 
-def in_full(x: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """No autocast: gates are so small that casting to bf16 what they need takes longer than what it saves."""
-    kind = x.device.type
-    return torch.autocast(kind, enabled=False) if kind in ("cpu", "cuda") else contextlib.nullcontext()
-
-
 class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -72,7 +65,7 @@ class _Gated(torch.autograd.Function):
         extreme, average, maximum = (x.new_empty(count, channels, dtype=kind) for _ in range(3))
         peak = torch.empty(count, channels, dtype=places)
         run("pool", x.dtype, *sizes, *given, statistics, affine, means, extreme, peak, average, maximum)
-        with torch.set_grad_enabled(learning), in_full(x):
+        with torch.set_grad_enabled(learning):
             pooled = average.requires_grad_(learning), maximum.requires_grad_(learning)
             gate = channel(*pooled)
             g = gate.detach().reshape(count, channels).to(kind).contiguous()
@@ -80,7 +73,7 @@ class _Gated(torch.autograd.Function):
         described = x.new_empty(count, 2, height, width, dtype=kind)
         where = torch.empty(count, pixels, dtype=places)
         run("describe", x.dtype, *sizes, x, a, b, described, where)
-        with torch.set_grad_enabled(learning), in_full(x):
+        with torch.set_grad_enabled(learning):
             described.requires_grad_(learning)
             opened = spatial(described)
             s = opened.detach().reshape(count, pixels).to(kind).contiguous()
