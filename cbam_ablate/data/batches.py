@@ -18,6 +18,9 @@ from cbam_ablate.data.loader import Part
 
 Batch = tuple[Tensor, Tensor]
 
+AT_ONCE = 2**23
+"""Pixel values that a GPU makes batches of together: for small ones alone it would wait to be told."""
+
 
 class Normalise:
     """uint8 or float images (N, H, W, C) to (N, C, H, W) in channels_last, zero mean and unit variance.
@@ -68,13 +71,20 @@ class TrainBatches:
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on; a last partial batch is dropped."""
-        drawn = self.draw(seed, epoch)
-        for step in range(start, len(self.part) // self.batch_size):
-            here = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            images, labels = self.changed(*drawn.changes(here)), drawn.labels[here]
-            yield (
-                mix.mix(images, labels, drawn.mixes[step], self.classes) if drawn.mixes else (images, labels)
-            )
+        drawn, size = self.draw(seed, epoch), self.batch_size
+        for steps in self.at_once(start, size):
+            here = slice(steps.start * size, steps.stop * size)
+            together = self.changed(*drawn.changes(here)).split(size)
+            for step, images, labels in zip(steps, together, drawn.labels[here].split(size), strict=True):
+                batch = images, labels
+                yield mix.mix(*batch, drawn.mixes[step], self.classes) if drawn.mixes else batch
+
+    def at_once(self, start: int, size: int) -> Iterator[range]:
+        """The steps of an epoch from `start` on, of `size` images each, those together that are made at once."""
+        steps, values = len(self.part) // self.batch_size, size * self.part.images[0].numel()
+        many = 1 if self.part.images.is_cpu else max(1, AT_ONCE // values)
+        for first in range(start, steps, many):
+            yield range(first, min(first + many, steps))
 
     def draw(self, seed: int, epoch: int) -> Drawn:
         """What one epoch shows, in its order."""

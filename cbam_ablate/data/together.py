@@ -28,15 +28,16 @@ def train_together(feeds: Sequence[Feed], epoch: int, start: int) -> Iterator[Ba
     drawn = [feed.batches.draw(feed.seed, epoch) for feed in feeds]
     every = _interleaved(drawn)
     runs, size = len(feeds), first.batch_size
-    for step in range(start, feeds[0].steps):
-        here = slice(step * size * runs, (step + 1) * size * runs)
-        images = _side_by_side(first.changed(*every.changes(here)).unflatten(0, (size, runs)))
-        labels = every.labels[here].view(size, runs).t()
-        if every.mixes:
-            each = zip(images, labels, drawn, strict=True)
-            yield _joined([mix.mix(x, y, own.mixes[step], first.classes) for x, y, own in each])
-        else:
-            yield images, labels
+    for steps in first.at_once(start, size * runs):
+        here = slice(steps.start * size * runs, steps.stop * size * runs)
+        together = first.changed(*every.changes(here)).unflatten(0, (-1, size, runs))
+        for step, made, chosen in zip(steps, together, every.labels[here].view(-1, size, runs), strict=True):
+            images, labels = _side_by_side(made), chosen.t()
+            if every.mixes:
+                each = zip(images, labels, drawn, strict=True)
+                yield _joined([mix.mix(x, y, own.mixes[step], first.classes) for x, y, own in each])
+            else:
+                yield images, labels
 
 
 def _interleaved(drawn: list[Drawn]) -> Drawn:
