@@ -2,7 +2,7 @@
 
     python benchmarks/bench_fused.py [--device cpu] [--widths 4 16] [--batches 4 8 32] [--runs 4 8]
                                      [--placements block] [--precision auto] [--threads 1] [--steps 8]
-                                     [--rounds 5] [--compile off] [--sweep] [--json FILE]
+                                     [--rounds 5] [--compile auto] [--sweep] [--json FILE]
 
 Steps: the training loops themselves, on ResNet-20 and the generated data set, batches and optimiser included.
 In each round both arms train the same number of steps, in turn; the ratio of a row is the median over rounds.
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="+", default=[4, 8])
     parser.add_argument("--placements", nargs="+", default=["block"])
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--compile", default="off", help="train.compile of all runs")
+    parser.add_argument("--compile", default="auto", help="train.compile of all runs")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 CIFAR = "backbone=resnet_cifar depth=20"
 RESNET, VGG = "backbone=resnet depth={}", "backbone=vgg depth=19"
 CBAM = " placement=block"
-ARMS = ["plain", "tuned", "ours", "graph", "compiled"]
+ARMS = ["plain", "tuned", "ours", "eager", "compiled"]
 
 
 def steps(networks: list[str], arms: list[str], images: int, rounds: int, *words: str) -> list[str]:
@@ -39,7 +39,7 @@ def parts(small: bool) -> dict[str, list[str]]:
         return {
             "networks": steps([CIFAR + CBAM], ARMS, 160, 1, *less),
             "fused": fused(4, [4], 2, 2, 1),
-            "fused, graph": [*fused(4, [4], 2, 5, 1), "--compile", "graph"],
+            "fused, eager": [*fused(4, [4], 2, 5, 1), "--compile", "off"],
             "sweep": [*fused(4, [32], 2, 2, 1), "--sweep"],
             "accuracy": [
                 *steps([CIFAR], ["plain"], 160, 1, *less, "optimizer.lr=0.05"),
@@ -48,12 +48,12 @@ def parts(small: bool) -> dict[str, list[str]]:
         }
     both = [RESNET.format(18), RESNET.format(18) + CBAM]
     deep = [RESNET.format(depth) for depth in (34, 50)] + [VGG]
-    eager_and_not = ["tuned", "graph", "compiled"]
+    eager_and_not = ["tuned", "ours", "compiled"]
     return {
         "networks": steps(both, ARMS, 12_800, 4),
         "batch 4": steps(both[1:], eager_and_not, 2000, 3, "train.batch_size=4"),
         "fused": fused(16, [4, 32], 8, 16, 3),
-        "fused, graph": [*fused(16, [4, 32], 8, 16, 3), "--compile", "graph"],
+        "fused, eager": [*fused(16, [4, 32], 8, 16, 3), "--compile", "off"],
         "sweep": [*fused(16, [32], 8, 2, 1), "--sweep"],
         "accuracy": [*steps([CIFAR], ["plain"], 10_000, 1), "--accuracy", "--epochs", "4"],
         "small": steps([CIFAR, CIFAR + CBAM], eager_and_not, 25_600, 4),

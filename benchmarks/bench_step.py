@@ -10,9 +10,9 @@ of the step that the data path takes. Arms:
 
     plain     PIL transforms, DataLoader with 2 workers, fp32, NCHW, eager, `.item()` every step
     tuned     data on the device, bf16, channels_last, eager, PyTorch's own operators
-    ours      this package as it comes
+    ours      this package as it comes, on CUDA with recorded steps
+    eager     `train.compile=off`
     compiled  `train.compile=on`
-    graph     CUDA: `train.compile=graph`
     jobs      CPU: one job of one thread on each core at the same time, their sum
 
 `--accuracy` trains `ours` and `plain` over three seeds instead, and prints the paired difference of the test
@@ -37,7 +37,7 @@ NETWORKS = [
     "backbone=resnet depth=18 placement=block",
 ]
 ARMS = ["plain", "tuned", "ours", "jobs"]
-COMPILE = {"compiled": "on", "graph": "graph"}
+COMPILE = {"compiled": "on", "ours": "auto"}
 EXTRA = {"tuned": {"CBAM_ABLATE_KERNELS": "off"}}
 
 

@@ -80,7 +80,7 @@ class TrainBatches:
                 yield mix.mix(*batch, drawn.mixes[step], self.classes) if drawn.mixes else batch
 
     def at_once(self, start: int, size: int) -> Iterator[range]:
-        """The steps of an epoch from `start` on, of `size` images each, those together that are made at once."""
+        """The steps of an epoch from `start` on, of `size` images, those that are made at once together."""
         steps, values = len(self.part) // self.batch_size, size * self.part.images[0].numel()
         many = 1 if self.part.images.is_cpu else max(1, AT_ONCE // values)
         for first in range(start, steps, many):

@@ -14,13 +14,13 @@ from cbam_ablate.config.schema import RunConfig
 COST = 60.0
 """Seconds that `auto` reckons for compiling a network."""
 GAIN = 0.25
-"""The part of the eager time on CUDA that `auto` reckons to save."""
+"""The part of the time on CUDA, of steps recorded as a graph, that `auto` reckons to save."""
 TRIALS = {"cuda": 3, "cpu": 1}
 """Steps after which a compiled network is all recorded: on CUDA its kernels become a graph at the second."""
 
 
 def pays(device: torch.device, seconds: float) -> bool:
-    """Whether compiling would save more of these eager seconds to go than it costs.
+    """Whether compiling would save more of these seconds to go than it costs.
 
     Never on a CPU, where the networks' own passes are as fast (`benchmarks/README.md`).
     """

@@ -1,5 +1,6 @@
 """Loss and accuracy over a set of images."""
 
+import copy
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -18,21 +19,40 @@ class Scores(NamedTuple):
 
 
 class Totals:
-    """Sums of loss, top-1 and top-5 hits and images, kept on the device so that adding never waits for it."""
+    """Sums over batches, kept on the device so that adding never waits for it.
 
-    def __init__(self, device: torch.device, start: Tensor | None = None) -> None:
-        self.sums = torch.zeros(4, dtype=torch.float64) if start is None else start
-        self.sums = self.sums.to(device)
+    `sums` (4,): loss, top-1 hits, top-5 hits and images; `diverged` (): images after which the loss was first
+    not finite, or -1. Of several runs (K, 4) and (K,).
+    """
+
+    def __init__(self, device: torch.device, *runs: int) -> None:
+        self.sums = torch.zeros(*runs, 4, dtype=torch.float64, device=device)
+        self.diverged = torch.full(runs, -1.0, dtype=torch.float64, device=device)
+
+    def start(self, sums: Tensor | None = None) -> None:
+        """Begins anew, or goes on from these sums."""
+        self.sums.zero_() if sums is None else self.sums.copy_(sums)
+        self.diverged.fill_(-1)
+
+    def of(self, run: int) -> "Totals":
+        """Those of one run, on the same memory."""
+        one = copy.copy(self)
+        one.sums, one.diverged = self.sums[run], self.diverged[run]
+        return one
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """`loss`: mean over the batch. `logits` (N, classes), `labels` (N,) or mixed (N, classes).
+        """`loss` (): mean over the batch. `logits` (N, classes), `labels` (N,) or mixed (N, classes).
 
-        Of mixed labels the one with the greatest share counts.
+        Of several runs each with K before that. Of mixed labels the one with the greatest share counts.
         """
-        labels = labels.argmax(1) if labels.ndim == 2 else labels
-        top = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        images = torch.full((), float(len(labels)), dtype=torch.float64, device=logits.device)
-        self.sums += torch.stack([loss.double() * len(labels), top[:, 0].sum(), top.sum(), images])
+        labels = labels.argmax(-1) if labels.ndim == logits.ndim else labels
+        count = labels.shape[-1]
+        top = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == labels[..., None]
+        images = torch.full_like(loss, count, dtype=torch.float64)
+        hits = [top[..., 0].sum(-1), top.sum((-2, -1))]
+        self.sums += torch.stack([loss.double() * count, *hits, images], -1)
+        known = loss.isfinite() | (self.diverged >= 0)
+        self.diverged.copy_(torch.where(known, self.diverged, self.sums[..., 3]))
 
     def scores(self) -> Scores:
         loss, top1, top5, images = self.sums.tolist()

@@ -25,6 +25,7 @@ from torch import Tensor
 from cbam_ablate.training.evaluate import Totals, autocast
 from cbam_ablate.training.fused_stack import Part, Stack, part_of, stack_images
 from cbam_ablate.training.loop import Diverged, Feed, Interrupted, Result, RunLog, Trainer
+from cbam_ablate.training.optimizer import held_tensors
 from cbam_ablate.training.recorded import recorded
 
 
@@ -41,16 +42,16 @@ class Lane(Trainer):
     alone = False
     together = 1
 
-    def begin_epoch(self, sums: Tensor) -> None:
-        """From here on the epoch's totals are kept in `sums` (4,), which starts from what is there."""
+    def begin_epoch(self, totals: Totals) -> None:
+        """From here on the epoch's totals are kept in `totals`, which goes on from what is there."""
+        totals.start(self.totals.sums if self.done.step else None)
         if self.done.step == 0:
-            self.totals = Totals(self.device)
             self.done.epoch_seconds = 0.0
-        self.totals = Totals(self.device, sums.copy_(self.totals.sums))
+        self.totals = totals
 
-    def check(self, bad_step: Tensor) -> None:
-        """Raises `Diverged` where `bad_step` () is one."""
-        self._check_finite(bad_step)
+    def check(self) -> None:
+        """Raises `Diverged` where the loss has."""
+        self._check_finite()
 
     def say_step(self, loss: float) -> None:
         done, steps = self.done, self.feed.steps
@@ -105,9 +106,8 @@ class FusedTrainer:
     def run(self) -> None:
         """Trains to the last epoch; each run then looks at the test set once."""
         while self.lanes and self.lanes[0].done.epoch < self.epochs:
-            bad_steps = self.train_epoch()
-            ends = zip(self.lanes, bad_steps, strict=True)
-            self._keep([lane for lane, bad in ends if self._survives(lane, bad)])
+            self.train_epoch()
+            self._keep([lane for lane in self.lanes if self._survives(lane)])
         for lane in self.lanes:
             try:
                 end: Result | Exception = lane.result()
@@ -123,8 +123,9 @@ class FusedTrainer:
         self.parts: list[Part] = []
         for _, part in groupby(self.lanes, key=lambda lane: part_of(lane.cfg)):
             self.parts.append(Part(self.stack, list(part), sum(len(p.trainers) for p in self.parts)))
-        asked, logs = self.lanes[0].cfg.train.compile == "graph", [lane.log for lane in self.lanes]
-        self.recorded = recorded(asked, self.device, partial(_tell, logs))
+        self.totals = Totals(self.device, len(self.lanes))
+        how, logs = self.lanes[0].cfg.train.compile, [lane.log for lane in self.lanes]
+        self.recorded = recorded(how, self.device, partial(_tell, logs))
 
     def _keep(self, lanes: list[Lane]) -> None:
         if lanes and len(lanes) < len(self.lanes):
@@ -150,45 +151,40 @@ class FusedTrainer:
                 buffer.copy_(before)
             self.stack.zero_grad()
 
-    def train_epoch(self) -> Tensor:
-        """The rest of an epoch. Returns for each run the step at which its loss wasn't finite, or -1."""
+    def train_epoch(self) -> None:
+        """The rest of an epoch."""
         done = self.lanes[0].done
-        sums = torch.zeros(len(self.lanes), 4, dtype=torch.float64, device=self.device)
-        for lane, own in zip(self.lanes, sums, strict=True):
-            lane.begin_epoch(own)
-        bad_steps = torch.full((len(self.lanes),), -1, device=self.device)
+        for number, lane in enumerate(self.lanes):
+            lane.begin_epoch(self.totals.of(number))
         spent, started = [lane.done.epoch_seconds for lane in self.lanes], time.perf_counter()
         every = self.lanes[0].cfg.train.log_every
         for images, labels in self.batches([lane.feed for lane in self.lanes], done.epoch, done.step):
-            losses, logits = self.step(images, labels, done.epoch * self.steps + done.step)
-            _add(sums, losses, logits, labels)
+            losses = self.step(images, labels, done.epoch * self.steps + done.step)
             step = done.step + 1
-            bad_steps = torch.where(losses.isfinite() | (bad_steps >= 0), bad_steps, step)
             for lane in self.lanes:
                 lane.done.step = step
                 lane.log.progress(epoch=done.epoch + 1, epochs=self.epochs, step=step, steps=self.steps)
             if self.stop():
                 self._share(spent, started)
-                self._interrupt(bad_steps)
+                self._interrupt()
             if every and step % every == 0 and step < self.steps:
                 for lane, loss in zip(self.lanes, losses.tolist(), strict=True):
                     lane.say_step(loss)
-        bad_steps = bad_steps.cpu()  # waits for the device, before the clock is read
+        self.totals.sums.cpu()  # waits for the device, before the clock is read
         self._share(spent, started)
-        return bad_steps
 
-    def step(self, images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Step `number`, counted over the whole runs, of every run on images (K, N, C, H, W).
-
-        Returns losses (K,) and logits (K, N, classes).
-        """
+    def step(self, images: Tensor, labels: Tensor, number: int) -> Tensor:
+        """Step `number`, counted over the whole runs, of every run on images (K, N, C, H, W): losses (K,)."""
         batch = images, labels, [part.rate(number) for part in self.parts]
-        found = self.recorded(self._step, *batch) if self.recorded else self._step(*batch)
+        if self.recorded is not None:
+            losses = self.recorded(self._step, self._changed, *batch)
+        else:
+            losses = self._step(*batch)
         for part in self.parts:
             part.average()
-        return found
+        return losses
 
-    def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> tuple[Tensor, Tensor]:
+    def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> Tensor:
         # Before the forward pass, for which a replayed graph takes the gradients' memory.
         self.stack.zero_grad()
         with self._cast():
@@ -197,7 +193,15 @@ class FusedTrainer:
         losses.sum().backward()
         for part, rate in zip(self.parts, rates, strict=True):
             part.step(rate)
-        return losses.detach(), logits.detach()
+        losses = losses.detach()
+        self.totals.add(losses, logits.detach(), labels)
+        return losses
+
+    def _changed(self) -> list[list[Tensor]]:
+        """What a step changes: weights, statistics, the optimisers' state and the epoch's totals."""
+        held = [tensor for part in self.parts for tensor in held_tensors(part.optimizer)]
+        totals = [self.totals.sums, self.totals.diverged]
+        return [list(self.stack.parameters.values()), list(self.stack.buffers.values()), held, totals]
 
     def _cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)
@@ -210,20 +214,20 @@ class FusedTrainer:
         for part in self.parts:
             part.settle()
 
-    def _survives(self, lane: Lane, bad_step: Tensor) -> bool:
+    def _survives(self, lane: Lane) -> bool:
         """Ends a run's epoch; says that it has ended where that fails, as by divergence."""
         try:
-            lane.check(bad_step)
+            lane.check()
             lane.end_epoch()
         except Exception as error:  # one run's own, so the others go on
             self.ended(lane, error)
             return False
         return True
 
-    def _interrupt(self, bad_steps: Tensor) -> None:
-        for lane, bad in zip(self.lanes, bad_steps, strict=True):
+    def _interrupt(self) -> None:
+        for lane in self.lanes:
             try:
-                lane.check(bad)
+                lane.check()
             except Diverged as error:
                 self.ended(lane, error)
             else:
@@ -234,12 +238,3 @@ class FusedTrainer:
 def _tell(logs: Sequence[RunLog], text: str) -> None:
     for log in logs:
         log.line(text)
-
-
-def _add(sums: Tensor, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-    """`Totals.add` for all runs: sums (K, 4), losses (K,), logits (K, N, classes), labels (K, N, ...)."""
-    labels = labels.argmax(2) if labels.ndim == 3 else labels
-    count = labels.shape[1]
-    top = logits.topk(min(5, logits.shape[2]), dim=2).indices == labels[..., None]
-    images = torch.full_like(losses, count, dtype=torch.float64)
-    sums += torch.stack([losses.double() * count, top[..., 0].sum(1), top.sum((1, 2)), images], 1)

@@ -20,7 +20,7 @@ from cbam_ablate.training.average import follow, paired
 from cbam_ablate.training.compiled import compiled_or_eager, pays, shelve, shelved
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
-from cbam_ablate.training.optimizer import build_optimizer, build_schedule, set_rate
+from cbam_ablate.training.optimizer import build_optimizer, build_schedule, held_tensors, set_rate
 from cbam_ablate.training.recorded import recorded
 
 RULE = "highest validation top-1, the first of equals"
@@ -104,7 +104,8 @@ class Trainer:
         if self.alone and cfg.train.compile in ("on", "auto"):
             self._take_over_or_compile()
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
-        self.recorded = recorded(self.alone and cfg.train.compile == "graph", device, log.line)
+        own = self.alone and self.network is self.model
+        self.recorded = recorded(cfg.train.compile if own else "off", device, log.line)
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
         self.done = Progress()
@@ -145,7 +146,7 @@ class Trainer:
             raise ConfigError(
                 f"train.epochs={self.cfg.train.epochs}: {source} has trained {self.done.epoch} epochs already"
             )
-        self.totals = Totals(self.device, state["totals"])
+        self.totals.start(state["totals"])
         if self.done.step:
             torch.set_rng_state(state["rng"]["cpu"])
             if self.device.type == "cuda" and state["rng"]["cuda"] is not None:
@@ -185,40 +186,42 @@ class Trainer:
         self.network = compiled_or_eager(
             self.model, self.cfg, self.device, self.cast(), self._dtype, self.log.line
         )
+        if self.network is not self.model:
+            self.recorded = None  # a compiled network's passes are graphs of their own
 
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
         if done.step == 0:
             torch.manual_seed(derive_seed(self.cfg.seed, "model", done.epoch))
-            self.totals = Totals(self.device)
+            self.totals.start()
             done.epoch_seconds = 0.0
         self.model.train()
         started = time.perf_counter()
         spent = done.epoch_seconds
-        bad_step = torch.full((), -1, device=self.device)
         every = self.cfg.train.log_every
         for images, labels in self.feed.train(done.epoch, done.step):
             batch = images, labels, [self.lr(done.epoch * steps + done.step)]
-            loss, logits = self.recorded(self._step, *batch) if self.recorded else self._step(*batch)
+            if self.recorded is not None:
+                loss = self.recorded(self._step, self._changed, *batch)
+            else:
+                loss = self._step(*batch)
             if self.ema is not None:
                 self._follow(self.ema)
             done.step += 1
-            self.totals.add(loss, logits, labels)
-            bad_step = torch.where(loss.isfinite() | (bad_step >= 0), bad_step, done.step)
             self.log.progress(epoch=done.epoch + 1, epochs=epochs, step=done.step, steps=steps)
             if self.stop():
                 done.epoch_seconds = spent + time.perf_counter() - started
-                self._check_finite(bad_step)
+                self._check_finite()
                 self.save()
                 raise Interrupted
             if every and done.step % every == 0 and done.step < steps:
-                self._check_finite(bad_step)
+                self._check_finite()
                 said = f"epoch {done.epoch + 1}/{epochs} step {done.step}/{steps} loss {loss.item():.4f}"
                 self.log.line(f"{said} lr {self.lr(done.epoch * steps + done.step - 1):.4g}")
-        self._check_finite(bad_step)
+        self._check_finite()
         done.epoch_seconds = spent + time.perf_counter() - started
 
-    def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> tuple[Tensor, Tensor]:
+    def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> Tensor:
         set_rate(self.optimizer, *rates)
         # Before the forward pass, for which a replayed graph takes the gradients' memory.
         self.optimizer.zero_grad(set_to_none=True)
@@ -229,7 +232,19 @@ class Trainer:
         if self.cfg.optimizer.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optimizer.clip_norm)
         self.optimizer.step()
-        return loss.detach(), logits.detach()
+        loss = loss.detach()
+        self.totals.add(loss, logits.detach(), labels)
+        return loss
+
+    def _changed(self) -> list[list[Tensor]]:
+        """What a step changes: weights, statistics, the optimiser's state and the epoch's totals."""
+        totals = [self.totals.sums, self.totals.diverged]
+        return [
+            list(self.model.parameters()),
+            list(self.model.buffers()),
+            held_tensors(self.optimizer),
+            totals,
+        ]
 
     def _follow(self, ema: AveragedModel) -> None:
         averages = [*ema.module.parameters(), *ema.module.buffers()]
@@ -237,8 +252,8 @@ class Trainer:
         follow(paired(averages, followed), self.cfg.train.ema, first=not ema.n_averaged)
         ema.n_averaged += 1
 
-    def _check_finite(self, bad_step: Tensor) -> None:
-        step = int(bad_step)
+    def _check_finite(self) -> None:
+        step = int(self.totals.diverged) // self.cfg.train.batch_size
         if step >= 0:
             raise Diverged(f"the loss is not finite at epoch {self.done.epoch + 1}, step {step}")
 

@@ -27,6 +27,12 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
             group["capturable"] = recording
 
 
+def held_tensors(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """What the optimiser remembers from step to step, such as momenta."""
+    values = (value for state in optimizer.state.values() for value in state.values())
+    return [value for value in values if isinstance(value, Tensor)]
+
+
 def _groups(cfg: OptimizerConfig, model: nn.Module) -> list[dict[str, object]]:
     """Weights with decay, and, unless these decay too, norms and biases (vectors) without."""
     parameters = [p for p in model.parameters() if p.requires_grad]

@@ -10,11 +10,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-WARM_UP = 3
-"""Steps that allocate what a step needs, such as momenta, before one is recorded."""
+WARM_UP = 2
+"""Steps that allocate what a step needs, such as momenta, before the one that is recorded."""
+APART = 0.1
+"""The part of a tensor's change by which a recorded step may differ: sums may be taken in another order."""
+NOISE = 1e-6
+"""The same for what changes by rounding errors alone, in parts of all tensors of its kind."""
 
-Step = Callable[[Tensor, Tensor, Sequence[float | Tensor]], tuple[Tensor, Tensor]]
-"""From images, labels and learning rates to the loss and the logits."""
+Step = Callable[[Tensor, Tensor, Sequence[float | Tensor]], Tensor]
+"""From images, labels and learning rates to the loss."""
+Kinds = list[list[Tensor]]
+"""What a step changes: weights, statistics and so on."""
 
 
 class Graph(Protocol):
@@ -54,10 +60,11 @@ class CudaGraph:
 
 
 class Recorded:
-    """Does a step, recorded from its fourth call on; where it can't be, `say` hears why.
+    """Does a step, recorded from its third call on; where it can't be, `say` hears why.
 
-    All calls give the same step, images and labels of the same shapes and as many rates. What a call returns
-    holds until the next one.
+    The third step is done as it is and, from the same start, as it was recorded; unless both lead to the
+    same place the recording isn't used. All calls give the same step, images and labels of the same shapes
+    and as many rates. What a call returns holds until the next one.
     """
 
     def __init__(self, device: torch.device, say: Callable[[str], None], graph: Graph) -> None:
@@ -66,11 +73,12 @@ class Recorded:
         self.device = device
         self.rates: list[Tensor] = []
         self.inputs: tuple[Tensor, Tensor] | None = None
-        self.results: tuple[Tensor, Tensor] | None = None
+        self.loss: Tensor | None = None
 
     def __call__(
-        self, step: Step, images: Tensor, labels: Tensor, rates: Sequence[float]
-    ) -> tuple[Tensor, Tensor]:
+        self, step: Step, changed: Callable[[], Kinds], images: Tensor, labels: Tensor, rates: Sequence[float]
+    ) -> Tensor:
+        """The loss; `changed` says what the step changes."""
         if self.graph is None:
             return step(images, labels, rates)
         if self.inputs is None:
@@ -80,33 +88,80 @@ class Recorded:
             kept.copy_(given)
         for held, rate in zip(self.rates, rates, strict=True):
             held.fill_(rate)
+        if self.loss is not None:
+            self.graph.replay()
+            return self.loss
         work = partial(step, *self.inputs, self.rates)
         self.calls += 1
-        if self.calls <= WARM_UP:
-            done: tuple[Tensor, Tensor] = self.graph.beside(work)
-            return done
-        if self.results is None:
-            self.results = self._record(self.graph, work)
-        if self.results is None:
-            self.graph = self.inputs = None  # with the memory that they hold
-            return step(images, labels, rates)
-        self.graph.replay()
-        return self.results
+        if self.calls > WARM_UP:
+            return self._record(self.graph, work, changed())
+        loss: Tensor = self.graph.beside(work)
+        return loss
 
-    def _record(self, graph: Graph, work: Callable[[], Any]) -> Any:
+    def _record(self, graph: Graph, work: Callable[[], Tensor], changed: Kinds) -> Tensor:
+        """Does the step, and keeps its recording where that does the same."""
+        before, state = _copies(changed), torch.cuda.get_rng_state(self.device)
+        loss: Tensor = graph.beside(work)
+        expected, state_after = _copies(changed), torch.cuda.get_rng_state(self.device)
+        _put(changed, before)
+        torch.cuda.set_rng_state(state, self.device)
         try:
-            return graph.record(work)
+            recorded: Tensor = graph.record(work)
+            graph.replay()
+            if _alike(before, expected, changed):
+                self.loss = recorded
+                return recorded
+            cause = "it does not do what it does unrecorded"
         except Exception as error:  # whatever waits for the device, and none of it is worth the run
-            cause = error.__context__ or error
-            first = (str(cause).splitlines() or [type(cause).__name__])[0]
-            self.say(f"the step can't be recorded as a CUDA graph, so the run goes on without: {first}")
-            return None
+            context = error.__context__ or error
+            cause = (str(context).splitlines() or [type(context).__name__])[0]
+        _put(changed, expected)
+        torch.cuda.set_rng_state(state_after, self.device)
+        self.graph = self.inputs = None  # with the memory that they hold
+        self.say(f"the step can't be recorded as a CUDA graph, so the run goes on without: {cause}")
+        return loss
 
 
-def recorded(asked: bool, device: torch.device, say: Callable[[str], None]) -> Recorded | None:
-    """What records a run's steps, where that is asked for and the device can."""
-    if asked and device.type == "cuda":
+@torch.no_grad()
+def _copies(changed: Kinds) -> Kinds:
+    return [[tensor.clone() for tensor in kind] for kind in changed]
+
+
+@torch.no_grad()
+def _put(changed: Kinds, values: Kinds) -> None:
+    for tensors, kept in zip(changed, values, strict=True):
+        for tensor, value in zip(tensors, kept, strict=True):
+            tensor.copy_(value)
+
+
+@torch.no_grad()
+def _alike(before: Kinds, expected: Kinds, found: Kinds) -> bool:
+    """Whether each tensor has gone where it should, up to a part of its way and the noise of its kind.
+
+    What is counted is equal, and what isn't finite the same.
+    """
+    alike = []
+    for was, wanted, here in zip(before, expected, found, strict=True):
+        noise = NOISE**2 * sum(_squares(each) for each in wanted)
+        for start, goal, end in zip(was, wanted, here, strict=True):
+            alike.append((goal.isfinite() == end.isfinite()).all())
+            if goal.is_floating_point():
+                alike.append(
+                    _squares(end.double() - goal) <= APART**2 * _squares(goal.double() - start) + noise
+                )
+            else:
+                alike.append((goal == end).all())
+    return bool(torch.stack(alike).all())
+
+
+def _squares(x: Tensor) -> Tensor:
+    return x.double().nan_to_num(0, 0, 0).square().sum()
+
+
+def recorded(how: str, device: torch.device, say: Callable[[str], None]) -> Recorded | None:
+    """What records a run's steps where `train.compile` is `how`, and the device can."""
+    if device.type == "cuda" and how in ("auto", "graph"):
         return Recorded(device, say, CudaGraph())
-    if asked:
+    if how == "graph":
         say("train.compile=graph is for CUDA; the run goes on without it")
     return None

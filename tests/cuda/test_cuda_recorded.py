@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 
-from cbam_ablate.training import checkpoint
+from cbam_ablate.training import Trainer, checkpoint
 from cbam_ablate.training.fused import FusedTrainer, Lane
 from cbam_ablate.training.recorded import WARM_UP
 
@@ -72,6 +72,57 @@ def test_runs_recorded_together_end_as_eager_ones_together(
     assert replays[0] == 2 * every[1][0].feed.steps - WARM_UP
     for expected, found in zip(*every, strict=True):
         assert_same_weights(end(found), end(expected))
+
+
+@pytest.mark.parametrize("kind", [Trainer, Lane])
+@pytest.mark.parametrize("broken", ["weights", "statistics", "totals"])
+def test_a_recording_that_does_something_else_is_not_used_and_the_run_says_so(
+    words, trainer, assert_same_weights, replays, monkeypatch, kind, broken
+):
+    """Anything that a step changes: here one tensor of it is, after each replay, not where it should be."""
+    words = [*words, "train.compile=auto"]
+    expected, ours = trainer([*words, "train.compile=off"], kind), trainer(words, kind)
+    together = FusedTrainer([ours], lambda lane, end: None) if kind is Lane else ours
+    replay = torch.cuda.CUDAGraph.replay
+
+    def elsewhere(graph):
+        replay(graph)
+        kinds = dict(zip(("weights", "statistics", "optimiser", "totals"), together._changed(), strict=True))
+        with torch.no_grad():
+            kinds[broken][0].mul_(1.5)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", elsewhere)
+    together.run()
+    (fused([expected]) if kind is Lane else expected.run())
+    assert replays[0] == 1
+    assert_same_weights(end(ours), end(expected))
+    (said,) = [line for line in ours.log.lines if "recorded" in line]
+    assert said.endswith("it does not do what it does unrecorded")
+
+
+class Compiled(torch.nn.Module):
+    """What torch.compile gives, less the compiling."""
+
+    def __init__(self, model, mode):
+        super().__init__()
+        self._orig_mod = model
+
+    def forward(self, images):
+        return self._orig_mod(images)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_steps_are_recorded_until_the_network_is_compiled(
+    words, trainer, assert_same_weights, replays, monkeypatch, works
+):
+    words = [*words, "data.train_size=50", "train.epochs=3"]
+    expected, ours = trainer([*words, "train.compile=off"]), trainer([*words, "train.compile=auto"])
+    expected.run()
+    monkeypatch.setattr("cbam_ablate.training.loop.pays", lambda device, seconds: True)
+    monkeypatch.setattr(torch, "compile", Compiled if works else lambda model, mode: 1 / 0)
+    ours.run()
+    assert replays[0] == (5 if works else 15) - WARM_UP
+    assert_same_weights(end(ours), end(expected))
 
 
 def test_when_one_diverges_the_others_are_recorded_again(words, trainer, assert_same_weights, replays):
