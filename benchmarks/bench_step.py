@@ -5,8 +5,8 @@
 Every arm of every network is a process, which waits while others are measured. A round is an epoch of each,
 one after another; the first epoch of each, and compiling, come before. Printed are medians, and medians of
 the ratios within a round: to the first arm, and `of first` to the first network's same arm. `of matmul` is
-6 FLOP a MAC and image over the bf16 matrix-multiply rate that the same process measured; `data` is the part
-of the step that the data path takes. Arms:
+6 FLOP a MAC and image over the matrix-multiply rate that the same process measured, in bf16 where the run
+computes in bf16; `data` is the part of the step that the data path takes. Arms:
 
     plain     PIL transforms, DataLoader with 2 workers, fp32, NCHW, eager, `.item()` every step
     tuned     data on the device, bf16, channels_last, eager, PyTorch's own operators
@@ -38,6 +38,8 @@ NETWORKS = [
 ]
 ARMS = ["plain", "tuned", "ours", "jobs"]
 COMPILE = {"compiled": "on", "ours": "auto"}
+PATIENCE = 0.05
+"""Seconds of a matrix multiplication beyond which none of twice the size is measured."""
 EXTRA = {"tuned": {"CBAM_ABLATE_KERNELS": "off"}}
 
 
@@ -70,6 +72,7 @@ class Ours:
 
         self.device, self.flop = device, 6 * model_cost(cfg).macs
         precision = pick_precision(cfg.train.precision, device)
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         torch.manual_seed(derive_seed(cfg.seed, "weights"))
         self.feed = make_feed(cfg, device, precision)
         self.trainer = Trainer(cfg, build_model(cfg), self.feed, Quiet(folder), device, precision)
@@ -85,7 +88,24 @@ class Ours:
             count += len(images)
         wait(self.device)
         share = rate * (time.perf_counter() - began) / count
-        return {"rate": rate, "data": share, "of matmul": self.flop * rate / matmul_rate(self.device)}
+        return {"rate": rate, "data": share, "of matmul": self.flop * rate / self.matmul_rate()}
+
+    def matmul_rate(self) -> float:
+        """FLOP a second of matrix multiplication, the best of five of each size that doesn't take long."""
+        import torch
+
+        most, size, best = 8192 if self.device.type == "cuda" else 2048, 256, 0.0
+        while size <= most:
+            a, b = (torch.randn(size, size, device=self.device, dtype=self.dtype) for _ in range(2))
+            for _ in range(5):
+                wait(self.device)
+                began = time.perf_counter()
+                a @ b
+                wait(self.device)
+                took = time.perf_counter() - began
+                best = max(best, 2 * size**3 / took)
+            size = 2 * size if took < PATIENCE else most + 1
+        return best
 
     def accuracy(self) -> float:
         return self.trainer.run().metrics["last_test_top1"]
@@ -128,22 +148,6 @@ def wait(device: Any) -> None:
 
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def matmul_rate(device: Any) -> float:
-    """FLOP a second of bf16 matrix multiplication, the best of five."""
-    import torch
-
-    size = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
-    best = 0.0
-    for _ in range(5):
-        wait(device)
-        began = time.perf_counter()
-        a @ b
-        wait(device)
-        best = max(best, 2 * size**3 / (time.perf_counter() - began))
-    return best
 
 
 class Arm:

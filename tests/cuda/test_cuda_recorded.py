@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 
-from cbam_ablate.training import Trainer, checkpoint
+from cbam_ablate.training import Trainer, checkpoint, compiled
 from cbam_ablate.training.fused import FusedTrainer, Lane
 from cbam_ablate.training.recorded import WARM_UP
 
@@ -118,6 +118,7 @@ def test_steps_are_recorded_until_the_network_is_compiled(
     words = [*words, "data.train_size=50", "train.epochs=3"]
     expected, ours = trainer([*words, "train.compile=off"]), trainer([*words, "train.compile=auto"])
     expected.run()
+    monkeypatch.setattr(compiled, "_shelf", {})
     monkeypatch.setattr("cbam_ablate.training.loop.pays", lambda device, seconds: True)
     monkeypatch.setattr(torch, "compile", Compiled if works else lambda model, mode: 1 / 0)
     ours.run()
