@@ -25,7 +25,13 @@ from cbam_ablate.runs.provenance import provenance
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.training import Diverged, Interrupted, Result, Trainer, checkpoint
-from cbam_ablate.training.device import device_name, keep_freed_memory, pick_device, pick_precision
+from cbam_ablate.training.device import (
+    device_name,
+    forget_peak,
+    keep_freed_memory,
+    pick_device,
+    pick_precision,
+)
 
 OWN = "its own last.pt"
 
@@ -190,11 +196,11 @@ def _train(
 def use(device: torch.device, threads: int | None) -> None:
     """Makes this process compute on `device`, on a CPU with so many threads."""
     torch.set_num_threads(threads or torch.get_num_threads())
+    forget_peak(device)
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        torch.cuda.reset_peak_memory_stats(device)
         torch.backends.cudnn.benchmark = True
 
 

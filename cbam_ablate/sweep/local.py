@@ -1,6 +1,7 @@
-"""Jobs on this machine: a process each, forked from a warm server, so that imports are paid once.
+"""Jobs on this machine: a few warm processes, each of which does one after another.
 
-A job is one run, or a group of runs that are trained together.
+A job is one run, or a group of runs that are trained together. A process ends with the first job that didn't
+finish, and another takes its place: what a failure left behind is no start for the next.
 """
 
 import contextlib
@@ -11,10 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import wait
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+
+import torch
 
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.writer import mark_ended
@@ -29,11 +32,14 @@ WARM = ["cbam_ablate.sweep.local", "cbam_ablate.loggers.curves", "torch._dynamo"
 
 
 @dataclass
-class _Job:
-    process: ForkServerProcess
+class _Worker:
+    """A process, and the runs of the job it is at."""
+
     slot: Slot
-    runs: list[Run]
-    deadline: float
+    process: ForkServerProcess
+    jobs: Connection
+    runs: list[Run] = field(default_factory=list)
+    deadline: float = float("inf")
 
 
 def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence[Slot]) -> None:
@@ -48,12 +54,16 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
     except KeyboardInterrupt:
         pool.end()
         raise
+    finally:
+        pool.close()
 
 
 def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
     """Runs jobs one after another in this process, for debugging."""
+    threads = torch.get_num_threads()  # which a run that began with others changes
     for job in keys:
-        if any(state.name == "interrupted" for state in run_group(manifest_path, job, print)):
+        states = run_group(manifest_path, job, print, threads=threads)
+        if any(state.name == "interrupted" for state in states):
             raise KeyboardInterrupt
 
 
@@ -65,60 +75,88 @@ class _Pool:
         self.stop_file = manifest_path.with_name("stop")
         self.context: ForkServerContext = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(WARM)
-        self.jobs: list[_Job] = []
+        self.workers: list[_Worker] = []
 
     def work(self, waiting: list[list[str]], free: list[Slot]) -> None:
-        while self.jobs or waiting:
+        while self.workers or waiting:
             if self.stop_file.exists():
                 return self.end()
             while waiting and free:
-                self.jobs.append(self._start(waiting.pop(0), free.pop(0)))
-            free += self._collect()
+                self.workers.append(self._start(free.pop(0)))
+                self._give(self.workers[-1], waiting)
+            free += self._collect(waiting)
         return None
 
     def end(self) -> None:
         """Asks running jobs to save and end, and waits for them; Ctrl-C while waiting kills them."""
-        for job in self.jobs:
-            if job.process.pid is not None and job.process.is_alive():
-                os.kill(job.process.pid, signal.SIGTERM)
+        for worker in self.workers:
+            if worker.process.pid is not None and worker.process.is_alive():
+                os.kill(worker.process.pid, signal.SIGTERM)
         try:
-            while self.jobs:
-                self._collect()
+            while self.workers:
+                self._collect([])
         except KeyboardInterrupt:
-            for job in self.jobs:
-                job.process.kill()
-            while self.jobs:
-                self._collect()
+            for worker in self.workers:
+                worker.process.kill()
+            while self.workers:
+                self._collect([])
 
-    def _start(self, keys: list[str], slot: Slot) -> _Job:
-        process = self.context.Process(
-            target=_job_process, args=(str(self.path), keys, slot.device, slot.threads)
-        )
+    def close(self) -> None:
+        """Whatever went wrong, workers end with the job they have."""
+        for worker in self.workers:
+            worker.jobs.close()
+
+    def _start(self, slot: Slot) -> _Worker:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=_work, args=(theirs, str(self.path), slot.device, slot.threads))
         process.start()
-        minutes = self.manifest["sweep"]["timeout_minutes"]
-        limit = float("inf") if minutes is None else 60 * minutes * len(keys) + GRACE
-        return _Job(process, slot, [self.store.run(key) for key in keys], time.monotonic() + limit)
+        theirs.close()
+        return _Worker(slot, process, ours)
 
-    def _collect(self) -> list[Slot]:
-        """Waits a moment; returns the slots of jobs that ended."""
-        wait([job.process.sentinel for job in self.jobs], timeout=0.5)
-        ended = [job for job in self.jobs if not job.process.is_alive()]
-        for job in ended:
-            self.jobs.remove(job)
-            _record_end(job)
-        for job in self.jobs:
-            if time.monotonic() > job.deadline:
-                job.process.kill()
-        return [job.slot for job in ended]
+    def _give(self, worker: _Worker, waiting: list[list[str]]) -> None:
+        """Has a worker do the next job, or end where there is none. One that has died leaves it there."""
+        if not waiting:
+            worker.jobs.close()
+            return
+        with contextlib.suppress(OSError):
+            worker.jobs.send(waiting[0])
+            keys = waiting.pop(0)
+            minutes = self.manifest["sweep"]["timeout_minutes"]
+            limit = float("inf") if minutes is None else 60 * minutes * len(keys) + GRACE
+            worker.runs, worker.deadline = [self.store.run(key) for key in keys], time.monotonic() + limit
+
+    def _collect(self, waiting: list[list[str]]) -> list[Slot]:
+        """Waits a moment for jobs to end, and has others done; returns the slots of workers that ended."""
+        heard = [worker.jobs for worker in self.workers if not worker.jobs.closed]
+        wait([*heard, *(worker.process.sentinel for worker in self.workers)], timeout=0.5)
+        free = []
+        for worker in list(self.workers):
+            if not worker.process.is_alive():
+                self.workers.remove(worker)
+                free.append(worker.slot)
+                _record_end(worker)
+            elif worker.jobs in heard and _has_done(worker):
+                self._give(worker, waiting)
+            elif time.monotonic() > worker.deadline:
+                worker.process.kill()
+        return free
 
 
-def _record_end(job: _Job) -> None:
+def _has_done(worker: _Worker) -> bool:
+    """Whether a worker says that its job is done and that it can have another."""
+    try:
+        return worker.jobs.poll() and bool(worker.jobs.recv())
+    except (EOFError, OSError):  # it has ended, and says nothing more
+        return False
+
+
+def _record_end(worker: _Worker) -> None:
     """Says why a process ended that had no time to say it itself."""
-    code = job.process.exitcode or 0
-    killed = [run for run in job.runs if run.state().failure == "killed"] if code else []
+    code = worker.process.exitcode or 0
+    killed = [run for run in worker.runs if run.state().failure == "killed"] if code else []
     if not killed:
         return
-    if time.monotonic() > job.deadline:
+    if time.monotonic() > worker.deadline:
         failure, error = "timeout", "did not end by itself after its time limit"
     elif code < 0:
         failure, error = "killed", f"its process was killed by {signal.Signals(-code).name}"
@@ -130,22 +168,38 @@ def _record_end(job: _Job) -> None:
             mark_ended(run, failure, error)
 
 
-def _job_process(manifest_path: str, keys: list[str], device: str, threads: int) -> None:
+def _work(jobs: Connection, manifest_path: str, device: str, threads: int) -> None:
+    """A worker's life: jobs, each the keys of its runs, until there are no more or one doesn't finish."""
     # Ctrl-C in the terminal goes to the parent alone, which tells its jobs.
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     terminal = os.dup(2)
-    try:
-        folder = RunStore(read(Path(manifest_path))["constants"]["store"]).run(keys[0]).path
-        folder.mkdir(parents=True, exist_ok=True)
-        output = os.open(folder / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        run_group(Path(manifest_path), keys, device=device, threads=threads)
-    except OSError as error:
-        # The store can't be written to, so the terminal is where this can be said.
-        os.write(terminal, f"run {keys[0]}: {error}\n".encode())
-        sys.exit(1)
+    store = RunStore(read(Path(manifest_path))["constants"]["store"])
+    while True:
+        try:
+            keys = jobs.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            _write_to(store.run(keys[0]).path)
+            states = run_group(Path(manifest_path), keys, device=device, threads=threads)
+        except OSError as error:
+            # The store can't be written to, so the terminal is where this can be said.
+            os.write(terminal, f"run {keys[0]}: {error}\n".encode())
+            sys.exit(1)
+        if any(state.name != "finished" for state in states):
+            return
+        with contextlib.suppress(OSError):
+            jobs.send(True)
+
+
+def _write_to(folder: Path) -> None:
+    """Sends what this process prints to a run's output.log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    output = os.open(folder / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.close(output)
 
 
 def _end_with_parent() -> None:

@@ -1,5 +1,6 @@
 """Where a run computes and in which number format."""
 
+import contextlib
 import ctypes
 import platform
 import resource
@@ -48,6 +49,19 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and mallopt is not None:
         for option, value in MALLOC.items():
             mallopt(option, value)
+
+
+def forget_peak(device: torch.device) -> None:
+    """From here on `peak_memory_mib` is of what comes; what an earlier run left is given back."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    with contextlib.suppress(OSError):  # of Linux, where a process may
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def device_name(device: torch.device) -> str:

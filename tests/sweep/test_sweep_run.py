@@ -113,6 +113,39 @@ def test_a_job_past_its_time_limit_is_ended_and_classified(cli, words, sabotage)
 
 
 @pytest.mark.slow
+def processes(cli):
+    """The process that trained each seed."""
+    found = {}
+    for folder in cli.runs().values():
+        seed = json.loads((folder / "config.json").read_text())["seed"]
+        (claim,) = (folder / "claims").glob("[0-9]*.json")
+        found[seed] = json.loads(claim.read_text())["pid"]
+    return found
+
+
+def test_a_process_does_one_job_after_another_until_one_fails(cli, words, sabotage, tmp_path):
+    sweep = ["train", *words, "seed=range(5)", "hydra.launcher.jobs=1"]
+    done = cli(*sweep, env=sabotage("raise2"))
+    assert done.returncode == 1
+    assert states(cli) == {0: "finished", 1: "finished", 2: "bug", 3: "finished", 4: "finished"}
+    by = processes(cli)
+    assert by[0] == by[1] == by[2] != by[3] == by[4]
+    alone = type(cli)(tmp_path / "alone")
+    assert alone("train", *words[1:], "seed=4").returncode == 0
+    (key,) = alone.runs()
+    assert cli.result(key)["metrics"] == alone.result(key)["metrics"]
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_a_run_after_a_larger_one_in_the_same_process_has_a_peak_of_its_own(cli, words, jobs):
+    done = cli("train", *words, "model.width=48,4", f"hydra.launcher.jobs={jobs}")
+    assert done.returncode == 0, done.stderr
+    in_time = sorted(cli.runs().values(), key=lambda folder: (folder / "result.json").stat().st_mtime)
+    first, second = (cli.result(folder.name)["cost"] for folder in in_time)
+    assert first["params"] > second["params"]
+    assert second["peak_memory_mib"] < first["peak_memory_mib"] - 20
+
+
 def test_fail_fast_starts_nothing_more(cli, words, sabotage):
     cli(
         "train",
