@@ -146,7 +146,8 @@ def _has_done(worker: _Worker) -> bool:
     """Whether a worker says that its job is done and that it can have another."""
     try:
         return worker.jobs.poll() and bool(worker.jobs.recv())
-    except (EOFError, OSError):  # it has ended, and says nothing more
+    except (EOFError, OSError):  # it is ending, and says nothing more
+        worker.jobs.close()
         return False
 
 
