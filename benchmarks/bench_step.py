@@ -72,7 +72,6 @@ class Ours:
 
         self.device, self.flop = device, 6 * model_cost(cfg).macs
         precision = pick_precision(cfg.train.precision, device)
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         torch.manual_seed(derive_seed(cfg.seed, "weights"))
         self.feed = make_feed(cfg, device, precision)
         self.trainer = Trainer(cfg, build_model(cfg), self.feed, Quiet(folder), device, precision)
@@ -96,7 +95,7 @@ class Ours:
 
         most, size, best = 8192 if self.device.type == "cuda" else 2048, 256, 0.0
         while size <= most:
-            a, b = (torch.randn(size, size, device=self.device, dtype=self.dtype) for _ in range(2))
+            a, b = (torch.randn(size, size, device=self.device, dtype=self.trainer._dtype) for _ in range(2))
             for _ in range(5):
                 wait(self.device)
                 began = time.perf_counter()
