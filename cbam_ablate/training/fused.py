@@ -176,10 +176,7 @@ class FusedTrainer:
     def step(self, images: Tensor, labels: Tensor, number: int) -> Tensor:
         """Step `number`, counted over the whole runs, of every run on images (K, N, C, H, W): losses (K,)."""
         batch = images, labels, [part.rate(number) for part in self.parts]
-        if self.recorded is not None:
-            losses = self.recorded(self._step, self._changed, *batch)
-        else:
-            losses = self._step(*batch)
+        losses = self.recorded(self._step, self._changed, *batch)
         for part in self.parts:
             part.average()
         return losses

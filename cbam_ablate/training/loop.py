@@ -187,7 +187,8 @@ class Trainer:
             self.model, self.cfg, self.device, self.cast(), self._dtype, self.log.line
         )
         if self.network is not self.model:
-            self.recorded = None  # a compiled network's passes are graphs of their own
+            # A compiled network's passes are graphs of their own.
+            self.recorded = recorded("off", self.device, self.log.line)
 
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
@@ -201,10 +202,7 @@ class Trainer:
         every = self.cfg.train.log_every
         for images, labels in self.feed.train(done.epoch, done.step):
             batch = images, labels, [self.lr(done.epoch * steps + done.step)]
-            if self.recorded is not None:
-                loss = self.recorded(self._step, self._changed, *batch)
-            else:
-                loss = self._step(*batch)
+            loss = self.recorded(self._step, self._changed, *batch)
             if self.ema is not None:
                 self._follow(self.ema)
             done.step += 1

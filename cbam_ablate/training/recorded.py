@@ -60,16 +60,17 @@ class CudaGraph:
 
 
 class Recorded:
-    """Does a step, recorded from its third call on; where it can't be, `say` hears why.
+    """Does a step, recorded from its third call on; where it can't be, `say` hears why. Without a graph it
+    does the step as it is.
 
     The third step is done as it is and, from the same start, as it was recorded; unless both lead to the
     same place the recording isn't used. All calls give the same step, images and labels of the same shapes
     and as many rates. What a call returns holds until the next one.
     """
 
-    def __init__(self, device: torch.device, say: Callable[[str], None], graph: Graph) -> None:
+    def __init__(self, device: torch.device, say: Callable[[str], None], graph: Graph | None) -> None:
         self.say, self.calls = say, 0
-        self.graph: Graph | None = graph
+        self.graph = graph
         self.device = device
         self.rates: list[Tensor] = []
         self.inputs: tuple[Tensor, Tensor] | None = None
@@ -158,10 +159,9 @@ def _squares(x: Tensor) -> Tensor:
     return x.double().nan_to_num(0, 0, 0).square().sum()
 
 
-def recorded(how: str, device: torch.device, say: Callable[[str], None]) -> Recorded | None:
-    """What records a run's steps where `train.compile` is `how`, and the device can."""
-    if device.type == "cuda" and how in ("auto", "graph"):
-        return Recorded(device, say, CudaGraph())
-    if how == "graph":
+def recorded(how: str, device: torch.device, say: Callable[[str], None]) -> Recorded:
+    """What does a run's steps where `train.compile` is `how`: recorded where that is asked for and can be."""
+    if how == "graph" and device.type != "cuda":
         say("train.compile=graph is for CUDA; the run goes on without it")
-    return None
+    wanted = device.type == "cuda" and how in ("auto", "graph")
+    return Recorded(device, say, CudaGraph() if wanted else None)
