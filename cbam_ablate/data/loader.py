@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,24 @@ def load_arrays(data: DataConfig) -> Arrays:
     return arrays if arrays.digests else arrays._replace(digests=tuple(hashes(arrays).values()))
 
 
+_held: dict[tuple[str, Path, torch.device], Splits] = {}
+"""What this process loaded last."""
+
+
 def load_splits(cfg: RunConfig, device: torch.device) -> Splits:
-    """The parts that a run trains on, chooses its epoch by and is tested with."""
-    data, classes = cfg.data, DATASETS[cfg.data.name].classes
+    """The parts that a run trains on, chooses its epoch by and is tested with.
+
+    They stay on the device for the runs that this process trains next on the same data.
+    """
+    key = repr(cfg.data), cache_folder(cfg.data), device
+    if key not in _held:
+        _held.clear()
+        _held[key] = _load(cfg.data, device)
+    return _held[key]
+
+
+def _load(data: DataConfig, device: torch.device) -> Splits:
+    classes = DATASETS[data.name].classes
     arrays = load_arrays(data)
     labels = np.asarray(arrays.train_labels).astype(np.int64)
     chosen = split(labels, data)

@@ -32,6 +32,7 @@ def command() -> list[str]:
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)

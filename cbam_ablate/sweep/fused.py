@@ -43,7 +43,7 @@ from cbam_ablate.sweep.job import (
 )
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.training import Interrupted, Result, checkpoint
-from cbam_ablate.training.device import pick_device, pick_precision
+from cbam_ablate.training.device import forget_peak, pick_device, pick_precision
 from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane
 
 FREE_SECTIONS = ("optimizer", "schedule", "augment")
@@ -230,6 +230,7 @@ class Group:
         # Sums on a CPU depend on the number of threads, so a run keeps the one it began with.
         use(device, states[0]["threads"] if states else first.train.threads or threads)
         self.splits = load_splits(first, device)
+        forget_peak(device)
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         lanes = []
         for member, (state, source) in zip(members, starts, strict=True):

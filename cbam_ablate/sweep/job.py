@@ -181,6 +181,7 @@ def _train(
     begun = state["threads"] if state is not None and source == OWN else None
     use(device, begun or threads)
     feed = make_feed(cfg, device, precision)
+    forget_peak(device)
     torch.manual_seed(derive_seed(cfg.seed, "weights"))
     model = build_model(cfg, pretrained=state is None, say=writer.line)
     trainer = Trainer(cfg, model, feed, writer, device, precision, stop)
@@ -196,7 +197,6 @@ def _train(
 def use(device: torch.device, threads: int | None) -> None:
     """Makes this process compute on `device`, on a CPU with so many threads."""
     torch.set_num_threads(threads or torch.get_num_threads())
-    forget_peak(device)
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":

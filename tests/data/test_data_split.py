@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -92,10 +94,11 @@ def test_more_noise_keeps_what_less_noise_made_wrong():
 
 
 def test_noise_is_the_same_for_every_seed_and_spares_validation_and_test():
-    clean = load_splits(load_config(["data=synthetic"]), CPU)
     first = load_splits(load_config(["data=synthetic", "data.label_noise=0.5"]), CPU)
+    clean = load_splits(load_config(["data=synthetic"]), CPU)
     second = load_splits(load_config(["data=synthetic", "data.label_noise=0.5", "seed=9"]), CPU)
     assert (first.train.labels != clean.train.labels).sum() == round(0.5 * len(clean.train))
+    assert second is not first
     assert torch.equal(first.train.labels, second.train.labels)
     assert torch.equal(first.val.labels, clean.val.labels)
     assert torch.equal(first.test.labels, clean.test.labels)
@@ -116,3 +119,16 @@ def test_synthetic_data_is_the_same_every_time():
     first, second = (load_splits(load_config(["data=synthetic"]), CPU) for _ in range(2))
     assert torch.equal(first.train.images, second.train.images)
     assert first.sha256 == second.sha256
+
+
+def test_runs_of_a_process_share_their_data_and_other_data_replaces_it(tmp_path):
+    def load(*words):
+        return load_splits(load_config(["data=synthetic", *words]), CPU)
+
+    whole = load()
+    assert load("seed=9", "depth=34", "train.batch_size=64") is whole
+    gone = weakref.ref(whole)
+    del whole
+    assert len(load("data.train_size=200").train) == 200
+    assert gone() is None
+    assert load(f"data.cache={tmp_path}") is not load(f"data.cache={tmp_path / 'other'}")
