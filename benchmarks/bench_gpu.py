@@ -41,6 +41,7 @@ def parts(small: bool) -> dict[str, list[str]]:
             "fused": fused(4, [4], 2, 2, 1),
             "fused, eager": [*fused(4, [4], 2, 5, 1), "--compile", "off"],
             "sweep": [*fused(4, [32], 2, 2, 1), "--sweep"],
+            "start-up": ["bench_startup.py", *less, "data.train_size=200", "--runs", "3"],
             "accuracy": [
                 *steps([CIFAR], ["plain"], 160, 1, *less, "optimizer.lr=0.05"),
                 *("--accuracy", "--epochs", "1"),
@@ -55,6 +56,7 @@ def parts(small: bool) -> dict[str, list[str]]:
         "fused": fused(16, [4, 32], 8, 16, 3),
         "fused, eager": [*fused(16, [4, 32], 8, 16, 3), "--compile", "off"],
         "sweep": [*fused(16, [32], 8, 2, 1), "--sweep"],
+        "start-up": ["bench_startup.py"],
         "accuracy": [*steps([CIFAR], ["plain"], 10_000, 1), "--accuracy", "--epochs", "4"],
         "small": steps([CIFAR, CIFAR + CBAM], eager_and_not, 25_600, 4),
         "deep": steps(deep, ["tuned", "compiled"], 12_800, 2),

@@ -1,6 +1,6 @@
 """Start-up: of commands, and of the jobs that a warm process trains one after another.
 
-    python benchmarks/bench_startup.py [--runs 12]
+    python benchmarks/bench_startup.py [OVERRIDES ...] [--runs 12] [--json FILE]
 
 Trains short runs of ResNet-20 with CBAM in every block on CIFAR-10 in this process (`hydra.launcher.jobs=0`),
 then some more in a process each. What a job takes beyond training is its time less that of training,
@@ -10,6 +10,7 @@ validation and testing; the first job of the process, which has more to set up, 
 import argparse
 import contextlib
 import io
+import json
 import statistics
 import subprocess
 import sys
@@ -55,23 +56,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("words", nargs="*", help="further overrides")
     parser.add_argument("--runs", type=int, default=12)
-    runs = parser.parse_args().runs
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    runs = asked.runs
 
     from cbam_ablate.cli import main as program
     from cbam_ablate.sweep import fused
     from cbam_ablate.training import Trainer
 
     with tempfile.TemporaryDirectory() as folder:
-        words = ["train", *SHORT, f"store={folder}"]
+        words = ["train", *SHORT, *asked.words, f"store={folder}"]
         sys.argv = [str(PROGRAM), *words, "-m", f"seed=range({runs})", "hydra.launcher.jobs=0"]
         quiet = contextlib.redirect_stdout(io.StringIO())
         ends = contextlib.suppress(SystemExit)
         with quiet, ends, timed(fused, "run_cell") as jobs, timed(Trainer, "run") as training:
             program()
         (study,) = (path.name for path in Path(folder, "studies").iterdir())
-        for command in (["--help"], ["table", f"study={study}", f"store={folder}"]):
-            print(f"cbam-ablate {command[0]}: {min(seconds(*command) for _ in range(3)):.2f} s")
+        commands = {"--help": ["--help"], "table": ["table", f"study={study}", f"store={folder}"]}
+        least = {name: min(seconds(*command) for _ in range(3)) for name, command in commands.items()}
+        for name, found in least.items():
+            print(f"cbam-ablate {name}: {found:.2f} s")
         alone = [seconds(*words, f"seed={runs + number}") for number in range(3)]
     beyond = [job - trained for job, trained in zip(jobs[1:], training[1:], strict=True)]
     inside = statistics.median(beyond)
@@ -80,6 +86,9 @@ def main() -> None:
         f"a job beyond training: {1e3 * inside:.0f} ms in a warm process ({1e3 * min(beyond):.0f} at least),"
     )
     print(f"  {1e3 * outside:.0f} ms in one of its own, {outside / inside:.1f} times as long")
+    if asked.json:
+        measured = {"commands": least, "beyond training": beyond, "in a process of its own": outside}
+        asked.json.write_text(json.dumps({"unit": "s", **measured}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
