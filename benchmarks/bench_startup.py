@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def main() -> None:
     from cbam_ablate.cli import main as program
     from cbam_ablate.sweep import fused
     from cbam_ablate.training import Trainer
+    from cbam_ablate.training.device import device_name, pick_device
 
     with tempfile.TemporaryDirectory() as folder:
         words = ["train", *SHORT, *asked.words, f"store={folder}"]
@@ -88,7 +90,8 @@ def main() -> None:
     print(f"  {1e3 * outside:.0f} ms in one of its own, {outside / inside:.1f} times as long")
     if asked.json:
         measured = {"commands": least, "beyond training": beyond, "in a process of its own": outside}
-        asked.json.write_text(json.dumps({"unit": "s", **measured}, indent=1) + "\n")
+        about = {"device": device_name(pick_device("auto")), "torch": metadata.version("torch"), "unit": "s"}
+        asked.json.write_text(json.dumps({**about, **measured}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
