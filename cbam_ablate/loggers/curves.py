@@ -41,6 +41,7 @@ def _frame() -> tuple[Figure, dict[str, Axes]]:
         for label, color in PARTS.values():
             axes.plot([], [], label=label, color=color, markersize=3)
         axes.set_xlabel("epoch")
+        axes.xaxis.set_label_coords(0.5, -0.11)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, **TICKS))
         axes.yaxis.set_major_locator(MaxNLocator(**TICKS))
         axes.spines[["top", "right"]].set_visible(False)

@@ -4,6 +4,7 @@ import csv
 from typing import Any
 
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.loggers.words import name_of
 from cbam_ablate.runs import Run
 
 
@@ -13,7 +14,7 @@ def write_views(run: Run, cfg: RunConfig) -> None:
     from cbam_ablate.loggers.curves import draw_curves
 
     history = run.history()
-    draw_curves(history, run.path / "curves.png", cfg.name or run.key)
+    draw_curves(history, run.path / "curves.png", f"{name_of(cfg)}   {run.key}")
     if cfg.logger.csv:
         _write_csv(history, run)
 

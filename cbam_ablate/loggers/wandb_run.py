@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.canonical import effective
-from cbam_ablate.config.overrides import ALIASES
 from cbam_ablate.config.schema import RunConfig, WandbConfig
 from cbam_ablate.loggers.beside import later, wandb_mode
+from cbam_ablate.loggers.words import config_of, name_of
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import read_json, write_json
 
@@ -207,22 +206,6 @@ def clean(text: str) -> str:
     if key:
         line = line.replace(key, "***")
     return re.sub(r"://[^/@\s]+@", "://***@", line).removeprefix("wandb: ")
-
-
-def config_of(cfg: RunConfig) -> dict[str, Any]:
-    """The options that have an effect, by dotted name; and by the groups' short names, to group runs by."""
-    values = effective(cfg)
-    return {**values, **{short: values.get(dotted) for short, dotted in ALIASES.items()}}
-
-
-def name_of(cfg: RunConfig) -> str:
-    """A run's name for people: `resnet18 cbam block r16 k7 seed 0`."""
-    if cfg.name:
-        return cfg.name[:128]
-    values = config_of(cfg)
-    gate = [values["attention"], values["placement"]] if cfg.model.attention.placement != "none" else ["none"]
-    numbers = [f"{short[0]}{values[short]}" for short in ("reduction", "kernel") if values[short] is not None]
-    return " ".join([f"{values['backbone']}{values['depth']}", *gate, *numbers, f"seed {cfg.seed}"])
 
 
 def tags_of(run: Run) -> list[str]:

@@ -11,6 +11,7 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import WandbConfig
 from cbam_ablate.loggers import wandb_pull
 from cbam_ablate.loggers.wandb_report import group_keys, make_report
+from cbam_ablate.loggers.words import config_of
 from cbam_ablate.report import write_table
 from cbam_ablate.runs import RunStore
 
@@ -162,7 +163,6 @@ def test_bad_words_are_told_what_there_is(words, said, store, tmp_path):
 
 def test_groups_are_every_axis_but_the_seed_by_the_names_that_runs_have(store):
     cfg = store.config("placement=block")
-    from cbam_ablate.loggers.wandb_run import config_of
 
     keys = group_keys(["model.attention.placement", "model.attention.reduction", "optimizer.lr", "seed"])
     assert keys == ["config.placement", "config.reduction", "config.optimizer.lr"]
