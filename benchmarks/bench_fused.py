@@ -2,9 +2,9 @@
 
     python benchmarks/bench_fused.py [--device cpu] [--widths 4 16] [--batches 4 8 32] [--runs 4 8]
                                      [--placements block] [--precision auto] [--threads 1] [--steps 8]
-                                     [--rounds 5] [--compile auto] [--sweep] [--json FILE]
+                                     [--rounds 5] [--compile auto] [--data synthetic] [--sweep] [--json FILE]
 
-Steps: the training loops themselves, on ResNet-20 and the generated data set, batches and optimiser included.
+Steps: the training loops themselves, on ResNet-20, batches and optimiser included.
 In each round both arms train the same number of steps, in turn; the ratio of a row is the median over rounds.
 On a CPU with several cores give `--threads 1`: both launchers then use a process a core.
 
@@ -36,7 +36,7 @@ from cbam_ablate.data.loader import load_splits
 from cbam_ablate.data.together import train_together
 from cbam_ablate.models import build_model
 from cbam_ablate.training import Trainer
-from cbam_ablate.training.device import device_name, pick_device, pick_precision
+from cbam_ablate.training.device import device_name, pick_device, pick_precision, use
 from cbam_ablate.training.fused import FusedTrainer, Lane
 
 
@@ -45,10 +45,13 @@ class Nowhere:
 
     last = best = Path("/dev/null")
 
+    def line(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
     def ignore(self, *_: Any, **__: Any) -> None:
         pass
 
-    line = progress = epoch = rewrite_history = ignore
+    progress = epoch = rewrite_history = ignore
 
 
 def trainers(options: argparse.Namespace, row: dict[str, Any]) -> tuple[list[Trainer], FusedTrainer]:
@@ -56,9 +59,9 @@ def trainers(options: argparse.Namespace, row: dict[str, Any]) -> tuple[list[Tra
     device = pick_device(options.device)
     precision = pick_precision(options.precision, device)
     words = [
-        "data=synthetic", "backbone=resnet_cifar", "reduction=4", f"model.width={row['width']}",
+        f"data={options.data}", "backbone=resnet_cifar", "reduction=4", f"model.width={row['width']}",
         f"placement={row['placement']}", f"train.batch_size={row['batch']}", "train.epochs=1000",
-        f"data.train_size={max(10, min(512, row['batch'] * options.steps))}", "train.log_every=0",
+        f"data.train_size={max(10, row['batch'] * options.steps)}", "train.log_every=0",
         f"train.compile={options.compile}",
     ]  # fmt: skip
     splits = load_splits(load_config(words), device)
@@ -110,6 +113,10 @@ def bench_steps(options: argparse.Namespace, row: dict[str, Any]) -> dict[str, A
         "fused_images_per_second": images / statistics.median(pair[1] for pair in pairs),
         "ratio": statistics.median(pair[0] / pair[1] for pair in pairs),
         "ratios": [pair[0] / pair[1] for pair in pairs],
+        "recorded": {
+            "separate": all(trainer.recorded.loss is not None for trainer in separate),
+            "fused": fused.recorded.loss is not None,
+        },
     }
 
 
@@ -157,6 +164,7 @@ def main() -> None:
     parser.add_argument("--placements", nargs="+", default=["block"])
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--compile", default="auto", help="train.compile of all runs")
+    parser.add_argument("--data", default="synthetic")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
@@ -164,9 +172,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-    if options.threads:
-        torch.set_num_threads(options.threads)
     device = pick_device(options.device)
+    use(device, options.threads)
     precision = pick_precision(options.precision, device)
     print(f"{device_name(device)}, {torch.get_num_threads()} threads, {precision}, torch {torch.__version__}")
     found: dict[str, list[dict[str, Any]]] = {"steps": [], "sweeps": []}

@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PROGRAM = Path(sys.executable).with_name("cbam-ablate")
+PROGRAM = [sys.executable, "-m", "cbam_ablate"]
 SHORT = ["backbone=resnet_cifar", "depth=20", "placement=block", "data=cifar10", "data.train_size=640"]
 SHORT += ["data.val_size=500", "train.epochs=1"]
 
@@ -29,7 +29,7 @@ SHORT += ["data.val_size=500", "train.epochs=1"]
 def seconds(*words: str) -> float:
     """What a command takes."""
     began = time.perf_counter()
-    subprocess.run([PROGRAM, *words], check=True, capture_output=True)
+    subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
     return time.perf_counter() - began
 
 
@@ -70,7 +70,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         words = ["train", *SHORT, *asked.words, f"store={folder}"]
-        sys.argv = [str(PROGRAM), *words, "-m", f"seed=range({runs})", "hydra.launcher.jobs=0"]
+        sys.argv = ["cbam-ablate", *words, "-m", f"seed=range({runs})", "hydra.launcher.jobs=0"]
         quiet = contextlib.redirect_stdout(io.StringIO())
         ends = contextlib.suppress(SystemExit)
         with quiet, ends, timed(fused, "run_cell") as jobs, timed(Trainer, "run") as training:

@@ -87,7 +87,13 @@ class Ours:
             count += len(images)
         wait(self.device)
         share = rate * (time.perf_counter() - began) / count
-        return {"rate": rate, "data": share, "of matmul": self.flop * rate / self.matmul_rate()}
+        return {
+            "rate": rate,
+            "data": share,
+            "of matmul": self.flop * rate / self.matmul_rate(),
+            "recorded": float(self.trainer.recorded.loss is not None),
+            "compiled": float(self.trainer.network is not self.trainer.model),
+        }
 
     def matmul_rate(self) -> float:
         """FLOP a second of matrix multiplication, the best of five of each size that doesn't take long."""
@@ -117,14 +123,15 @@ def one(arm: str, words: list[str], threads: int, test: bool) -> None:
     import torch
 
     from cbam_ablate import load_config
-    from cbam_ablate.sweep.job import use
-    from cbam_ablate.training.device import pick_device
+    from cbam_ablate.training.device import pick_device, use
 
     if threads:
         torch.set_num_threads(threads)
     cfg = load_config(["train.log_every=0", *words, f"train.compile={COMPILE.get(arm, 'off')}"])
     device = pick_device(cfg.train.device)
-    if arm not in ("plain", "tuned"):
+    if arm == "tuned":
+        torch.backends.cudnn.benchmark = True
+    elif arm != "plain":
         use(device, threads)
     with tempfile.TemporaryDirectory() as folder:
         if arm == "plain":

@@ -1,21 +1,22 @@
 """What a run will cost: from runs that the store holds of the same device, else from a short probe."""
 
+import os
 import statistics
-import time
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
-from torch.nn import functional as F
 
 from cbam_ablate.config.canonical import from_dict, network_of
 from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.data.batches import Batch
 from cbam_ablate.models import ModelCost, build_model
 from cbam_ablate.runs import RunStore
-from cbam_ablate.training.device import device_name, peak_memory_mib, pick_precision
-from cbam_ablate.training.evaluate import autocast
-from cbam_ablate.training.optimizer import build_optimizer
+from cbam_ablate.training import Trainer
+from cbam_ablate.training.device import device_name, forget_peak, peak_memory_mib, pick_precision, use
 
 FORWARD = 1 / 3
 """An image's forward pass, as part of a training step's work on it."""
@@ -96,27 +97,48 @@ def _known(store: RunStore, device: torch.device) -> dict[str, list[_Known]]:
     return known
 
 
+class _MadeUp:
+    """A feed of one batch of noise, a few times an epoch."""
+
+    steps = PROBE_STEPS
+
+    def __init__(self, cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
+        facts, count = DATASETS[cfg.data.name], cfg.train.batch_size
+        images = torch.randn(count, facts.channels, facts.size, facts.size, dtype=dtype, device=device)
+        labels = torch.zeros(count, dtype=torch.long, device=device)
+        self.batch = images.contiguous(memory_format=torch.channels_last), labels
+
+    def train(self, epoch: int, start: int) -> Iterator[Batch]:
+        return iter([self.batch] * self.steps)
+
+    def evaluate(self, part: str) -> Iterator[Batch]:
+        return iter(())
+
+
+class _NoLog:
+    last = best = Path(os.devnull)
+
+    def ignore(self, *_: Any, **__: Any) -> None:
+        pass
+
+    line = progress = epoch = rewrite_history = ignore
+
+
 def _probe(cfg: RunConfig, device: torch.device, threads: int) -> _Known:
-    """Times a few training steps on made-up images, after one that warms up."""
-    facts, train = DATASETS[cfg.data.name], cfg.train
+    """Times an epoch of a few training steps on made-up images, after one that warms up."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    model = build_model(cfg, pretrained=False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = build_optimizer(cfg.optimizer, model)
-    images = torch.randn(train.batch_size, facts.channels, facts.size, facts.size, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(train.batch_size, dtype=torch.long, device=device)
-    cast = autocast(device, pick_precision(train.precision, device))
-    times = []
-    for _ in range(1 + PROBE_STEPS):
-        started = time.perf_counter()
-        with cast:
-            loss = F.cross_entropy(model(images).float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        loss.item()
-        times.append(time.perf_counter() - started)
+    use(device, threads)
+    forget_peak(device)
+    # Uncompiled, which would take longer than it tells, and at a rate at which no run diverges.
+    how = "auto" if cfg.train.compile == "on" else cfg.train.compile
+    train = replace(cfg.train, compile=how, log_every=0)
+    cfg = replace(cfg, train=train, optimizer=replace(cfg.optimizer, lr=1e-9))
+    precision = pick_precision(train.precision, device)
+    feed = _MadeUp(cfg, device, torch.bfloat16 if precision == "bf16" else torch.float32)
+    trainer = Trainer(cfg, build_model(cfg, pretrained=False), feed, _NoLog(), device, precision)
+    for _ in range(2):
+        trainer.done.step = 0
+        trainer._train_epoch()
     torch.set_num_threads(before)
     memory = peak_memory_mib(device) if device.type == "cuda" else 0.0
-    return _Known(statistics.median(times[1:]) / train.batch_size, memory, 0)
+    return _Known(trainer.done.epoch_seconds / PROBE_STEPS / train.batch_size, memory, 0)

@@ -38,12 +38,11 @@ from cbam_ablate.sweep.job import (
     record_failure,
     run_cell,
     starting_point,
-    use,
     where,
 )
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.training import Interrupted, Result, checkpoint
-from cbam_ablate.training.device import forget_peak, pick_device, pick_precision
+from cbam_ablate.training.device import forget_peak, pick_device, pick_precision, use
 from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane
 
 FREE_SECTIONS = ("optimizer", "schedule", "augment")

@@ -28,9 +28,9 @@ from cbam_ablate.training import Diverged, Interrupted, Result, Trainer, checkpo
 from cbam_ablate.training.device import (
     device_name,
     forget_peak,
-    keep_freed_memory,
     pick_device,
     pick_precision,
+    use,
 )
 
 OWN = "its own last.pt"
@@ -192,16 +192,6 @@ def _train(
     result = trainer.run()
     stop.armed = False
     return record(cfg, writer.run, result, where(device, precision, feed.sha256))
-
-
-def use(device: torch.device, threads: int | None) -> None:
-    """Makes this process compute on `device`, on a CPU with so many threads."""
-    torch.set_num_threads(threads or torch.get_num_threads())
-    if device.type == "cpu":
-        keep_freed_memory()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
 
 
 def where(device: torch.device, precision: str, data: str) -> dict[str, Any]:

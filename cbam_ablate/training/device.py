@@ -39,6 +39,16 @@ def pick_precision(name: str, device: torch.device) -> str:
     return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
 
 
+def use(device: torch.device, threads: int | None) -> None:
+    """Makes this process compute on `device`, on a CPU with so many threads."""
+    torch.set_num_threads(threads or torch.get_num_threads())
+    if device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+
+
 def keep_freed_memory() -> None:
     """Lets glibc keep the large blocks that it is given back, for the next step's maps.
 

@@ -52,6 +52,11 @@ class CudaGraph:
         try:
             with torch.cuda.graph(self.graph, stream=self.stream):
                 return work()
+        except Exception:
+            # PyTorch 2.11 leaves the generator recording, so that dropout fails, until a recording ends.
+            with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self.stream):
+                torch.zeros((), device="cuda")
+            raise
         finally:  # which a recording that was broken off leaves undone
             torch.cuda.set_stream(before)
 
@@ -114,13 +119,16 @@ class Recorded:
                 return recorded
             cause = "it does not do what it does unrecorded"
         except Exception as error:  # whatever waits for the device, and none of it is worth the run
-            context = error.__context__ or error
-            cause = (str(context).splitlines() or [type(context).__name__])[0]
+            cause = _first_line(error.__context__ or error)
         _put(changed, expected)
         torch.cuda.set_rng_state(state_after, self.device)
         self.graph = self.inputs = None  # with the memory that they hold
         self.say(f"the step can't be recorded as a CUDA graph, so the run goes on without: {cause}")
         return loss
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @torch.no_grad()

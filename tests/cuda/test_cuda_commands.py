@@ -63,7 +63,8 @@ def test_a_killed_sweep_goes_on_where_it_was(cli, tiny):
 def test_a_sweep_of_recorded_runs_is_the_sweep_of_eager_ones(
     cli, tiny, tmp_path, assert_same_metrics, launcher
 ):
-    words = [*tiny, *SMALL, "seed=0,1", "placement=none,block", f"hydra/launcher={launcher}"]
+    axes = ["seed=0,1", "placement=none,block", "optimizer.lr=0.001"]
+    words = [*tiny, *SMALL, *axes, f"hydra/launcher={launcher}"]
     tables = []
     for how in ("off", "graph"):
         cli.store = tmp_path / how

@@ -1,0 +1,24 @@
+import pytest
+import torch
+
+from cbam_ablate.config.compose import load_config
+from cbam_ablate.models import model_cost
+from cbam_ablate.runs import RunStore
+from cbam_ablate.sweep.estimate import guess_all
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["optimizer.lr=100", "train.log_every=1"],
+        ["train.ema=0.9", "optimizer=adamw", "optimizer.clip_norm=1"],
+        ["augment=mixup", "train.compile=on", "placement=block"],
+    ],
+)
+def test_a_network_that_the_store_does_not_know_is_tried_whatever_the_run(tiny, tmp_path, words):
+    cfg = load_config([*tiny, *words, f"store={tmp_path}"])
+    threads, device = torch.get_num_threads(), torch.device("cpu")
+    found = guess_all({"a": cfg}, {"a": model_cost(cfg)}, RunStore(cfg.store), device, threads)
+    assert 0 < found["a"].seconds < float("inf")
+    assert (found["a"].source, torch.get_num_threads()) == ("a probe", threads)
+    assert list(tmp_path.iterdir()) == []
