@@ -8,9 +8,10 @@ On a CPU in fp32, with the same versions and number of threads, weights come out
 import dataclasses
 from typing import Any
 
-from cbam_ablate.aggregate.names import same
+from cbam_ablate.aggregate.names import same, spell
 from cbam_ablate.cli.studies import take_study
-from cbam_ablate.cli.words import read_words
+from cbam_ablate.cli.words import apply, read_words
+from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import ALIASES
 from cbam_ablate.runs import RunStore
@@ -29,7 +30,7 @@ def main(words: list[str]) -> int:
     missing = [key for key, metrics in stored.items() if metrics is None]
     if missing:
         raise ConfigError(
-            f"row={row}: {', '.join(missing)} are not finished, so there is nothing to compare with"
+            f"row={row}: not finished, so there is nothing to compare with: {', '.join(missing)}"
         )
     again = RunStore(store.root / "reproduced")
     worst = 0.0
@@ -37,6 +38,9 @@ def main(words: list[str]) -> int:
         from cbam_ablate.sweep.job import run_one
 
         cfg = dataclasses.replace(run_config(manifest, key), store=str(again.root))
+        parent = cfg.train.resume_from
+        if parent is not None and is_run_key(parent):
+            cfg = apply(cfg, {"train.resume_from": str(store.run(parent).last)})
         threads = (store.run(key).result() or {})["provenance"].get("threads")
         again.set_aside(again.run(key))
         state = run_one(cfg, threads=threads)
@@ -69,7 +73,7 @@ def _wanted(row: str) -> dict[str, str]:
 
 
 def _matching(manifest: dict[str, Any], wanted: dict[str, str], seed: str | None) -> list[str]:
-    axes = manifest["axes"]
+    axes, constants = manifest["axes"], manifest["constants"]
     for name in wanted:
         if name not in axes:
             raise ConfigError(f"row: {name} is not an axis of study {manifest['study']} ({', '.join(axes)})")
@@ -78,9 +82,10 @@ def _matching(manifest: dict[str, Any], wanted: dict[str, str], seed: str | None
     found = {
         cell["key"]: None
         for cell in manifest["cells"]
-        if all(same(cell["axes"].get(name), value) for name, value in wanted.items())
+        if all(same(cell["axes"].get(name, constants.get(name)), value) for name, value in wanted.items())
     }
     if not found:
-        values = "; ".join(f"{name}: {', '.join(map(str, axes[name]))}" for name in wanted if name in axes)
+        there = {name: axes.get(name, [constants.get(name)]) for name in wanted}
+        values = "; ".join(f"{name}: {', '.join(map(spell, known))}" for name, known in there.items())
         raise ConfigError(f"row: no run of study {manifest['study']} has these values; there are {values}")
     return list(found)

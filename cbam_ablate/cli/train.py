@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such flag; there are -m, --multirun, --cfg job and --help")
     study = any(word.startswith("study=") and word != "study=none" for word in words)
-    return _sweep(words) if flags or study else _single(words)
+    return _sweep(words, flags) if flags or study else _single(words)
 
 
 def _show(words: list[str]) -> int:
@@ -88,7 +88,7 @@ def _told(run: Run) -> str:
     )
 
 
-def _sweep(words: list[str]) -> int:
+def _sweep(words: list[str], flags: list[str]) -> int:
     parsed = parse(words)
     verify(parsed, sweeping=True)
     spelled = [word.spelled for word in parsed]
@@ -101,7 +101,7 @@ def _sweep(words: list[str]) -> int:
         raise plain_error(error) from error
     from cbam_ablate.sweep.run import Outcome
 
-    return close(found, words) if isinstance(found, Outcome) else show(found)
+    return close(found, [*flags, *words]) if isinstance(found, Outcome) else show(found)
 
 
 def task(cfg: DictConfig) -> None:

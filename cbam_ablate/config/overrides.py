@@ -99,12 +99,14 @@ def parse(words: Iterable[str]) -> list[Word]:
         word = f"{SHORT.get(name, name)}{equals}{value}"
         try:
             override = parser.parse_override(word)
-            if _holder(override.key_or_group) and not override.is_add():
+            if _holder(override.key_or_group) and not (override.is_add() or override.is_force_add()):
                 override = parser.parse_override(f"++{word}")
             parsed.append(Word(said, _quote_choice(parser, override)))
         except HydraException as error:
             why = str(error.__cause__ or error).splitlines()[0]
-            errors.append(f"{said}: not a name=value that Hydra can read ({why}); quote special characters")
+            cause = f" ({why})" if why != "None" else ""
+            errors.append(f"{said}: not a name=value that Hydra can read{cause}; {name}='...' quotes special "
+                          "characters, within quotes for the shell")  # fmt: skip
     if errors:
         raise ConfigError("\n".join(errors))
     return list({word.name: word for word in parsed}.values())

@@ -204,6 +204,9 @@ def _before_classifier(model: nn.Module, trace: Trace) -> str:
 
 
 def _last_map(model: nn.Module, trace: Trace) -> str:
+    # What a gate makes of a map within itself is no part of the network's way.
+    gates = tuple(f"{name}." for name, module in model.named_modules() if hasattr(module, "is_gate"))
+    trace = {name: seen for name, seen in trace.items() if not name.startswith(gates)}
     if any(seen.outputs is not None and len(seen.outputs) == 3 for seen in trace.values()):
         raise _no_map(model, "it makes sequences, not feature maps")
     maps = [

@@ -41,4 +41,5 @@ class Gates:
         if self.cfg.placement not in placements:
             return nn.Identity()
         attention: nn.Module = load(ATTENTIONS[self.cfg.kind].builder)(channels, self.cfg)
+        attention.is_gate = True  # type: ignore[assignment]
         return AddInput(attention) if self.cfg.residual in placements else attention

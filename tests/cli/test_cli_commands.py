@@ -6,15 +6,16 @@ import pytest
 
 from cbam_ablate.cli import run
 
+SMALL = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", "train.batch_size=64"]
+SMALL += ["train.precision=fp32", "train.threads=1", "train.device=cpu", "hydra.launcher.jobs=0"]
+
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """A store with a sweep of placement none and block by two seeds, and the study's name."""
     store = tmp_path_factory.mktemp("swept")
-    words = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", "train.epochs=1"]
-    words += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
-    words += ["placement=none,block", "seed=0,1", f"store={store}", "hydra.launcher.jobs=0"]
-    assert run("train", ["-m", *words]) == 0
+    words = ["placement=none,block", "seed=0,1", "train.epochs=1", f"store={store}"]
+    assert run("train", ["-m", *SMALL, *words]) == 0
     return store, next((store / "studies").iterdir()).name
 
 
@@ -62,6 +63,19 @@ def test_reproduce_notices_a_result_that_does_not_hold(swept, capsys):
     finally:
         path.write_text(kept)
     assert "NOT reproduced" in capsys.readouterr().out
+
+
+def test_reproduce_finds_a_run_that_went_on_from_another_and_the_seed_of_all(tmp_path, capsys):
+    store = f"store={tmp_path}"
+    assert run("train", [*SMALL, "train.epochs=1", store]) == 0
+    (parent,) = results(tmp_path)
+    words = ["-m", *SMALL, "train.epochs=2", f"train.resume_from={parent}", "optimizer.lr=0.01,0.02", store]
+    assert run("train", words) == 0
+    (study,) = (path.name for path in (tmp_path / "studies").iterdir())
+    row = [f"study={study}", "row=optimizer.lr=0.02", "tolerance=0", store]
+    assert run("reproduce", [*row, "seed=0"]) == 0
+    assert run("reproduce", [*row, "seed=7"]) == 1
+    assert "seed: 0" in capsys.readouterr().err
 
 
 def test_a_committed_table_is_checked_against_its_runs(swept, capsys):

@@ -3,6 +3,7 @@ import pytest
 from cbam_ablate import load_config
 from cbam_ablate.config import ConfigError
 from cbam_ablate.config.facts import BACKBONES, PRETRAINED
+from cbam_ablate.config.overrides import parse
 from cbam_ablate.torchvision_shim import import_torchvision
 
 
@@ -35,6 +36,12 @@ def test_values_outside_a_group_go_by_their_dotted_name():
 
 def test_free_keys_can_be_added_where_an_option_holds_them():
     assert load_config(["table.labels.block=Blocks"]).table.labels == {"block": "Blocks"}
+
+
+@pytest.mark.parametrize("word", ["table.labels.block=Blocks", "placement=none,block", "logger.own.a=b:C"])
+def test_what_was_read_once_is_read_the_same_again(word):
+    once = parse([word])[0]
+    assert parse([once.spelled])[0].spelled == once.spelled
 
 
 def test_several_loggers_can_be_chosen_at_once():

@@ -163,6 +163,12 @@ def test_the_last_map_is_before_pooling():
     assert last_map(model, 32) == "attention"
 
 
+@pytest.mark.parametrize("kind", [["attention=eca"], ["attention=timm", "model.attention.timm=eca"]])
+def test_what_a_gate_makes_within_itself_is_no_map_of_the_network(kind):
+    model = network("backbone=vgg", *kind, "placement=both")
+    assert last_map(model, 32) == "attention"
+
+
 def test_a_network_of_sequences_is_refused(images):
     model = nn.Sequential(
         nn.Conv2d(3, 8, 8, 8), nn.Flatten(2), nn.Linear(16, 4), nn.Flatten(), nn.Linear(32, 4)
