@@ -36,7 +36,7 @@ def advise(study: Study, rows: list[Row], quantities: list[Quantity]) -> list[st
     if not results:
         return []
     if max(row.n for row in rows) < 2:
-        return _offer(study, 2)
+        return _offer(study, 2) if max(row.expected for row in rows) < 2 else []
     known = [(row, found) for row, found in _unsettled(rows, results[0]) if found.more_seeds is not None]
     sentences = [_seeds(row, found, results[0]) for row, found in known[:MOST_SAID]]
     if len(known) > MOST_SAID:
@@ -71,11 +71,12 @@ def _verdict(rows: list[Row], quantity: Quantity, contest: Contest) -> str:
     if len(best) == len(there) and not apart:
         return (
             f"{quantity.label}: nothing can be told apart at 5 % "
-            f"(paired t-tests, Holm over {contest.tested} comparisons)."
+            f"(paired t-tests, Holm over {contest.tested} comparison{'s' * (contest.tested != 1)})."
         )
     if len(best) == len(there):
         return (
-            f"{quantity.label}: {_listed(apart)} differs from the baseline, but which is best can't be told."
+            f"{quantity.label}: {_listed(apart)} differ{'s' * (len(apart) == 1)} from the baseline, "
+            "but which is best can't be told."
         )
     if len(best) == 1:
         return f"{quantity.label}: {best[0]} is best."

@@ -53,7 +53,7 @@ class Setting:
 
 def hashable(value: Any) -> Any:
     """An axis value as a dictionary's key; True and 1 stay apart."""
-    return (tuple(value),) if isinstance(value, list) else (value, type(value) is bool)
+    return (repr(value),) if isinstance(value, list) else (value, type(value) is bool)
 
 
 def point(axes: Mapping[str, Any]) -> tuple[Any, ...]:

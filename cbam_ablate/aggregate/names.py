@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cbam_ablate.config.overrides import ALIASES
+from cbam_ablate.config.overrides import ALIASES, GROUP_OF, short_name
 
 NO_EFFECT = "–"
-GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
 
 
 def spell(value: Any) -> str:
@@ -43,16 +42,15 @@ class Names:
 
     def __init__(self, labels: Mapping[str, Any], dotted: Iterable[str]) -> None:
         self._labels = {str(name): str(text) for name, text in labels.items()}
-        short = [name.rpartition(".")[2] for name in dotted]
-        self._ambiguous = {name for name in short if short.count(name) > 1}
+        self._dotted = list(dotted)
 
     def axis(self, dotted: str) -> str:
         """Its group's name where it has one, else the last part, or all of it where that is ambiguous."""
         said = self._said(_spellings(dotted))
         if said is not None:
             return said
-        group, last = GROUP_OF.get(dotted), dotted.rpartition(".")[2]
-        return group or (dotted if last in self._ambiguous else last).replace("_", " ")
+        name = short_name(dotted, self._dotted)
+        return name if name in ALIASES else name.replace("_", " ")
 
     def value(self, dotted: str, value: Any) -> str:
         if value is None:

@@ -12,6 +12,7 @@ from cbam_ablate.aggregate.records import SEED, Record, Study
 from cbam_ablate.config.canonical import from_dict, inert, leaves
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig, TableConfig
+from cbam_ablate.runs.provenance import FOREIGN_RULE
 
 FACTS = {
     "code": "Code versions",
@@ -55,9 +56,11 @@ def caption(
         sentences.append(f"Mean ± standard deviation over seeds (ddof 1), n = {n}")
     else:
         sentences.append(f"n = {n}, which gives no spread")
-    rules = Counter(record.facts["rule"] for record in finished)
-    if rules:
-        sentences.append(f"Epoch chosen by {' or '.join(sorted(rules))}; the test set chooses nothing")
+    rules = {record.facts["rule"] for record in finished}
+    if FOREIGN_RULE in rules:
+        sentences.append("Values as in the runs' W&B summaries, which don't say how the epoch was chosen")
+    if ours := sorted(rules - {FOREIGN_RULE}):
+        sentences.append(f"Epoch chosen by {' or '.join(ours)}; the test set chooses nothing")
     fixed = constants(study, names, set(shown))
     if fixed:
         sentences.append(f"Constant: {', '.join(fixed)}")

@@ -29,6 +29,10 @@ def main(words: list[str]) -> int:
         raise ConfigError(f"part={part}: not one of test, val")
     path = Path(wanted)
     if path.suffix == ".pt" or "/" in wanted:
+        if path.is_dir():
+            path = path / "checkpoints" / f"{which}.pt"
+        if not path.is_file():
+            raise ConfigError(f"run={wanted}: there is no {path}")
         run = Run(path.resolve().parents[1])
     else:
         run = store.find(wanted)

@@ -93,9 +93,8 @@ def network(cfg: RunConfig) -> str:
     """The run's network in two short lines."""
     model, where = cfg.model, cfg.model.attention.placement
     name = model.timm or model.torchvision or f"{model.backbone} {model.depth}"
-    return (
-        f"{name}\n{'no attention' if where == 'none' else f'{model.attention.kind} {where}'}, seed {cfg.seed}"
-    )
+    kind = model.attention.timm if model.attention.kind == "timm" else model.attention.kind
+    return f"{name}\n{'no attention' if where == 'none' else f'{kind} {where}'}, seed {cfg.seed}"
 
 
 def _print(record: dict[str, Any]) -> None:

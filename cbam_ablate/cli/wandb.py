@@ -66,14 +66,16 @@ def _push(words: list[str]) -> int:
             bar.advance(task)
             if state.get("why"):
                 problems[run.key] = state["why"]
-            sent = state.get("url") or state.get("offline") or sent
+            offline = state.get("offline") and str(run.path.parents[1] / "wandb")
+            sent = state.get("url") or offline or sent
         if study is not None and not problems:
             try:
                 sent = send_study(store.root, study, dataclasses.replace(cfg, **changes), PATIENCE) or sent
             except NotSentError as error:
                 problems[f"the table of {study}"] = str(error)
     if not problems:
-        print(f"{_count(len(runs), 'run')}{' and the table' if study else ''}: {sent}")
+        told = f"{_count(len(runs), 'run')}{' and the table' if study else ''}"
+        print(f"{told}: {sent}" if sent else f"{told}: nothing to send")
         return 0
     told = "\n".join(f"  {what}: {why}" for what, why in problems.items())
     again = shlex.join(["cbam-ablate", "wandb", "push", *words])

@@ -14,8 +14,11 @@ def read_words(words: list[str], own: Collection[str], sections: Collection[str]
 
     `store` is always allowed. Raises `ConfigError` listing every bad word.
     """
+    from cbam_ablate.config.canonical import leaves
     from cbam_ablate.config.overrides import coerce, dotted_names, parse
+    from cbam_ablate.config.rules import wrong
 
+    rules = {name: field.metadata for name, field, _ in leaves(RunConfig())}
     allowed = [
         *own,
         "store",
@@ -43,6 +46,7 @@ def read_words(words: list[str], own: Collection[str], sections: Collection[str]
             found.setdefault(holder, {})[name.removeprefix(f"{holder}.")] = word.values[0]
         else:
             found[name] = coerce(name, word.values[0])
+            errors += wrong(name, rules[name], found[name])
     if errors:
         raise ConfigError("\n".join(errors))
     found.setdefault("store", RunConfig().store)

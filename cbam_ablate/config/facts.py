@@ -156,3 +156,6 @@ DATASETS = {
     "imagenet": Dataset("cbam_ablate.data.imagefolder:imagefolder", 1000, 1_281_167, 50_000, 224),
     "synthetic": Dataset("cbam_ablate.data.synthetic:synthetic", 10, 640, 200, 32),
 }
+
+DEVICES = r"auto|cpu|cuda(:\d+)?"
+"""What `train.device` may be."""

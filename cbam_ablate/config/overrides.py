@@ -28,6 +28,7 @@ ALIASES = {
     "schedule": "schedule.name",
 }
 """The dotted name that each group's choice decides, by which tables and manifests call the axis."""
+GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
 
 SHORT = {"detach": "sweep.detach"}
 """Options with a name of their own on the command line."""
@@ -188,6 +189,13 @@ def _bad_values(word: Word) -> list[str]:
         except ConfigError as error:
             found.append(str(error))
     return found
+
+
+def short_name(dotted: str, among: Iterable[str]) -> str:
+    """What people call an option: its group, else the last part, or all where another of these shares it."""
+    last = dotted.rpartition(".")[2]
+    shared = any(other != dotted and other.rpartition(".")[2] == last for other in among)
+    return GROUP_OF.get(dotted) or (dotted if shared else last)
 
 
 def _holder(key: str) -> bool:

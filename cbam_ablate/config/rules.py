@@ -6,7 +6,7 @@ from typing import Any
 
 from cbam_ablate.config.canonical import inert, is_run_key, leaves
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS, PRETRAINED
+from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS, DEVICES, PRETRAINED
 from cbam_ablate.config.schema import RunConfig
 
 NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
@@ -23,7 +23,7 @@ def check(cfg: RunConfig) -> RunConfig:
 
 def violations(cfg: RunConfig) -> list[str]:
     """One line for each broken rule: the value, the rule and the alternatives."""
-    found = [line for name, field, value in leaves(cfg) for line in _field(name, field.metadata, value)]
+    found = [line for name, field, value in leaves(cfg) for line in wrong(name, field.metadata, value)]
     broken = {line.partition("=")[0] for line in found}
     if any(name in broken for name in NAMING):
         return found
@@ -31,7 +31,8 @@ def violations(cfg: RunConfig) -> list[str]:
     return found + [line for line in crossed if line.partition("=")[0] not in broken]
 
 
-def _field(name: str, rule: Any, value: Any) -> list[str]:
+def wrong(name: str, rule: Any, value: Any) -> list[str]:
+    """What is wrong with an option's value by the schema's `rule` for it alone."""
     if value is None:
         return []
     if value == "???":
@@ -161,7 +162,7 @@ def _data(cfg: RunConfig) -> list[str]:
 
 def _train(cfg: RunConfig) -> list[str]:
     train, schedule, found = cfg.train, cfg.schedule, []
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", train.device):
+    if not re.fullmatch(DEVICES, train.device):
         found.append(f"train.device={train.device}: not one of auto, cpu, cuda, cuda:N")
     if schedule.warmup_epochs > train.epochs:
         found.append(

@@ -34,6 +34,7 @@ class TensorBoard:
         values = {
             name: value if isinstance(value, bool | int | float) else str(value)
             for name, value in effective(cfg).items()
+            if value is not None
         }
         self._write(hparams.hparams_config_pb([hparams.HParam(n) for n in values],
                                               [hparams.Metric(name) for name in COMPARED]))  # fmt: skip

@@ -17,13 +17,13 @@ from cbam_ablate.loggers.wandb_run import clean, client
 from cbam_ablate.loggers.wandb_study import JOB
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import write_json, write_text
+from cbam_ablate.runs.provenance import FOREIGN_RULE
 
 PAGE = 50
 """Runs a request."""
 WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each further try of a request that failed."""
 COSTS = ("params", "macs", "train_seconds", "images_per_second", "peak_memory_mib")
-FOREIGN_RULE = "as the run's W&B summary has it"
 FINAL = (400, 401, 403, 404)
 """HTTP statuses that trying again doesn't help."""
 

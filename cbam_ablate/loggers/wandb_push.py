@@ -91,7 +91,8 @@ def _finish_sweep(path: Path, patience: float = PATIENCE) -> str:
     except NotSentError as error:
         return f"W&B: the study's table was not sent ({error}); to send it later: {hint}"
     if not url:
-        return f"W&B: {len(runs)} runs are written offline in {root / 'wandb'}; to send them: {hint}"
+        many = "1 run is" if len(runs) == 1 else f"{len(runs)} runs are"
+        return f"W&B: {many} written offline in {root / 'wandb'}; to send them: {hint}"
     return f"W&B: {len(runs)} runs and the study's table: {url}"
 
 

@@ -50,8 +50,9 @@ def asset(name: str) -> str:
 
 
 def to_files(row: Row) -> str:
-    """The result of a row's first run, seen from the study's folder."""
-    return f"../../runs/{row.run_keys[0]}/result.json" if row.run_keys else ""
+    """The result of a row's first finished run, seen from the study's folder; empty where none is."""
+    done = next((key for cell in row.cells.values() for key in cell.run_keys), None)
+    return f"../../runs/{done}/result.json" if done else ""
 
 
 def fragment(table: Table, grid: Grid, link: Link) -> str:

@@ -1,5 +1,6 @@
 """The report: one self-contained HTML file with a study's tables, figures, failures, runs and provenance."""
 
+import shlex
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -13,6 +14,7 @@ from cbam_ablate.aggregate.names import rough, spell
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
 from cbam_ablate.aggregate.words import FACTS
+from cbam_ablate.config.overrides import short_name
 from cbam_ablate.report import numbers, plots
 from cbam_ablate.report.grid import lay_out
 from cbam_ablate.report.html import fragment, listed, page
@@ -175,8 +177,9 @@ def _failures(study: Study) -> str:
 
 
 def _setting(study: Study, key: str) -> str:
-    own = study.runs.get(key, {})
-    return ", ".join(f"{name.rpartition('.')[2]} {spell(value)}" for name, value in own.items())
+    own = next(place.axes for place in study.places if place.key == key)
+    said = (f"{short_name(name, own)} {spell(value)}" for name, value in own.items() if value is not None)
+    return ", ".join(said)
 
 
 def _runs(study: Study, table: Table, store: RunStore) -> str:
@@ -189,7 +192,8 @@ def _runs(study: Study, table: Table, store: RunStore) -> str:
         lines = [_run(study, study.records[key], result.name, store, whole) for key in row.run_keys]
         config = _config(study, row) if whole else ""
         count = f"{row.n}/{row.expected}" if row.missing else str(row.n)
-        title = f"{escape(label(row))} <small>({count} seeds)</small>"
+        seeds = f"{count} seed{'s' * (count != '1')}"
+        title = f"{escape(label(row))} <small>({seeds})</small>"
         grid = _grid(heads, lines, plain=False)
         parts.append(f'<details id="row-{index}"><summary>{title}</summary>{grid}{config}</details>')
     return "\n".join(parts)
@@ -200,6 +204,7 @@ def _run(study: Study, record: Record, metric: str, store: RunStore, whole: bool
     files = " ".join(
         f'<a href="../../runs/{record.key}/{name}">{name.partition(".")[0]}</a>'
         for name in ("config.json", "history.jsonl", "result.json")
+        if (store.run(record.key).path / name).exists()
     )
     curve = sparkline(plots.curve_of(store, record.key)) if whole else ""
     seed = study.config(record.key).get(SEED)
@@ -246,11 +251,11 @@ def _provenance(study: Study) -> str:
         for record in finished:
             if fact in record.facts:
                 counts[record.facts[fact]] = counts.get(record.facts[fact], 0) + 1
-        said = ", ".join(f"{value} ({count} runs)" for value, count in counts.items())
+        said = ", ".join(f"{value} ({count} run{'s' * (count != 1)})" for value, count in counts.items())
         if said:
             lines.append([("text", words, None), ("text", said, None)])
     constants = "\n".join(f"{name}={spell(value)}" for name, value in sorted(study.constants.items()))
-    command = escape(" ".join(study.command))
+    command = escape(shlex.join(study.command))
     return (
         f"<p>Made by <code>{command}</code>; {len(finished)} of {len(study.records)} runs are finished.</p>"
         f"{_grid(['what', 'in the finished runs'], lines)}"

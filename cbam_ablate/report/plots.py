@@ -54,7 +54,9 @@ def plots_of(table: Table, store: RunStore) -> list[Plot]:
     if not any(row.cell(result.name).value is not None for row in table.rows):
         return []
     front = "Result against MACs, with 95 % intervals; the dashed line is the Pareto front."
-    found = [Plot("pareto", front, partial(figures.pareto, table=table, result=result))]
+    found = []
+    if any(row.cell("macs").value and row.cell(result.name).value is not None for row in table.rows):
+        found.append(Plot("pareto", front, partial(figures.pareto, table=table, result=result)))
     shown = [_curves(row, store) for row in figures.rows_to_draw(table, result)]
     shown = [one for one in shown if one.values.size]
     if shown:

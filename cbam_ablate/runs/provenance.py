@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
+FOREIGN_RULE = "as the run's W&B summary has it"
+"""What a result says of how its epoch was chosen, where others trained the run."""
 RECORDED = ("cbam_ablate", "torch", "torchvision", "hydra-core", "omegaconf", "numpy")
 
 
@@ -29,7 +31,8 @@ def provenance() -> dict[str, Any]:
 
 def command() -> list[str]:
     """The command line, the program by its bare name."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    name = Path(sys.argv[0]).name
+    return ["cbam-ablate" if name == "__main__.py" else name, *sys.argv[1:]]
 
 
 @cache

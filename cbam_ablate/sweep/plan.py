@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from cbam_ablate.config.canonical import canonical, run_key
+from cbam_ablate.config.canonical import canonical, is_run_key, run_key
 from cbam_ablate.config.compose import compose_words, study_of, to_run_config
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import parse, verify
@@ -203,7 +203,7 @@ def _size(cells: Sequence[Cell]) -> dict[str, ModelCost]:
 def _check_parents(plan: Plan) -> None:
     for cell in plan.cells:
         source = cell.cfg.train.resume_from
-        if source is not None and "/" not in source and not plan.store.run(source).last.is_file():
+        if source is not None and is_run_key(source) and not plan.store.run(source).last.is_file():
             raise ConfigError(f"train.resume_from={source}: this run has no checkpoints/last.pt in the store")
 
 

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cbam_ablate.config.overrides import short_name
 from cbam_ablate.runs import State
 from cbam_ablate.sweep.plan import Plan, clock
 
@@ -149,7 +150,14 @@ def label(axes: dict[str, Any], without_seed: bool = False) -> str:
     shown = {name: value for name, value in axes.items() if value is not None}
     if without_seed:
         shown.pop("seed", None)
-    return " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in shown.items()) or "the only cell"
+    said = (f"{short_name(name, axes)}={_spell(value)}" for name, value in shown.items())
+    return " ".join(said) or "the only cell"
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_spell, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def mean_sd(values: list[float]) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import platform
+import re
 import resource
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.facts import DEVICES
 
 MALLOC = {-1: 2**31 - 1, -2: 2**26, -3: 2**25}
 """mallopt(3): trim never, grow by 64 MiB, map what is over 32 MiB (its highest bound) on its own."""
@@ -23,6 +25,8 @@ def pick_device(name: str) -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda:0" if count else "cpu")
+    if not re.fullmatch(DEVICES, name):
+        raise ConfigError(f"train.device={name}: not one of auto, cpu, cuda, cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
         there = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])

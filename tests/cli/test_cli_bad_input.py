@@ -31,7 +31,7 @@ LINES = {
     "table study=x table.rows=3": "table.rows=3",
     "evaluate": "which run",
     "evaluate run=0123": "no such run",
-    "evaluate run=nothing.pt": "config.json",
+    "evaluate run=nothing.pt": "there is no nothing.pt",
     "evaluate run=0123 part=train": "test, val",
     "evaluate run=0123 checkpoint=first": "best, last",
     "data data=cifar11": "cifar10",

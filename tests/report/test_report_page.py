@@ -86,16 +86,15 @@ def test_every_number_leads_to_its_runs_with_config_and_curve(report, store):
     assert len(page.numbers) >= 5 * 5
     assert {link[1:] for link in page.numbers} == {f"row-{index}" for index in range(5)} <= set(page.ids)
     for path in (store.root / "runs").iterdir():
-        assert f"../../runs/{path.name}/config.json" in page.links
+        assert (f"../../runs/{path.name}/config.json" in page.links) == (path / "config.json").exists()
     assert text.count('class="curve"') == 13
     assert text.count("<summary>config</summary>") == 5
 
 
 def test_links_to_files_lead_to_files(report):
     files = [link for link in Page(report.read_text()).links if link.startswith(("../../runs/", "figures/"))]
-    missing = [link for link in files if not (report.parent / link).exists()]
-    failed = {link.split("/")[3] for link in missing}
-    assert len(failed) == 2
+    assert len(files) > 20
+    assert [link for link in files if not (report.parent / link).exists()] == []
 
 
 def test_ids_are_unique(report):
