@@ -49,8 +49,7 @@ class Names:
         said = self._said(_spellings(dotted))
         if said is not None:
             return said
-        name = short_name(dotted, self._dotted)
-        return name if name in ALIASES else name.replace("_", " ")
+        return short_name(dotted, self._dotted).replace("_", " ")
 
     def value(self, dotted: str, value: Any) -> str:
         if value is None:
