@@ -15,6 +15,8 @@ from cbam_ablate.config.facts import DEVICES
 
 MALLOC = {-1: 2**31 - 1, -2: 2**26, -3: 2**25}
 """mallopt(3): trim never, grow by 64 MiB, map what is over 32 MiB (its highest bound) on its own."""
+STATUS = Path("/proc/self/status")
+"""What Linux knows of this process."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -98,5 +100,9 @@ def peak_memory_mib(device: torch.device) -> float:
     """The most memory the run held: on the device, or for a CPU by the whole process. MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    # On Linux ru_maxrss is at least what the process that started this one held.
+    own = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text()) if STATUS.exists() else None
+    if own is not None:
+        return int(own[1]) / 2**10
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
