@@ -107,6 +107,8 @@ def split_axes(study: Study, options: TableConfig, settings: list[Setting]) -> t
         for name in dict.fromkeys([*down, *across])
         if name not in axes and name != SEED
     ]
+    if SEED in [*down, *across]:
+        study.warnings.append("seed makes no rows or columns: each result takes in all its seeds.")
     rest = [name for name in axes if name not in [*down, *across] and name in varying]
     across = [name for name in dict.fromkeys(across) if name in varying]
     across += [name for name in rest if follows(settings, name, across)]

@@ -91,7 +91,7 @@ def _history(run: Any) -> list[dict[str, Any]]:
 
 
 def _pulled(run: Any, path: str, rows: list[dict[str, Any]]) -> Pulled:
-    config = dict(_flat(run.config))
+    config = {name: _plain(value) for name, value in _flat(run.config)}
     ours = is_run_key(run.id) and "model.backbone" in config
     if ours:
         config = {name: value for name, value in config.items() if name not in ALIASES}
@@ -107,6 +107,11 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{prefix}{name}.")
         elif not name.startswith("_"):
             yield f"{prefix}{name}", value
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it: NaN and infinities as words."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def choose_axes(runs: list[Pulled], named: list[str], seed: str) -> list[str]:

@@ -80,7 +80,7 @@ def curves(axes: Axes, rows: Sequence[Curves], name: str) -> None:
         late = [value for row in rows for value in row.values[:, epochs_shown // 4 :].ravel()]
         axes.set_ylim(bottom=float(np.nanmin(late)), top=float(np.nanmax(late)))
         axes.margins(y=0.05)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_ylabel(name)
     axes.legend(frameon=False, fontsize=8)

@@ -58,7 +58,7 @@ def plots_of(table: Table, store: RunStore) -> list[Plot]:
     if any(row.cell("macs").value and row.cell(result.name).value is not None for row in table.rows):
         found.append(Plot("pareto", front, partial(figures.pareto, table=table, result=result)))
     shown = [_curves(row, store) for row in figures.rows_to_draw(table, result)]
-    shown = [one for one in shown if one.values.size]
+    shown = [one for one in shown if one.values.shape[1] > 1]
     if shown:
         said = "Validation accuracy by epoch: mean over seeds, band of one standard deviation"
         some = f" (baselines and the best of {len(table.rows)} rows)" if len(shown) < len(table.rows) else ""

@@ -125,5 +125,5 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
         if old["constants"][name] != new["constants"][name]:
             lines.append(f"  {name}: {old['constants'][name]} -> {new['constants'][name]}")
     gone, added = set(old["runs"]) - set(new["runs"]), set(new["runs"]) - set(old["runs"])
-    lines.append(f"  {len(added)} runs are new, {len(gone)} no longer belong")
+    lines.append(f"  runs new to the study: {len(added)}, no longer in it: {len(gone)}")
     return "\n".join(lines)

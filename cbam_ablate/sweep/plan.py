@@ -75,8 +75,8 @@ class Plan:
         counts = Counter(state.name for state in self.states.values())
         parts = [f"{len(self.runs)} distinct", f"{counts['finished']} done"]
         parts += [f"{counts[name]} {name}" for name in ("failed", "running") if counts[name]]
-        told = f"{len(self.cells)} cells -> {', '.join(parts)}, {len(self.to_run())} to run"
-        return f"{told}{self._time()}"
+        cells = f"{len(self.cells)} cell{'s' * (len(self.cells) != 1)}"
+        return f"{cells} -> {', '.join(parts)}, {len(self.to_run())} to run{self._time()}"
 
     def hours(self) -> float | None:
         """How long what is to run will take, so many at a time; None where that isn't known."""

@@ -209,7 +209,7 @@ def test_a_baseline_that_was_not_run_is_told_and_costs_no_table(stand_in):
 
 def test_a_table_declared_for_axes_that_were_held_fixed_still_stands(stand_in):
     declared = {
-        "rows": ["depth", "placement"],
+        "rows": ["depth", "placement", "seed"],
         "baseline": {"placement": "none", "depth": 20},
         "filters": {"depth": [20]},
         "references": [
@@ -222,6 +222,7 @@ def test_a_table_declared_for_axes_that_were_held_fixed_still_stands(stand_in):
     assert [row.baseline for row in table.rows] == [True, False, False]
     assert [reference.values for reference in table.references] == [["84.36", "", ""]]
     assert any("model.depth was not swept: it is 20" in note for note in table.notes)
+    assert any("seed makes no rows or columns" in note for note in table.notes)
     assert any("test_top5, which is no column" in note for note in table.notes)
 
 

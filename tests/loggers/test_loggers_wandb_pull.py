@@ -99,7 +99,8 @@ def test_anybodys_runs_make_a_table(store, wandb, wandb_server):
     for width in (1, 2):
         for trial in (7, 8, 9):
             row = {"_step": 10, "acc": 0.5 * width + trial / 100}
-            put(wandb_server, f"r{width}{trial}", {"net": {"width": width}, "rng": trial, "lr": 0.1}, [row])
+            config = {"net": {"width": width}, "rng": trial, "lr": 0.1, "clip": float("inf")}
+            put(wandb_server, f"r{width}{trial}", config, [row])
     put(
         wandb_server,
         "died",
