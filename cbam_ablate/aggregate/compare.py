@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cbam_ablate.aggregate import statistics
 from cbam_ablate.aggregate.layout import Matrix
@@ -10,6 +11,12 @@ from cbam_ablate.aggregate.model import Cell, Difference, tidy, tidy_pair
 from cbam_ablate.aggregate.statistics import LEVEL, Paired
 
 ALPHA = 1 - LEVEL
+ROUNDING = 1e-6
+"""The part of a standard deviation below which a mean difference is what adding up floats left."""
+TASK = "data."
+"""How the names of options begin that say what a network is given to learn."""
+Groups = list[list[int]]
+"""The rows that compete with one another."""
 
 
 def differences(results: dict[str, Matrix], baseline: list[int | None]) -> dict[tuple[str, int], Difference]:
@@ -37,8 +44,8 @@ def _difference(pair: Paired, p_holm: float | None, level: float) -> Difference:
     significant = p_holm is not None and p_holm < ALPHA
     if pair.sd and pair.n >= 2:
         smallest = pair.sd * statistics.smallest_effect(pair.n, level)
-        if pair.mean and not significant:
-            few, many = statistics.seeds_range(pair.mean, pair.sd, pair.n, level)
+        if abs(pair.mean or 0.0) > ROUNDING * pair.sd and not significant:
+            few, many = statistics.seeds_range(pair.mean or 0.0, pair.sd, pair.n, level)
             more = _beyond(few, pair.n), _beyond(many, pair.n)
     value: Any = tidy(pair.mean)
     return Difference(
@@ -52,51 +59,75 @@ def _beyond(total: int | None, n: int) -> int | None:
 
 
 class Contest:
-    """Which rows of a metric can't be told from the best, over all pairs of rows of all metrics.
+    """Which rows of a metric are the best, over all pairs of rows in a group, of all groups and metrics.
 
     `open` is False where the `with_baseline` comparisons found nothing: then no row is set apart, so that a
     table without true differences names a winner in at most 5 % of cases, whichever way it is read.
-    `planned` are the pairs (metric, lower row, higher row) that baseline comparisons told apart: they stay
+    `planned` are the pairs (metric, higher row, lower row) that baseline comparisons told apart: they stay
     so here, or the same pair would be marked as different and as not to be told apart.
     """
 
     def __init__(
-        self, results: dict[str, Matrix], with_baseline: int, open: bool, planned: set[tuple[str, int, int]]
+        self,
+        results: dict[str, Matrix],
+        groups: Groups,
+        with_baseline: int,
+        open: bool,
+        planned: set[tuple[str, int, int]],
     ) -> None:
-        pairs = {name: statistics.pairwise(values) for name, values in results.items()}
-        self.comparisons = sum(found.tested for found in pairs.values())
+        self.groups = groups
+        pairs = [
+            (name, np.array(rows), statistics.pairwise(values[rows]))
+            for name, values in results.items()
+            for rows in groups
+        ]
+        self.comparisons = sum(found.tested for _, _, found in pairs)
         self.tested = self.comparisons if open or not with_baseline else with_baseline
-        every = np.concatenate([np.empty(0), *(found.p for found in pairs.values())])
+        every = np.concatenate([np.empty(0), *(found.p for _, _, found in pairs)])
         limit = statistics.holm_limit(every, self.comparisons, ALPHA) if open else -1.0
         self._planned = planned
         self._rows = {name: len(values) for name, values in results.items()}
-        # In rising order, as the pairs come by first row and then by second.
-        self._apart = {
-            name: (found.first * len(results[name]) + found.second)[found.p <= limit]
-            for name, found in pairs.items()
-        }
+        above: dict[str, list[NDArray[np.int64]]] = {name: [] for name in results}
+        for name, rows, found in pairs:
+            high = rows[np.where(found.above, found.first, found.second)]
+            low = rows[np.where(found.above, found.second, found.first)]
+            above[name].append((high * len(results[name]) + low)[found.p <= limit])
+        self._above = {name: np.sort(np.concatenate(codes)) for name, codes in above.items()}
 
-    def differs(self, metric: str, row: int, other: int) -> bool:
-        """Whether two rows differ; rows that can't be tested don't."""
-        if (metric, min(row, other), max(row, other)) in self._planned:
+    def above(self, metric: str, row: int, other: int) -> bool:
+        """Whether a row is higher than another by a difference that holds."""
+        if (metric, row, other) in self._planned:
             return True
-        codes, code = self._apart[metric], min(row, other) * self._rows[metric] + max(row, other)
+        codes, code = self._above[metric], row * self._rows[metric] + other
         place = int(np.searchsorted(codes, code))
         return place < len(codes) and int(codes[place]) == code
 
     def crown(self, metric: str, cells: list[Cell], better: str) -> None:
-        """Marks the best cell with all that can't be told from it, then the best of the rest likewise."""
-        sign = 1 if better == "up" else -1
-        rank = sorted(
-            (row for row, cell in enumerate(cells) if cell.value is not None),
-            key=lambda row: -sign * (cells[row].value or 0.0),
-        )
-        if not rank or not self.comparisons:
+        """Marks each group's best cell with all that can't be told from it, then the best of the rest.
+
+        The best is the first by its mean that no other is better than, seed by seed: where seeds are missing
+        a row may have the better mean and lose.
+        """
+        if not self.comparisons:
             return
-        best = [row for row in rank if row == rank[0] or not self.differs(metric, rank[0], row)]
-        kept = set(best)
-        rest = [row for row in rank if row not in kept]
-        for row in best:
-            cells[row].best = True
-        for row in rest:
-            cells[row].second = row == rest[0] or not self.differs(metric, rest[0], row)
+        sign = 1 if better == "up" else -1
+
+        def beats(row: int, other: int) -> bool:
+            return self.above(metric, row, other) if sign > 0 else self.above(metric, other, row)
+
+        def leaders(rank: list[int]) -> list[int]:
+            first = next((row for row in rank if not any(beats(other, row) for other in rank)), rank[0])
+            return [row for row in rank if not beats(first, row)]
+
+        for group in self.groups:
+            rank = sorted(
+                (row for row in group if cells[row].value is not None),
+                key=lambda row: -sign * (cells[row].value or 0.0),
+            )
+            if len(rank) < 2:
+                continue
+            for row in leaders(rank):
+                cells[row].best = True
+            rest = [row for row in rank if not cells[row].best]
+            for row in leaders(rest) if rest else []:
+                cells[row].second = True

@@ -1,6 +1,6 @@
 """What the table shows, in sentences: what can be told apart, and what more seeds would settle."""
 
-from cbam_ablate.aggregate.compare import Contest
+from cbam_ablate.aggregate.compare import TASK, Contest
 from cbam_ablate.aggregate.model import Cell, Difference, Effect, Quantity, Row
 from cbam_ablate.aggregate.names import Names, rough
 from cbam_ablate.aggregate.records import Study
@@ -21,7 +21,13 @@ def find(
         return []
     if not contest.comparisons:
         return ["Nothing can be told apart: no two rows share two finished seeds."]
-    sentences = [_verdict(rows, quantity, contest) for quantity in results]
+    sentences = [
+        _verdict([rows[index] for index in group], quantity, contest, names)
+        for quantity in results
+        for group in contest.groups
+        if sum(rows[index].cell(quantity.name).value is not None for index in group) > 1
+    ]
+    sentences += [_without_spread(row, found) for row, found in _unsettled(rows, results[0]) if found.sd == 0]
     sentences += _sensitivity([found for _, found in _unsettled(rows, results[0])], results[0])
     clear = [effect for effect in moved if effect.significant]
     sentences += [_effect(effect, quantities, names) for effect in clear[:MOST_SAID]]
@@ -42,6 +48,7 @@ def advise(study: Study, rows: list[Row], quantities: list[Quantity]) -> list[st
     if len(known) > MOST_SAID:
         sentences.append(f"{len(known) - MOST_SAID} more open comparisons are in table.json.")
     fewest = [found.more_seeds[0] for _, found in known if found.more_seeds and found.more_seeds[0]]
+    fewest += [1 for _, found in _unsettled(rows, results[0]) if found.sd == 0 and found.value]
     if fewest and min(fewest) <= MOST_OFFERED:
         sentences += _offer(study, min(fewest))
     return sentences
@@ -53,8 +60,9 @@ def _offer(study: Study, count: int) -> list[str]:
 
 
 def compared(rows: list[Row], quantities: list[Quantity]) -> list[Quantity]:
-    """The results with a better direction, where there are rows to compare."""
-    return [q for q in quantities if q.kind == "result" and q.better] if len(rows) > 1 else []
+    """The measured results with a better direction, where there are rows to compare."""
+    directed = [q for q in quantities if q.kind == "result" and q.better] if len(rows) > 1 else []
+    return [q for q in directed if any(row.cell(q.name).value is not None for row in rows)]
 
 
 def _unsettled(rows: list[Row], quantity: Quantity) -> list[tuple[Row, Difference]]:
@@ -63,24 +71,48 @@ def _unsettled(rows: list[Row], quantity: Quantity) -> list[tuple[Row, Differenc
     return [(row, found) for row, found in pairs if found is not None and not found.significant]
 
 
-def _verdict(rows: list[Row], quantity: Quantity, contest: Contest) -> str:
+def _verdict(rows: list[Row], quantity: Quantity, contest: Contest, names: Names) -> str:
+    """Of rows that compete with one another."""
     cells = [row.cell(quantity.name) for row in rows]
-    there = [cell for cell in cells if cell.value is not None]
+    values = [cell.value for cell in cells if cell.value is not None]
     best = [label(row) for row, cell in zip(rows, cells, strict=True) if cell.best]
     apart = [label(row) for row, cell in zip(rows, cells, strict=True) if _differs(cell)]
-    if len(best) == len(there) and not apart:
+    where = [
+        f" on {names.axis(name)} {rows[0].labels[name]}" for name in rows[0].axes if name.startswith(TASK)
+    ]
+    said = f"{quantity.label}{''.join(where) if len(contest.groups) > 1 else ''}"
+    if len(best) == len(values) and not apart:
         return (
-            f"{quantity.label}: nothing can be told apart at 5 % "
+            f"{said}: nothing can be told apart at 5 % "
             f"(paired t-tests, Holm over {contest.tested} comparison{'s' * (contest.tested != 1)})."
         )
-    if len(best) == len(there):
+    if len(best) == len(values):
         return (
-            f"{quantity.label}: {_listed(apart)} differ{'s' * (len(apart) == 1)} from the baseline, "
+            f"{said}: {_listed(apart)} differ{'s' * (len(apart) == 1)} from the baseline, "
             "but which is best can't be told."
         )
     if len(best) == 1:
-        return f"{quantity.label}: {best[0]} is best."
-    return f"{quantity.label}: the best can't be told apart: {_listed(best)}."
+        said += f": {best[0]} is best."
+    else:
+        said += f": the best can't be told apart: {_listed(best)}."
+    ahead = _ahead(rows, quantity)
+    return f"{said} {_listed(ahead)}: a better mean, but worse on the seeds they share." if ahead else said
+
+
+def _ahead(rows: list[Row], quantity: Quantity) -> list[str]:
+    """The rows that aren't among the best and have a better mean: of other seeds."""
+    sign = 1 if quantity.better == "up" else -1
+    known = [(row, row.cell(quantity.name)) for row in rows]
+    scores = [(row, cell.best, sign * cell.value) for row, cell in known if cell.value is not None]
+    most = max(score for _, best, score in scores if best)
+    return [label(row) for row, best, score in scores if not best and score > most]
+
+
+def _without_spread(row: Row, found: Difference) -> str:
+    return (
+        f"{label(row)}: its {found.n} differences to the baseline are all equal, "
+        "which leaves no spread to test them by."
+    )
 
 
 def _differs(cell: Cell) -> bool:

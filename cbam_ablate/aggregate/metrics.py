@@ -54,9 +54,12 @@ def complete(values: dict[str, float]) -> dict[str, float]:
 def describe(name: str, known: set[str], better: str = "") -> Metric:
     """The metric called so. `known` are the names that the study's results hold; `better` is for new ones.
 
-    Raises `ConfigError` for one that nothing measures, and for a test score that chooses its own epoch.
+    Raises `ConfigError` for one that nothing measures, for a test score that chooses its own epoch, and for
+    another direction than a known metric's.
     """
     if name in METRICS:
+        if better not in ("", METRICS[name].better):
+            raise ConfigError(f"table.better.{name}={better}: {METRICS[name].better} is better, and known")
         return METRICS[name]
     if "test" in name and name.partition("_")[0] in ("best", "max", "min"):
         raise ConfigError(

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from cbam_ablate.aggregate.metrics import complete
 from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.runs import RunStore
+from cbam_ablate.runs.provenance import FOREIGN_RULE
 
 FORMAT = 1
 """The version of result.json and manifest.json that is read here."""
@@ -105,6 +107,12 @@ def read_manifest(store: Path | str, study: str) -> Study:
         raise ConfigError(f"{path}: format {manifest.get('schema')}, this version reads {FORMAT}")
     sections = {"axes": dict, "constants": dict, "runs": dict, "cells": list}
     wrong = [name for name, kind in sections.items() if not isinstance(manifest.get(name), kind)]
+    kinds = {"axes": list, "runs": dict}
+    wrong += [
+        name
+        for name, kind in kinds.items()
+        if name not in wrong and not all(isinstance(value, kind) for value in manifest[name].values())
+    ]
     if wrong:
         raise ConfigError(f"{path}: has no usable {', '.join(wrong)}; plan the study again")
     found = Study(
@@ -155,7 +163,7 @@ def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
     if missing:
         return _refused(key, "unreadable", f"result.json has no {', '.join(missing)}")
     rule = str(parts["selection"].get("rule"))
-    if "test" in rule.lower():
+    if re.search(r"(?<![a-z])test", rule.lower()):
         return _refused(
             key, "chosen on test data", f"its epoch was chosen by {rule}: test data chooses nothing"
         )
@@ -167,7 +175,9 @@ def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
         elif value is not None:
             odd.append(f"Run {key}: {name} is {value!r:.40}, not a number; it is left out.")
     facts = {"rule": rule, "epochs": str(parts["selection"].get("epochs")), **_facts(parts["provenance"])}
-    return Record(key, "finished", "", "", complete(values), facts), odd
+    if rule != FOREIGN_RULE:  # whose accuracies may be fractions
+        values = complete(values)
+    return Record(key, "finished", "", "", values, facts), odd
 
 
 def _facts(provenance: dict[str, Any]) -> dict[str, str]:

@@ -52,7 +52,8 @@ class Paired(NamedTuple):
     """A difference paired by seed: mean over n pairs, sd of the differences, t-interval and two-sided p.
 
     `effect` is Hedges' g of the paired differences: mean / sd (Cohen's d_z) times the small-sample
-    correction J(n - 1), None below three pairs. All but `n` and `mean` are None below two.
+    correction J(n - 1), None below three pairs. All but `n` and `mean` are None below two. Differences
+    without spread have p = 1, and neither interval nor effect.
     """
 
     n: int
@@ -96,7 +97,7 @@ def paired(values: Sequence[float], baseline: Sequence[float]) -> Paired:
         return Paired(found.n, found.mean, None, None, None, None)
     size = max(map(abs, [*values, *baseline]))
     if found.sd <= FLAT * size:
-        return Paired(found.n, found.mean, found.sd, found.interval, 1.0, None)
+        return Paired(found.n, found.mean, 0.0, None, 1.0, None)
     effect = found.mean / found.sd * small_sample_correction(found.n - 1) if found.n > 2 else None
     p = t_test(found.mean, found.sd, found.n)
     return Paired(found.n, found.mean, found.sd, found.interval, p, effect)
@@ -125,23 +126,26 @@ def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
 class Pairs(NamedTuple):
     """Pairs of rows of a (settings, seeds) matrix: how many share two seeds, and those with p below a level.
 
-    `first` < `second` and `p` are (candidates,).
+    `first` < `second`, `p` and whether the first is `above` the second are (candidates,).
     """
 
     tested: int
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     p: NDArray[np.float64]
+    above: NDArray[np.bool_]
 
 
 def pairwise(results: NDArray[np.float64], level: float = LEVEL) -> Pairs:
     """Paired t-tests of every pair of rows of (settings, seeds); a pair that doesn't vary has p = 1."""
     count = len(results)
-    limit = FLAT * np.nanmax(np.abs(results), initial=0.0)
     there = (~np.isnan(results)).astype(float)
     # Differences between rows don't change when every seed's column is shifted to be near zero.
-    shifts = np.where(there, results, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    known = there.any(axis=0)
+    shifts = np.zeros(results.shape[1])
+    shifts[known] = np.nanmedian(results[:, known], axis=0)
     values = np.where(there, results - shifts, 0.0)
+    limits_of_rows = FLAT * np.abs(np.where(there, [results, values], 0.0)).max(axis=(0, 2), initial=0.0)
     limits = np.array([np.inf, np.inf, *(t_limit(n - 1, level) for n in range(2, results.shape[1] + 1))])
     tested, parts = 0, []
     for start in range(0, count, ROWS_AT_ONCE):
@@ -155,11 +159,13 @@ def pairwise(results: NDArray[np.float64], level: float = LEVEL) -> Pairs:
         variance = np.maximum(squares - total**2 / safe, 0.0) / (safe - 1)
         upper = np.arange(n.shape[1]) > np.arange(n.shape[0])[:, None]
         tested += int((upper & (n >= 2)).sum())
-        t = np.abs(total) / np.sqrt(np.maximum(variance, limit**2 or 1.0) * safe)
-        row, column = np.nonzero(upper & (variance > limit**2) & (t > limits[n.astype(int)]))
-        parts.append((row + start, column + start, 2 * stdtr(n[row, column] - 1, -t[row, column])))
-    first, second, p = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Pairs(tested, first, second, p)
+        flat = np.maximum(limits_of_rows[ours, None], limits_of_rows[rest]) ** 2
+        t = np.abs(total) / np.sqrt(np.where(variance > flat, variance, np.inf) * safe)
+        row, column = np.nonzero(upper & (t > limits[n.astype(int)]))
+        p = 2 * stdtr(n[row, column] - 1, -t[row, column])
+        parts.append((row + start, column + start, p, total[row, column] > 0))
+    first, second, every, above = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Pairs(tested, first, second, every, above)
 
 
 def _products(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cbam_ablate.aggregate.compare import Contest, differences
+from cbam_ablate.aggregate.compare import TASK, Contest, Groups, differences
 from cbam_ablate.aggregate.effects import effects
 from cbam_ablate.aggregate.findings import advise, find
 from cbam_ablate.aggregate.layout import (
@@ -29,12 +29,13 @@ from cbam_ablate.aggregate.options import (
     read_options,
     split_axes,
 )
-from cbam_ablate.aggregate.records import Study
+from cbam_ablate.aggregate.records import Record, Study
 from cbam_ablate.aggregate.references import read_references
 from cbam_ablate.aggregate.statistics import BOOTSTRAP_FROM, Interval, bootstrap_interval, summarise
 from cbam_ablate.aggregate.words import caption, failures, mixtures
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import TableConfig
+from cbam_ablate.runs.provenance import FOREIGN_RULE
 
 PLACEMENT = "model.attention.placement"
 DEFAULT_COSTS = ["params", "macs", "train_seconds"]
@@ -59,7 +60,7 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     for index in set(base) - {None}:
         rows[index].baseline = True  # type: ignore[index]
     results = _results(settings, quantities)
-    contest = _compare(rows, quantities, results, base)
+    contest = _compare(rows, quantities, results, base, _competing(rows))
     moved = effects(settings, results, [*down, *across], wanted)
     shown = [quantity.name for quantity in quantities]
     published, odd = read_references(options.references, settings, study, shown)
@@ -87,13 +88,15 @@ def _axis(name: str, names: Names, settings: list[Setting], study: Study) -> Axi
 
 
 def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool) -> list[Quantity]:
-    known = {name for record in study.records.values() for name in record.values}
+    finished = [record for record in study.records.values() if record.finished]
+    known = {name for record in finished for name in record.values}
     costs = options.costs if options.costs is not None else ([] if pivoted else DEFAULT_COSTS)
     wrong = [name for name in costs if name not in COSTS]
     if wrong:
         raise ConfigError(f"table.costs={wrong[0]}: not one of {', '.join(COSTS)}")
-    if not options.metrics:
-        raise ConfigError(f"table.metrics=[]: at least one of {', '.join(METRICS)}")
+    if all(name in COSTS for name in options.metrics):
+        listed = ", ".join(name for name in METRICS if name not in COSTS)
+        raise ConfigError(f"table.metrics=[{','.join(options.metrics)}]: at least one result of {listed}")
     found = []
     for name in dict.fromkeys([*options.metrics, *costs]):
         better = options.better.get(name, "")
@@ -105,8 +108,19 @@ def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool)
                 f"{name}: its better direction isn't known, so nothing in it is bold; "
                 f"table.better.{name}=up or down says it."
             )
+        if metric.kind == "result" and finished and name not in known:
+            study.warnings.append(f"No run measured {name}.")
+        if metric.unit == "%" and _fractions(name, finished):
+            metric = metric._replace(unit="")
         found.append(Quantity(name, names.metric(name, metric.label), *metric[1:]))
     return found
+
+
+def _fractions(name: str, finished: list[Record]) -> bool:
+    """Whether an accuracy is of others' runs, who had it from 0 to 1."""
+    values = [record.values[name] for record in finished if name in record.values]
+    foreign = all(record.facts["rule"] == FOREIGN_RULE for record in finished)
+    return foreign and bool(values) and max(values) <= 1
 
 
 def _baseline(study: Study, options: TableConfig, settings: list[Setting]) -> dict[str, Any]:
@@ -168,6 +182,8 @@ def _bootstrapped(values: list[float], quantity: Quantity) -> Interval:
             f"table.interval=bootstrap: a row has {len(values)} seeds of {quantity.name} and a bootstrap of "
             f"fewer than {BOOTSTRAP_FROM} covers too little; table.interval=t"
         )
+    if min(values) == max(values):
+        return values[0], values[0]
     return bootstrap_interval(values, np.random.default_rng(0))
 
 
@@ -180,8 +196,21 @@ def _results(settings: list[Setting], quantities: list[Quantity]) -> dict[str, M
     }
 
 
+def _competing(rows: list[Row]) -> Groups:
+    """The rows that were given the same data, together: on other data another row may be the best."""
+    found: dict[Any, list[int]] = {}
+    for index, row in enumerate(rows):
+        task = tuple(hashable(value) for name, value in row.axes.items() if name.startswith(TASK))
+        found.setdefault(task, []).append(index)
+    return list(found.values())
+
+
 def _compare(
-    rows: list[Row], quantities: list[Quantity], results: dict[str, Matrix], base: list[int | None]
+    rows: list[Row],
+    quantities: list[Quantity],
+    results: dict[str, Matrix],
+    base: list[int | None],
+    groups: Groups,
 ) -> Contest:
     found = differences(results, base)
     for (name, index), difference in found.items():
@@ -189,13 +218,12 @@ def _compare(
     tested = [difference for difference in found.values() if difference.p is not None]
     directed = {q.name: q.better for q in quantities if q.kind == "result" and q.better}
     planned = {
-        (name, min(index, other), max(index, other))
+        (name, index, other) if difference.value > 0 else (name, other, index)
         for (name, index), difference in found.items()
         if difference.significant and (other := base[index]) is not None
     }
-    contest = Contest(
-        {name: results[name] for name in directed}, len(tested), not tested or bool(planned), planned
-    )
+    open = not tested or bool(planned)
+    contest = Contest({name: results[name] for name in directed}, groups, len(tested), open, planned)
     for name, better in directed.items():
         contest.crown(name, [row.cell(name) for row in rows], better)
     return contest

@@ -22,6 +22,7 @@ FACTS = {
     "threads": "Numbers of CPU threads",
     "data": "Data hashes",
     "training": "Ways of training (fused runs share a step and its seconds)",
+    "epochs": "Numbers of epochs",
     "rule": "Rules by which the epoch is chosen",
 }
 """What the runs of a table should share, unless it was swept."""
@@ -30,6 +31,7 @@ SWEPT_BY = {
     "precision": "train.precision",
     "threads": "train.threads",
     "data": "data.",
+    "epochs": "train.epochs",
 }
 ALWAYS = (
     SEED, "model.backbone", "data.name", "train.epochs", "train.batch_size", "optimizer.name",

@@ -115,11 +115,15 @@ def _plain(value: Any) -> Any:
 
 
 def choose_axes(runs: list[Pulled], named: list[str], seed: str) -> list[str]:
-    """The options that tell the runs apart, or those `named`; `seed` last. Raises `ConfigError`."""
-    values: dict[str, set[str]] = {}
-    for run in runs:
-        for name, value in run.config.items():
-            values.setdefault(name, set()).update([] if value is None else [json.dumps(value, default=str)])
+    """The options that tell the runs apart, or those `named`; `seed` last. Raises `ConfigError`.
+
+    In our own runs an option that isn't there has no effect; in others', having none is a value too.
+    """
+    ours = all(run.ours for run in runs)
+    values: dict[str, set[str]] = {name: set() for run in runs for name in run.config}
+    for name, seen in values.items():
+        found = (run.config.get(name) for run in runs)
+        seen.update(json.dumps(value, default=str) for value in found if value is not None or not ours)
     unknown = [name for name in named if name not in values]
     if unknown:
         raise ConfigError(f"axes={unknown[0]}: no run has it; there are {', '.join(sorted(values))}")

@@ -53,7 +53,8 @@ def _tables(table: Any, store: RunStore) -> dict[str, Any]:
             data = wandb.Table(columns=["setting", quantity.name], data=bars)
             title = f"{quantity.label}, mean over seeds"
             shown[f"plots/{quantity.name}"] = wandb.plot.bar(data, "setting", quantity.name, title=title)
-    curves = {label: _mean_curve(store, row.run_keys) for label, row in done.items()}
+    result = next(quantity.name for quantity in table.quantities if quantity.kind == "result")
+    curves = {label: _mean_curve(store, row.cell(result).run_keys) for label, row in done.items()}
     curves = {label: curve for label, curve in curves.items() if curve}
     if curves:
         shown[f"plots/{CURVE}"] = wandb.plot.line_series(

@@ -16,6 +16,8 @@ CLOSE = 1e-9
 """Relative difference that other versions of a maths library may make in a number's last digits."""
 MOST_SAID = 20
 NUMBER = re.compile(r"\d[\d.,]*")
+MARK = re.compile(r"[+−-]?\d[\d.,]*|\*+|<u>|<strong>|mathbf|textbf|underline")
+"""Numbers with their signs, and what says that one is best or differs from the baseline."""
 BODIES = {
     "md": r"^\|.*^\|[^\n]*",
     "tex": r"\\midrule.*\\bottomrule",
@@ -47,15 +49,17 @@ def check_table(store: Path | str, study: str) -> list[str]:
     for ending, text in rendered(old):
         path = folder / f"table.{ending}"
         kept = path.read_text(encoding="utf-8") if ending != "json" and path.exists() else None
-        if kept is not None and _digits(ending, kept) != _digits(ending, text):
-            found.append(f"{path.name}: its digits are not those of table.json; make the table again")
+        if kept is not None and _marks(ending, kept) != _marks(ending, text):
+            found.append(
+                f"{path.name}: its numbers or marks are not those of table.json; make the table again"
+            )
     return found
 
 
-def _digits(ending: str, text: str) -> list[str]:
-    """The numbers in the body of a rendering, whose layout is free to change."""
+def _marks(ending: str, text: str) -> list[str]:
+    """Numbers and marks in the body of a rendering, whose layout is free to change."""
     body = re.search(BODIES[ending], text, re.DOTALL | re.MULTILINE)
-    return NUMBER.findall(body[0] if body else "")
+    return MARK.findall(body[0].replace("$-$", "−") if body else "")
 
 
 def _plain(value: Any) -> Any:

@@ -33,7 +33,8 @@ def record(table: Table, index: int) -> dict[str, Any]:
     for quantity in table.quantities:
         found |= _columns(quantity.name, row.cell(quantity.name), quantity.kind)
     for reference in table.references:
-        found[f"{reference.label} {reference.quantity}"] = reference.values[index]
+        name = f"{reference.label} {reference.quantity}"
+        found[name] = "; ".join(filter(None, [found.get(name), reference.values[index]]))
     found["mixes"] = " ".join(row.mixes)
     found["run_keys"] = " ".join(row.run_keys)
     return found

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from cbam_ablate.aggregate.compare import TASK
 from cbam_ablate.aggregate.layout import hashable
 from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Reference, Row, Table
 from cbam_ablate.aggregate.names import NO_EFFECT
@@ -168,6 +169,8 @@ def _text(row: Row, cell: Cell, quantity: Quantity, kind: str, pivoted: bool) ->
         text = numbers.cost(cell.value, quantity.name) or NO_EFFECT
         return Text(text, kind, cell=cell, row=row, value=cell.value)
     text = numbers.result(cell, quantity.unit) or NO_EFFECT
+    if 0 < cell.n < row.n:
+        text += f" (n = {cell.n})"
     if pivoted and row.mixes:
         text += f" {MIXED}"
     return Text(text, kind, cell.best, cell.second, star and pivoted, cell, row, cell.value)
@@ -185,8 +188,10 @@ def legend(table: Table, grid: Grid) -> list[str]:
     """Sentences that explain the marks which the table uses."""
     cells = [cell for row in table.rows for cell in row.cells.values()]
     found = []
+    tasks = [axis.label for axis in table.axes if axis.name.startswith(TASK) and len(axis.values) > 1]
+    each = f", for each {' and '.join(tasks)}," if tasks else ""
     if any(cell.best for cell in cells):
-        found.append("Bold: the best and all that can't be told from it (paired t-tests, Holm).")
+        found.append(f"Bold: the best{each} and all that can't be told from it (paired t-tests, Holm).")
     if any(cell.second for cell in cells):
         found.append("Underlined: the best of the rest and all that can't be told from it.")
     sources = {one.label: one.cite for one in table.references if one.cite and not KEY.fullmatch(one.cite)}
@@ -194,5 +199,16 @@ def legend(table: Table, grid: Grid) -> list[str]:
     if any(heading.kind == "difference" for heading in grid.headings):
         found.append("Δ: difference to the baseline paired by seed [95 % interval].")
     if any(cell.difference and cell.difference.significant for cell in cells):
-        found.append("*: differs from the baseline (paired t-test, Holm, 5 %).")
+        found.append(f"*: differs from the baseline{_baseline(table)} (paired t-test, Holm, 5 %).")
     return found
+
+
+def _baseline(table: Table) -> str:
+    """What the baselines of a pivoted table, which marks none, have in common and other rows don't."""
+    base = [row for row in table.rows if row.baseline]
+    common = [
+        f"{axis.label} {base[0].labels[axis.name]}"
+        for axis in table.axes
+        if len(axis.values) > 1 and len({row.labels[axis.name] for row in base}) == 1
+    ]
+    return f", {', '.join(common)}" if common and table.column_axes else ""

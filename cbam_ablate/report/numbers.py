@@ -75,7 +75,7 @@ def duration(seconds: float) -> str:
 
 def _scaled(value: float, units: tuple[tuple[str, float], ...], base: str) -> str:
     for unit, size in units:
-        if value >= size:
+        if value >= 0.99995 * size:
             scaled = value / size
             return f"{scaled:.{max(0, 4 - len(str(int(scaled))))}f} {unit}"
     return f"{value:.0f}{base}"

@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cbam_ablate.aggregate.findings import label
-from cbam_ablate.aggregate.model import Row, Table
+from cbam_ablate.aggregate.layout import Matrix
+from cbam_ablate.aggregate.model import Table
 from cbam_ablate.report import figures
 from cbam_ablate.runs import RunStore
 
@@ -57,7 +58,10 @@ def plots_of(table: Table, store: RunStore) -> list[Plot]:
     found = []
     if any(row.cell("macs").value and row.cell(result.name).value is not None for row in table.rows):
         found.append(Plot("pareto", front, partial(figures.pareto, table=table, result=result)))
-    shown = [_curves(row, store) for row in figures.rows_to_draw(table, result)]
+    shown = [
+        figures.Curves(label(row), _curves(row.cell(result.name).run_keys, store))
+        for row in figures.rows_to_draw(table, result)
+    ]
     shown = [one for one in shown if one.values.shape[1] > 1]
     if shown:
         said = "Validation accuracy by epoch: mean over seeds, band of one standard deviation"
@@ -86,14 +90,14 @@ def plots_of(table: Table, store: RunStore) -> list[Plot]:
     return found
 
 
-def _curves(row: Row, store: RunStore) -> figures.Curves:
-    """Validation accuracy of each of a row's runs, (seeds, epochs)."""
-    histories = [curve_of(store, key) for key in row.run_keys]
+def _curves(keys: list[str], store: RunStore) -> Matrix:
+    """Validation accuracy of each run, (seeds, epochs)."""
+    histories = [curve_of(store, key) for key in keys]
     histories = [values for values in histories if values]
     values = np.full((len(histories), max(map(len, histories), default=0)), np.nan)
     for index, history in enumerate(histories):
         values[index, : len(history)] = history
-    return figures.Curves(label(row), values)
+    return values
 
 
 def curve_of(store: RunStore, key: str) -> list[float]:

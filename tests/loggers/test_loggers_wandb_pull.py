@@ -104,7 +104,7 @@ def test_anybodys_runs_make_a_table(store, wandb, wandb_server):
     put(
         wandb_server,
         "died",
-        {"net": {"width": 2}, "rng": 10, "lr": 0.1},
+        {"net": {"width": 2}, "rng": 10, "lr": 0.1, "clip": float("inf")},
         [{"_step": 0, "acc": 0.1}],
         "crashed",
     )
@@ -113,6 +113,14 @@ def test_anybodys_runs_make_a_table(store, wandb, wandb_server):
     table = write_table(store.root / "pulled" / "they" / "theirs", "theirs", {"metrics": ["acc"]})
     found = {row.axes["net.width"]: (row.cell("acc").value, row.n, row.missing) for row in table.rows}
     assert found == {1: (pytest.approx(0.58), 3, {}), 2: (pytest.approx(1.08), 3, {"killed": 1})}
+
+
+def test_what_others_runs_leave_out_tells_them_apart():
+    def pulled(number, **config):
+        return wandb_pull.Pulled(str(number), "finished", False, "", {"seed": number, **config}, {}, [])
+
+    runs = [pulled(0, weights=None), pulled(1, weights="imagenet"), pulled(2, weights=None, dropout=0.1)]
+    assert wandb_pull.choose_axes(runs, [], "seed") == ["dropout", "weights", "seed"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -115,8 +116,25 @@ def test_a_digit_changed_by_hand_is_found(stand_in, keys, name):
     place = text.rindex("90.")
     path.write_text(text[: place + 1] + "7" + text[place + 2 :])
     assert check_table(stand_in.root, stand_in.study) == [
-        f"{name}: its digits are not those of table.json; make the table again"
+        f"{name}: its numbers or marks are not those of table.json; make the table again"
     ]
+
+
+@pytest.mark.parametrize("name", ["table.md", "table.tex", "table.html"])
+@pytest.mark.parametrize(
+    ("mark", "instead"),
+    [
+        (r"(?:\+|−|\$-\$)(?=[\d.]+ \{?\[)", "±"),
+        (r"\*\*|\\mathbf|<strong>", ""),
+    ],
+)
+def test_a_mark_changed_by_hand_is_found(stand_in, keys, name, mark, instead):
+    write(stand_in)
+    path = stand_in.folder / name
+    changed, count = re.subn(mark, instead, path.read_text(), count=1)
+    path.write_text(changed)
+    assert count == 1
+    assert any(line.startswith(name) for line in check_table(stand_in.root, stand_in.study))
 
 
 def test_a_check_without_a_table_is_refused_in_words(stand_in, keys):
