@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,8 @@ def canonical(cfg: RunConfig) -> dict[str, Any]:
     }
     if "train.resume_from" in values:
         values["train.resume_from"] = parent_of(values["train.resume_from"])
+    if values.get("model.pretrained") not in (None, "imagenet"):
+        values["model.pretrained"] = _hash_of(Path(values["model.pretrained"]).expanduser())
     return values
 
 
@@ -123,6 +126,16 @@ def parent_of(source: str) -> str:
     path = Path(source)
     if path.name == "last.pt" and path.parent.name == "checkpoints" and is_run_key(path.parents[1].name):
         return path.parents[1].name
+    return _hash_of(path)
+
+
+def _hash_of(path: Path) -> str:
+    known = path.stat()
+    return _hash(path, known.st_size, known.st_mtime_ns)
+
+
+@cache
+def _hash(path: Path, size: int, changed: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

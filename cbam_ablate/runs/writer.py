@@ -85,6 +85,13 @@ class RunWriter:
         text = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
         write_text(self.run.path / "history.jsonl", text)
 
+    def start_over(self) -> None:
+        """Leaves no epochs and no best weights of an earlier try."""
+        if (self.run.path / "history.jsonl").exists():
+            self.rewrite_history([])
+        for path in self.best.parent.glob(f"*{self.best.name}"):
+            path.unlink()
+
     def finish(self, result: dict[str, Any]) -> None:
         """Ends the run with the one rename that makes it finished."""
         self._stop()

@@ -55,17 +55,21 @@ def guess_all(
 ) -> dict[str, Guess]:
     """A guess for each run that anything is known of: the same network, else a similar one by MACs.
 
-    With `probe_threads`, networks that the store doesn't know are timed with so many.
+    With `probe_threads`, networks that the store doesn't know are timed with so many; of one whose step
+    fails nothing is known.
     """
     known = _known(store, device)
     every = [rate for rates in known.values() for rate in rates if rate.macs]
     guesses: dict[str, Guess] = {}
-    probed: dict[str, _Known] = {}
+    probed: dict[str, list[_Known]] = {}
     for key, cfg in runs.items():
         name = network_of(cfg)
         if name not in known and probe_threads is not None:
-            probed[name] = probed.get(name) or _probe(cfg, device, probe_threads)
-            rates, source = [probed[name]], "a probe"
+            if name not in probed:
+                probed[name] = _probe(cfg, device, probe_threads)
+            rates, source = probed[name], "a probe"
+            if not rates:
+                continue
         elif name in known:
             rates, source = known[name], "runs of the same network"
         else:
@@ -124,21 +128,28 @@ class _NoLog:
     line = progress = epoch = rewrite_history = ignore
 
 
-def _probe(cfg: RunConfig, device: torch.device, threads: int) -> _Known:
-    """Times an epoch of a few training steps on made-up images, after one that warms up."""
+def _probe(cfg: RunConfig, device: torch.device, threads: int) -> list[_Known]:
+    """Times an epoch of a few training steps on made-up images, after one that warms up.
+
+    Nothing for a network whose step fails, which its run will tell in its own words.
+    """
     before = torch.get_num_threads()
-    use(device, threads)
-    forget_peak(device)
-    # Uncompiled, which would take longer than it tells, and at a rate at which no run diverges.
-    how = "auto" if cfg.train.compile == "on" else cfg.train.compile
-    train = replace(cfg.train, compile=how, log_every=0)
-    cfg = replace(cfg, train=train, optimizer=replace(cfg.optimizer, lr=1e-9))
-    precision = pick_precision(train.precision, device)
-    feed = _MadeUp(cfg, device, torch.bfloat16 if precision == "bf16" else torch.float32)
-    trainer = Trainer(cfg, build_model(cfg, pretrained=False), feed, _NoLog(), device, precision)
-    for _ in range(2):
-        trainer.done.step = 0
-        trainer._train_epoch()
-    torch.set_num_threads(before)
+    try:
+        use(device, threads)
+        forget_peak(device)
+        # Uncompiled, which would take longer than it tells, and at a rate at which no run diverges.
+        how = "auto" if cfg.train.compile == "on" else cfg.train.compile
+        train = replace(cfg.train, compile=how, log_every=0)
+        cfg = replace(cfg, train=train, optimizer=replace(cfg.optimizer, lr=1e-9))
+        precision = pick_precision(train.precision, device)
+        feed = _MadeUp(cfg, device, torch.bfloat16 if precision == "bf16" else torch.float32)
+        trainer = Trainer(cfg, build_model(cfg, pretrained=False), feed, _NoLog(), device, precision)
+        for _ in range(2):
+            trainer.done.step = 0
+            trainer._train_epoch()
+    except Exception:  # whatever a job raises is its own outcome
+        return []
+    finally:
+        torch.set_num_threads(before)
     memory = peak_memory_mib(device) if device.type == "cuda" else 0.0
-    return _Known(trainer.done.epoch_seconds / PROBE_STEPS / train.batch_size, memory, 0)
+    return [_Known(trainer.done.epoch_seconds / PROBE_STEPS / train.batch_size, memory, 0)]

@@ -29,20 +29,20 @@ from cbam_ablate.runs import Run, RunStore, State
 from cbam_ablate.runs.claim import acquire
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.job import (
-    OWN,
     Stop,
     TimedOut,
+    keep_precision,
     make_views,
     mind_failures,
     record,
     record_failure,
     run_cell,
-    starting_point,
     where,
 )
 from cbam_ablate.sweep.manifest import read, run_config
+from cbam_ablate.sweep.start import OWN, starting_point
 from cbam_ablate.training import Interrupted, Result, checkpoint
-from cbam_ablate.training.device import forget_peak, pick_device, pick_precision, use
+from cbam_ablate.training.device import forget_peak, pick_device, use
 from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane
 
 FREE_SECTIONS = ("optimizer", "schedule", "augment")
@@ -129,7 +129,7 @@ def run_group(
 
 
 def _by_progress(store: RunStore, keys: Sequence[str]) -> list[list[str]]:
-    """The unfinished runs, those together that stand at the same step and began with as many threads."""
+    """The unfinished runs, those together that stand at the same step and began in the same way."""
     found: dict[tuple[Any, ...], list[str]] = {}
     for key in keys:
         run = store.run(key)
@@ -142,8 +142,9 @@ def _progress(run: Run) -> tuple[Any, ...]:
     try:
         state = checkpoint.load(run.last)
     except ConfigError:
-        return 0, 0, None
-    return state["progress"]["epoch"], state["progress"]["step"], state["threads"]
+        return 0, 0, None, None
+    done = state["progress"]
+    return done["epoch"], done["step"], state["threads"], state.get("precision")
 
 
 @dataclasses.dataclass
@@ -173,8 +174,7 @@ class Group:
         `device_word` and `threads` are this launch's, over the configs' own. `failed` hears of each failed
         run and says whether the others are to stop.
         """
-        minutes = self.configs[0].sweep.timeout_minutes
-        self.stop = stop = Stop(None if minutes is None else minutes * len(self.configs))
+        self.stop = stop = Stop(self.configs[0].sweep.timeout_minutes, len(self.configs))
         self.failed = failed
         try:
             self._claim()
@@ -223,11 +223,12 @@ class Group:
             raise CantFuse("no other is left")
         first = members[0].cfg
         device = pick_device(device_word or first.train.device)
-        precision = pick_precision(first.train.precision, device)
         starts = [starting_point(member.cfg, member.writer) for member in members]
         states = [state for state, source in starts if state is not None and source == OWN]
+        begun = states[0] if states else {}
         # Sums on a CPU depend on the number of threads, so a run keeps the one it began with.
-        use(device, states[0]["threads"] if states else first.train.threads or threads)
+        precision = keep_precision(first, begun, device)
+        use(device, begun.get("threads") or first.train.threads or threads)
         self.splits = load_splits(first, device)
         forget_peak(device)
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -247,6 +248,8 @@ class Group:
         trainer = FusedTrainer(lanes, self._ended, stop, train_together)
         for member in members:
             member.writer.line(f"trained as one of {len(members)} runs together")
+            if member.cfg.train.compile == "on":
+                member.writer.line("train.compile=on: runs that are trained together aren't compiled")
         return trainer
 
     def _going(self) -> list[Member]:
@@ -263,7 +266,7 @@ class Group:
         member = next(member for member in self.members if member.writer is lane.log)
         if isinstance(end, Exception):
             return self._fail(member, end)
-        recorded = {**where(lane.device, lane.precision, self.splits.sha256), "fused": lane.together}
+        recorded = where(lane, self.splits.sha256)
         member.writer.finish(record(member.cfg, member.writer.run, end, recorded))
         member.ended = True
         make_views(member.writer, member.cfg)

@@ -1,7 +1,6 @@
 """One run from config to result, wherever it is launched: claim, resume, train, and say how it ended."""
 
 import dataclasses
-import shutil
 import signal
 import threading
 import traceback
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cbam_ablate.config.canonical import is_run_key, run_key, to_dict
+from cbam_ablate.config.canonical import run_key, to_dict
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
@@ -24,7 +23,8 @@ from cbam_ablate.runs.claim import acquire
 from cbam_ablate.runs.provenance import provenance
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.manifest import read, run_config
-from cbam_ablate.training import Diverged, Interrupted, Result, Trainer, checkpoint
+from cbam_ablate.sweep.start import OWN, starting_point
+from cbam_ablate.training import Diverged, Interrupted, Result, Trainer
 from cbam_ablate.training.device import (
     device_name,
     forget_peak,
@@ -32,8 +32,6 @@ from cbam_ablate.training.device import (
     pick_precision,
     use,
 )
-
-OWN = "its own last.pt"
 
 
 class TimedOut(BaseException):
@@ -43,13 +41,14 @@ class TimedOut(BaseException):
 class Stop:
     """Turns the first SIGINT or SIGTERM of a training run into a request to save and end; the second ends it.
 
-    Outside training, when there is nothing to save, the first ends it too. `minutes` is a time limit.
+    Outside training, when there is nothing to save, the first ends it too. `minutes` is a time limit for
+    each of `runs` that are trained together.
     """
 
-    def __init__(self, minutes: float | None = None) -> None:
+    def __init__(self, minutes: float | None = None, runs: int = 1) -> None:
         self.asked = False
         self.armed = False
-        self._minutes = minutes
+        self._minutes, self._runs = minutes, runs
         self._old: dict[int, Any] = {}
 
     def __call__(self) -> bool:
@@ -61,7 +60,7 @@ class Stop:
                 self._old[number] = signal.signal(number, self._on_signal)
             if self._minutes is not None:
                 self._old[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
-                signal.setitimer(signal.ITIMER_REAL, 60 * self._minutes)
+                signal.setitimer(signal.ITIMER_REAL, 60 * self._minutes * self._runs)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,7 +75,8 @@ class Stop:
         self.asked = True
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
-        raise TimedOut(f"longer than sweep.timeout_minutes={self._minutes:g}")
+        each = f" for each of {self._runs} runs together" if self._runs > 1 else ""
+        raise TimedOut(f"longer than sweep.timeout_minutes={self._minutes:g}{each}")
 
 
 def run_cell(
@@ -175,11 +175,11 @@ def _train(
     cfg: RunConfig, writer: RunWriter, stop: Stop, device_word: str, threads: int | None
 ) -> dict[str, Any]:
     device = pick_device(device_word)
-    precision = pick_precision(cfg.train.precision, device)
     state, source = starting_point(cfg, writer)
+    begun = state if state is not None and source == OWN else {}
     # Sums on a CPU depend on the number of threads, so a run keeps the one it began with.
-    begun = state["threads"] if state is not None and source == OWN else None
-    use(device, begun or threads)
+    precision = keep_precision(cfg, begun, device)
+    use(device, begun.get("threads") or threads)
     feed = make_feed(cfg, device, precision)
     forget_peak(device)
     torch.manual_seed(derive_seed(cfg.seed, "weights"))
@@ -191,18 +191,28 @@ def _train(
     stop.armed = True
     result = trainer.run()
     stop.armed = False
-    return record(cfg, writer.run, result, where(device, precision, feed.sha256))
+    return record(cfg, writer.run, result, where(trainer, feed.sha256))
 
 
-def where(device: torch.device, precision: str, data: str) -> dict[str, Any]:
-    """A result's provenance: code, command, device, number format and data, by their hash."""
-    return {
+def keep_precision(cfg: RunConfig, begun: dict[str, Any], device: torch.device) -> str:
+    """The number format of a run; one that `auto` chose stays what it was where the run began."""
+    automatic = cfg.train.precision == "auto"
+    return pick_precision((automatic and begun.get("precision")) or cfg.train.precision, device)
+
+
+def where(trainer: Trainer, data: str) -> dict[str, Any]:
+    """A result's provenance: code, command, device, number format, and data by their hash.
+
+    `fused` is how many runs it was trained together with at most, itself included, where it was.
+    """
+    found = {
         **provenance(),
-        "device": device_name(device),
-        "precision": precision,
+        "device": device_name(trainer.device),
+        "precision": trainer.precision,
         "threads": torch.get_num_threads(),
         "dataset_sha256": data,
     }
+    return {**found, "fused": trainer.fused} if trainer.fused > 1 else found
 
 
 def record(cfg: RunConfig, run: Run, result: Result, recorded: dict[str, Any]) -> dict[str, Any]:
@@ -216,25 +226,3 @@ def record(cfg: RunConfig, run: Run, result: Result, recorded: dict[str, Any]) -
         "parent": cfg.train.resume_from,
         "provenance": recorded,
     }
-
-
-def starting_point(cfg: RunConfig, writer: RunWriter) -> tuple[dict[str, Any] | None, str]:
-    """The checkpoint to go on from and what to call it: this run's own, else its parent's, else none."""
-    if writer.last.exists():
-        try:
-            return checkpoint.load(writer.last), OWN
-        except ConfigError as error:
-            writer.line(f"starts over: {error}")
-    parent = cfg.train.resume_from
-    if parent is None:
-        return None, ""
-    source = RunStore(cfg.store).run(parent).last if is_run_key(parent) else Path(parent)
-    state = checkpoint.load(source)
-    if "optimizer" not in state:
-        raise ConfigError(f"train.resume_from={parent}: holds weights only; a last.pt can be gone on from")
-    best = source.with_name("best.pt")
-    if best.exists():
-        shutil.copyfile(best, writer.best)
-    else:
-        state["progress"] |= {"best_epoch": 0, "best_top1": -1.0}
-    return state, str(parent)

@@ -17,8 +17,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
-import torch
-
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.fused import run_group
@@ -60,9 +58,8 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
 
 def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
     """Runs jobs one after another in this process, for debugging."""
-    threads = torch.get_num_threads()  # which a run that began with others changes
     for job in keys:
-        states = run_group(manifest_path, job, print, threads=threads)
+        states = run_group(manifest_path, job, print)
         if any(state.name == "interrupted" for state in states):
             raise KeyboardInterrupt
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from cbam_ablate.config.canonical import canonical, is_run_key, run_key
+from cbam_ablate.config.canonical import canonical, run_key
 from cbam_ablate.config.compose import compose_words, study_of, to_run_config
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import parse, verify
@@ -21,6 +21,7 @@ from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import declare, expand
 from cbam_ablate.sweep.estimate import Guess, guess_all
 from cbam_ablate.sweep.slots import Slot, make_slots
+from cbam_ablate.sweep.start import check_parent
 from cbam_ablate.training.device import pick_device
 
 
@@ -89,6 +90,9 @@ class Plan:
     def _time(self) -> str:
         hours = self.hours()
         if hours is None:
+            unknown = sum(key not in self.guesses for key in self.to_run())
+            if self.base.sweep.probe:
+                return f" on {self.device}; a step of {unknown} of them failed, so the time isn't known"
             return f" on {self.device}; sweep.probe=true estimates the time"
         if hours == 0:
             return ""
@@ -161,7 +165,8 @@ def _lanes(launcher: Mapping[str, Any]) -> int | None:
 
 def _look(plan: Plan) -> Plan:
     """Adds what the store says: how the runs stand, and what they will cost."""
-    _check_parents(plan)
+    for cfg in plan.runs.values():
+        check_parent(cfg)
     plan.refresh()
     threads = plan.slots[0].threads if plan.base.sweep.probe else None
     plan.guesses = guess_all(plan.runs, plan.costs, plan.store, plan.device, threads)
@@ -198,13 +203,6 @@ def _size(cells: Sequence[Cell]) -> dict[str, ModelCost]:
             cell.broken.append(f"this network can't be built: {str(error).splitlines()[0]}")
     _refuse_broken(cells)
     return costs
-
-
-def _check_parents(plan: Plan) -> None:
-    for cell in plan.cells:
-        source = cell.cfg.train.resume_from
-        if source is not None and is_run_key(source) and not plan.store.run(source).last.is_file():
-            raise ConfigError(f"train.resume_from={source}: this run has no checkpoints/last.pt in the store")
 
 
 def _name(axes: Sequence[str], runs: dict[str, RunConfig]) -> str:

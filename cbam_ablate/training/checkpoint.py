@@ -21,6 +21,31 @@ def save(path: Path, state: dict[str, Any]) -> None:
         aside.unlink(missing_ok=True)
 
 
+def coming(best: Path) -> Path:
+    """Where the weights of a new best epoch wait for the last.pt that calls it so."""
+    return best.with_name(f"coming_{best.name}")
+
+
+def take_over(best: Path) -> None:
+    """Makes the weights that wait the best."""
+    if coming(best).exists():
+        os.replace(coming(best), best)
+
+
+def best_of(best: Path, epoch: int) -> Path | None:
+    """The file of the weights of that best epoch: `best`, or what was about to replace it; None for neither.
+
+    A run that was killed may have gone on past its last.pt, and found a best epoch that is no longer its own.
+    """
+    for path in (best, coming(best)):
+        try:
+            if load(path).get("epoch") == epoch:
+                return path
+        except ConfigError:
+            continue
+    return None
+
+
 def _by_itself(value: Any) -> Any:
     """The same, with copies of tensors that are parts of larger ones, which would be written whole."""
     if isinstance(value, dict):

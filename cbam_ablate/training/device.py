@@ -6,6 +6,7 @@ import platform
 import re
 import resource
 import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -46,13 +47,20 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def use(device: torch.device, threads: int | None) -> None:
-    """Makes this process compute on `device`, on a CPU with so many threads."""
-    torch.set_num_threads(threads or torch.get_num_threads())
+    """Makes this process compute on `device`, on a CPU with so many threads, or as many as at first."""
+    at_first = _threads_at_first()
+    torch.set_num_threads(threads or at_first)
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
+
+
+@cache
+def _threads_at_first() -> int:
+    """PyTorch's own number of threads, whatever jobs of this process then chose."""
+    return torch.get_num_threads()
 
 
 def keep_freed_memory() -> None:

@@ -81,7 +81,8 @@ class Result:
 class Trainer:
     """One run's network, optimiser and progress.
 
-    `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised.
+    `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised. `fused` is
+    how many runs it was trained together with at most, itself included.
     """
 
     alone = True
@@ -109,6 +110,7 @@ class Trainer:
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
         self.done = Progress()
+        self.fused = 1
         self.totals = Totals(device)
 
     @property
@@ -142,6 +144,7 @@ class Trainer:
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
         self.done = Progress(**state["progress"])
+        self.fused = max(self.fused, state.get("fused", 1))
         if self.done.epoch > self.cfg.train.epochs:
             raise ConfigError(
                 f"train.epochs={self.cfg.train.epochs}: {source} has trained {self.done.epoch} epochs already"
@@ -154,7 +157,7 @@ class Trainer:
         self.log.rewrite_history(self.done.history)
 
     def save(self) -> None:
-        """Writes last.pt: everything the next step depends on."""
+        """Writes last.pt: everything the next step depends on. best.pt then is the epoch that it means."""
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         state = {
             "model": self.model.state_dict(),
@@ -164,8 +167,11 @@ class Trainer:
             "totals": self.totals.sums.cpu(),
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "threads": torch.get_num_threads(),
+            "precision": self.precision,
+            "fused": self.fused,
         }
         checkpoint.save(self.log.last, state)
+        checkpoint.take_over(self.log.best)
 
     def cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)
@@ -278,7 +284,7 @@ class Trainer:
         if val.top1 > done.best_top1:
             done.best_top1, done.best_epoch = val.top1, done.epoch
             weights = {"model": self.evaluated.state_dict(), "epoch": done.epoch, "val_top1": val.top1}
-            checkpoint.save(self.log.best, weights)
+            checkpoint.save(checkpoint.coming(self.log.best), weights)
         if done.epoch % cfg.train.save_every == 0 or done.epoch == cfg.train.epochs:
             self.save()
         self.log.epoch(record)

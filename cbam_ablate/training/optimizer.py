@@ -56,7 +56,7 @@ def build_schedule(cfg: ScheduleConfig, lr: float, epochs: int, steps: int) -> C
         if cfg.name == "cosine":
             return (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
         if cfg.name == "step":
-            return cfg.gamma ** sum(step >= mark * total for mark in cfg.milestones)
+            return cfg.gamma ** sum(step >= round(mark * total, 6) for mark in cfg.milestones)
         return 1.0
 
     return lambda step: lr * ((step + 1) / warmup if step < warmup else shape(step))

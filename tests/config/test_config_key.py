@@ -90,3 +90,15 @@ def test_a_config_survives_json():
 def test_an_option_of_another_version_is_refused_by_name():
     with pytest.raises(ValueError, match=r"train\.foo: this version"):
         from_dict({"train": {"foo": 1}})
+
+
+def test_other_weights_in_a_file_of_the_same_name_are_another_run(tmp_path):
+    weights = tmp_path / "weights.pt"
+    words = ["backbone=resnet_imagenet", "depth=18", f"model.pretrained={weights}"]
+    keys = []
+    for content in (b"one", b"another"):
+        weights.write_bytes(content)
+        keys.append(run_key(load_config(words)))
+    assert keys[0] != keys[1]
+    weights.rename(tmp_path / "moved.pt")
+    assert run_key(load_config([*words[:2], f"model.pretrained={tmp_path / 'moved.pt'}"])) == keys[1]

@@ -22,3 +22,16 @@ def test_a_network_that_the_store_does_not_know_is_tried_whatever_the_run(tiny, 
     assert 0 < found["a"].seconds < float("inf")
     assert (found["a"].source, torch.get_num_threads()) == ("a probe", threads)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_whose_step_fails_has_no_estimate_and_the_others_have_theirs(tiny, tmp_path):
+    gates = ["train.batch_size=1", "attention=bam", "reduction=2"]
+    runs = {
+        name: load_config([*tiny, *gates, f"placement={name}", f"store={tmp_path}"])
+        for name in ("stage", "none")
+    }
+    costs = {name: model_cost(cfg) for name, cfg in runs.items()}
+    threads = torch.get_num_threads()
+    found = guess_all(runs, costs, RunStore(tmp_path), torch.device("cpu"), threads)
+    assert list(found) == ["none"]
+    assert torch.get_num_threads() == threads

@@ -61,18 +61,21 @@ def test_a_fused_sweep_leaves_the_files_and_cells_of_a_separate_one(cli, words, 
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_after_a_kill(cli, words):
+@pytest.mark.parametrize("launcher", [[FUSED], []], ids=["together", "alone"])
+def test_the_same_command_goes_on_after_a_kill(cli, words, launcher):
     sweep = [*words, "train.epochs=12", "seed=0,1,2,3"]
 
     def an_epoch_is_saved():
         return any((folder / "checkpoints" / "last.pt").exists() for folder in cli.runs().values())
 
     assert cli.kill_when(cli.start(*sweep, FUSED), an_epoch_is_saved) == -signal.SIGKILL
-    done = cli(*sweep, FUSED)
+    done = cli(*sweep, *launcher)
     assert done.returncode == 0, done.stderr
-    assert any("goes on from its own last.pt" in log for log in logs(cli).values())
-    for key in cli.runs():
+    for key, log in logs(cli).items():
         assert [record["epoch"] for record in cli.history(key)] == list(range(1, 13))
+        if launcher or "goes on from its own last.pt" in log:
+            assert cli.result(key)["provenance"]["fused"] > 1
+    assert any("goes on from its own last.pt" in log for log in logs(cli).values())
 
 
 @pytest.mark.slow

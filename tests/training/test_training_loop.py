@@ -93,6 +93,12 @@ def test_the_learning_rate_follows_its_formula(words, rates):
     assert [rate(step) for step in range(10)] == pytest.approx(rates)
 
 
+def test_a_milestone_falls_on_its_step_whatever_its_rounding():
+    cfg = load_config(["schedule=step", "schedule.milestones=[0.55]"])
+    rate = build_schedule(cfg.schedule, 0.1, epochs=1, steps=100)
+    assert [rate(54), rate(55)] == pytest.approx([0.1, 0.01])
+
+
 def test_norms_and_biases_are_spared_from_decay_on_request():
     cfg = load_config(["optimizer.decay_norm_bias=false"])
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))

@@ -4,9 +4,10 @@ import signal
 import pytest
 import torch
 
-from cbam_ablate.config import load_config
+from cbam_ablate.config import ConfigError, load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.sweep.job import run_one
+from cbam_ablate.sweep.plan import plan_one
 
 
 def weights(store, key, which="last"):
@@ -15,6 +16,10 @@ def weights(store, key, which="last"):
 
 def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def epochs(folder):
+    return [json.loads(line)["epoch"] for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
 EMA = ["train.ema=0.9", "train.save_every=2"]
@@ -59,6 +64,7 @@ def test_a_cut_short_checkpoint_starts_the_run_over(tmp_path, tiny):
     assert run_one(cfg, echo=lines.append).name == "finished"
     assert any("starts over" in line and "not a whole checkpoint" in line for line in lines)
     assert same(weights(tmp_path, key), before)
+    assert epochs(folder) == [1, 2, 3]
 
 
 def test_a_history_line_cut_short_is_restored_from_the_checkpoint(tmp_path, tiny):
@@ -86,9 +92,100 @@ def test_more_epochs_go_on_from_a_parent_as_a_run_of_their_own(tmp_path, tiny):
     assert found["parent"] == run_key(short)
 
 
-def test_a_parent_with_as_many_epochs_is_refused(tmp_path, tiny):
+RARE = ["train.epochs=8", "train.save_every=4", "train.batch_size=32"]
+
+
+def killed(cli, words, after):
+    """The folder of a run killed after so many epochs, and the checkpoints that it left."""
+    key = run_key(load_config([*words, f"store={cli.store}"]))
+    history = cli.store / "runs" / key / "history.jsonl"
+
+    def ready():
+        return history.exists() and len(history.read_text().splitlines()) >= after
+
+    assert cli.kill_when(cli.start("train", *words), ready) == -signal.SIGKILL
+    return history.parent
+
+
+def test_a_run_killed_before_its_first_checkpoint_tells_each_epoch_once(cli, tiny):
+    folder = killed(cli, [*tiny, *RARE], after=1)
+    assert not (folder / "checkpoints" / "last.pt").exists()
+    assert cli("train", *tiny, *RARE).returncode == 0
+    assert epochs(folder) == list(range(1, 9))
+
+
+@pytest.fixture
+def between(tmp_path, tiny):
+    """A run stopped after some steps, its best epoch and its checkpoints."""
+    cfg = load_config([*tiny, f"store={tmp_path}", *RARE])
+    assert run_one(cfg, echo=lambda line: None).name == "finished"
+    folder = tmp_path / "runs" / run_key(cfg)
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").unlink()
+    return cfg, folder / "checkpoints", result
+
+
+def test_best_weights_of_a_way_not_taken_are_not_the_runs(between):
+    cfg, checkpoints, result = between
+    other = torch.load(checkpoints / "best.pt", weights_only=True)
+    torch.save({**other, "epoch": 9, "model": {}}, checkpoints / "coming_best.pt")
+    assert run_one(cfg, echo=lambda line: None).name == "finished"
+    again = json.loads((checkpoints.parent / "result.json").read_text())
+    assert again["metrics"] == result["metrics"]
+    torch.save({**other, "epoch": 9}, checkpoints / "best.pt")
+    (checkpoints.parent / "result.json").unlink()
+    lines = []
+    assert run_one(cfg, echo=lines.append).name == "finished"
+    assert any("starts over" in line and "not of epoch" in line for line in lines)
+    assert json.loads((checkpoints.parent / "result.json").read_text())["metrics"] == result["metrics"]
+
+
+def test_a_kill_between_the_two_checkpoints_loses_neither(between):
+    cfg, checkpoints, result = between
+    (checkpoints / "best.pt").rename(checkpoints / "coming_best.pt")
+    torch.save({"model": {}, "epoch": 9, "val_top1": 0.0}, checkpoints / "best.pt")
+    lines = []
+    assert run_one(cfg, echo=lines.append).name == "finished"
+    assert not any("starts over" in line for line in lines)
+    assert json.loads((checkpoints.parent / "result.json").read_text())["metrics"] == result["metrics"]
+    assert {path.name for path in checkpoints.iterdir()} == {"best.pt", "last.pt"}
+
+
+def test_the_best_weights_on_disk_are_those_that_the_last_checkpoint_means(cli, tiny):
+    folder = killed(cli, [*tiny, *RARE, "train.epochs=60"], after=6)
+    checkpoints = folder / "checkpoints"
+    last = torch.load(checkpoints / "last.pt", weights_only=True)["progress"]
+    assert any(
+        torch.load(path, weights_only=True)["epoch"] == last["best_epoch"]
+        for path in checkpoints.glob("*best.pt")
+    )
+
+
+def test_a_run_goes_on_in_the_number_format_and_the_company_that_it_began_in(between):
+    cfg, checkpoints, _ = between
+    cfg.train.precision = "auto"
+    last = torch.load(checkpoints / "last.pt", weights_only=True)
+    torch.save({**last, "precision": "bf16", "fused": 4}, checkpoints / "last.pt")
+    target = checkpoints.parents[1] / run_key(cfg)
+    checkpoints.parent.rename(target)
+    assert run_one(cfg, echo=lambda line: None).name == "finished"
+    found = json.loads((target / "result.json").read_text())["provenance"]
+    assert (found["precision"], found["fused"]) == ("bf16", 4)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train.epochs=2", "has trained 3 epochs already"),
+        ("data.val_size=300", "began with"),
+        ("optimizer=adamw", "optimizer.name=adamw"),
+        ("optimizer.decay_norm_bias=false", "began with"),
+        ("placement=block", "same network"),
+    ],
+)
+def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(tmp_path, tiny, word, said):
     short = load_config([*tiny, f"store={tmp_path}"])
     run_one(short, echo=lambda line: None)
-    again = load_config([*tiny, f"store={tmp_path}", f"train.resume_from={run_key(short)}", "train.epochs=2"])
-    state = run_one(again, echo=lambda line: None)
-    assert (state.name, "has trained 3 epochs already" in state.error) == ("failed", True)
+    words = [*tiny, f"store={tmp_path}", "train.epochs=5", f"train.resume_from={run_key(short)}", word]
+    with pytest.raises(ConfigError, match=said):
+        plan_one(load_config(words))
