@@ -61,10 +61,13 @@ def check_parent(cfg: RunConfig) -> None:
     last = _last_of(parent, cfg)
     if is_run_key(parent) and not last.is_file():
         raise ConfigError(f"train.resume_from={parent}: this run has no checkpoints/last.pt in the store")
-    run = Run(last.parents[1])
+    run = Run(last.absolute().parents[1])
+    config = run.config()
+    if config is None:
+        return
     try:
-        theirs = effective(from_dict(run.config() or {}))
-    except (ValueError, KeyError, TypeError):  # of no run, or of another version
+        theirs = effective(from_dict(config))
+    except (ValueError, KeyError, TypeError):  # of another version
         return
     ours = effective(cfg)
     for name in sorted({*ours, *theirs} - {"model.pretrained"}):
@@ -74,7 +77,7 @@ def check_parent(cfg: RunConfig) -> None:
                 "run goes on with the same network, data and optimizer; model.pretrained=FILE starts from "
                 "weights alone"
             )
-    done = len(run.history())
+    done = (run.result() or {"selection": {"epochs": 0}})["selection"]["epochs"]
     if done > cfg.train.epochs:
         raise ConfigError(
             f"train.epochs={cfg.train.epochs}: train.resume_from={parent} has trained {done} epochs already"

@@ -189,3 +189,13 @@ def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(t
     words = [*tiny, f"store={tmp_path}", "train.epochs=5", f"train.resume_from={run_key(short)}", word]
     with pytest.raises(ConfigError, match=said):
         plan_one(load_config(words))
+
+
+def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = load_config([*tiny, f"store={tmp_path}"])
+    run_one(short, echo=lambda line: None)
+    (tmp_path / "runs" / run_key(short) / "checkpoints" / "last.pt").rename("some.pt")
+    longer = load_config([*tiny, f"store={tmp_path}", "train.epochs=5", "train.resume_from=some.pt"])
+    assert list(plan_one(longer).runs) == [run_key(longer)]
+    assert run_one(longer, echo=lambda line: None).name == "finished"
