@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import ATTENTIONS, BACKBONES
 from cbam_ablate.config.schema import OFF_UNSET, OPTIMIZER_USES, SCHEDULE_USES, RunConfig
 
@@ -130,7 +131,11 @@ def parent_of(source: str) -> str:
 
 
 def _hash_of(path: Path) -> str:
-    known = path.stat()
+    try:
+        known = path.stat()
+    except OSError as error:
+        said = f"{path}: can't be read, and what is in it is part of what the run is ({error.strerror})"
+        raise ConfigError(said) from error
     return _hash(path, known.st_size, known.st_mtime_ns)
 
 

@@ -212,7 +212,7 @@ def where(trainer: Trainer, data: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "dataset_sha256": data,
     }
-    return {**found, "fused": trainer.fused} if trainer.fused > 1 else found
+    return {**found, "fused": trainer.done.fused} if trainer.done.fused > 1 else found
 
 
 def record(cfg: RunConfig, run: Run, result: Result, recorded: dict[str, Any]) -> dict[str, Any]:

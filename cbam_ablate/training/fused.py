@@ -102,7 +102,7 @@ class FusedTrainer:
         self._try()
         for lane in lanes:
             lane.together = len(lanes)
-            lane.fused = max(lane.fused, lane.together)
+            lane.done.fused = max(lane.done.fused, lane.together)
 
     def run(self) -> None:
         """Trains to the last epoch; each run then looks at the test set once."""

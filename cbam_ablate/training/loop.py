@@ -58,7 +58,7 @@ class RunLog(Protocol):
 
 @dataclass
 class Progress:
-    """How far a run has come: `epoch` epochs done and `step` steps of the next; seconds of training."""
+    """How far a run has come: epochs, steps of the next, seconds of training; how many runs `fused`."""
 
     epoch: int = 0
     step: int = 0
@@ -66,6 +66,7 @@ class Progress:
     best_top1: float = -1.0
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+    fused: int = 1
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -81,8 +82,7 @@ class Result:
 class Trainer:
     """One run's network, optimiser and progress.
 
-    `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised. `fused` is
-    how many runs it was trained together with at most, itself included.
+    `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised.
     """
 
     alone = True
@@ -110,7 +110,6 @@ class Trainer:
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
         self.done = Progress()
-        self.fused = 1
         self.totals = Totals(device)
 
     @property
@@ -144,7 +143,6 @@ class Trainer:
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
         self.done = Progress(**state["progress"])
-        self.fused = max(self.fused, state.get("fused", 1))
         if self.done.epoch > self.cfg.train.epochs:
             raise ConfigError(
                 f"train.epochs={self.cfg.train.epochs}: {source} has trained {self.done.epoch} epochs already"
@@ -168,7 +166,6 @@ class Trainer:
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "threads": torch.get_num_threads(),
             "precision": self.precision,
-            "fused": self.fused,
         }
         checkpoint.save(self.log.last, state)
         checkpoint.take_over(self.log.best)

@@ -76,11 +76,13 @@ def test_a_run_that_goes_on_reads_no_weights_to_overwrite_them(narrow):
     run_one(cfg)
     run = RunStore(cfg.store).run(run_key(cfg))
     (run.path / "result.json").unlink()
-    path.unlink()
     assert run_one(cfg).name == "finished"
     log = (run.path / "train.log").read_text()
     assert "goes on from its own last.pt" in log
     assert log.count("tensors loaded") == 1
+    path.unlink()
+    with pytest.raises(ConfigError, match="can't be read, and what is in it is part of what the run is"):
+        run_key(cfg)
 
 
 def test_our_own_checkpoint_is_read_too(configure, tmp_path):

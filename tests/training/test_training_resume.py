@@ -165,7 +165,8 @@ def test_a_run_goes_on_in_the_number_format_and_the_company_that_it_began_in(bet
     cfg, checkpoints, _ = between
     cfg.train.precision = "auto"
     last = torch.load(checkpoints / "last.pt", weights_only=True)
-    torch.save({**last, "precision": "bf16", "fused": 4}, checkpoints / "last.pt")
+    last["progress"]["fused"] = 4
+    torch.save({**last, "precision": "bf16"}, checkpoints / "last.pt")
     target = checkpoints.parents[1] / run_key(cfg)
     checkpoints.parent.rename(target)
     assert run_one(cfg, echo=lambda line: None).name == "finished"
