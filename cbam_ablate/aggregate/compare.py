@@ -40,17 +40,17 @@ def differences(results: dict[str, Matrix], baseline: list[int | None]) -> dict[
 
 
 def _difference(pair: Paired, p_holm: float | None, level: float) -> Difference:
+    mean: Any = pair.mean
     smallest = more = None
     significant = p_holm is not None and p_holm < ALPHA
     if pair.sd and pair.n >= 2:
         smallest = pair.sd * statistics.smallest_effect(pair.n, level)
-        if abs(pair.mean or 0.0) > ROUNDING * pair.sd and not significant:
-            few, many = statistics.seeds_range(pair.mean or 0.0, pair.sd, pair.n, level)
+        if abs(mean) > ROUNDING * pair.sd and not significant:
+            few, many = statistics.seeds_range(mean, pair.sd, pair.n, level)
             more = _beyond(few, pair.n), _beyond(many, pair.n)
-    value: Any = tidy(pair.mean)
     return Difference(
-        value, pair.n, tidy(pair.sd), tidy_pair(pair.interval), tidy(pair.p), tidy(p_holm), tidy(pair.effect),
-        significant, tidy(smallest), more,
+        tidy(mean), pair.n, tidy(pair.sd), tidy_pair(pair.interval), tidy(pair.p), tidy(p_holm),
+        tidy(pair.effect), significant, tidy(smallest), more,
     )  # fmt: skip
 
 

@@ -61,15 +61,16 @@ def guess_all(
     known = _known(store, device)
     every = [rate for rates in known.values() for rate in rates if rate.macs]
     guesses: dict[str, Guess] = {}
-    probed: dict[str, list[_Known]] = {}
+    probed: dict[str, _Known | None] = {}
     for key, cfg in runs.items():
         name = network_of(cfg)
         if name not in known and probe_threads is not None:
             if name not in probed:
                 probed[name] = _probe(cfg, device, probe_threads)
-            rates, source = probed[name], "a probe"
-            if not rates:
+            probe = probed[name]
+            if probe is None:
                 continue
+            rates, source = [probe], "a probe"
         elif name in known:
             rates, source = known[name], "runs of the same network"
         else:
@@ -128,7 +129,7 @@ class _NoLog:
     line = progress = epoch = rewrite_history = ignore
 
 
-def _probe(cfg: RunConfig, device: torch.device, threads: int) -> list[_Known]:
+def _probe(cfg: RunConfig, device: torch.device, threads: int) -> _Known | None:
     """Times an epoch of a few training steps on made-up images, after one that warms up.
 
     Nothing for a network whose step fails, which its run will tell in its own words.
@@ -148,8 +149,8 @@ def _probe(cfg: RunConfig, device: torch.device, threads: int) -> list[_Known]:
             trainer.done.step = 0
             trainer._train_epoch()
     except Exception:  # whatever a job raises is its own outcome
-        return []
+        return None
     finally:
         torch.set_num_threads(before)
     memory = peak_memory_mib(device) if device.type == "cuda" else 0.0
-    return [_Known(trainer.done.epoch_seconds / PROBE_STEPS / train.batch_size, memory, 0)]
+    return _Known(trainer.done.epoch_seconds / PROBE_STEPS / train.batch_size, memory, 0)

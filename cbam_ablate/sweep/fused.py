@@ -31,18 +31,18 @@ from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.job import (
     Stop,
     TimedOut,
-    keep_precision,
     make_views,
     mind_failures,
     record,
     record_failure,
     run_cell,
+    set_up,
     where,
 )
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
 from cbam_ablate.training import Interrupted, Result, checkpoint
-from cbam_ablate.training.device import forget_peak, pick_device, use
+from cbam_ablate.training.device import forget_peak, pick_device
 from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane
 
 FREE_SECTIONS = ("optimizer", "schedule", "augment")
@@ -225,10 +225,7 @@ class Group:
         device = pick_device(device_word or first.train.device)
         starts = [starting_point(member.cfg, member.writer) for member in members]
         states = [state for state, source in starts if state is not None and source == OWN]
-        begun = states[0] if states else {}
-        # Sums on a CPU depend on the number of threads, so a run keeps the one it began with.
-        precision = keep_precision(first, begun, device)
-        use(device, begun.get("threads") or first.train.threads or threads)
+        precision = set_up(first, states[0] if states else {}, device, first.train.threads or threads)
         self.splits = load_splits(first, device)
         forget_peak(device)
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32

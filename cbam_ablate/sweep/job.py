@@ -176,10 +176,7 @@ def _train(
 ) -> dict[str, Any]:
     device = pick_device(device_word)
     state, source = starting_point(cfg, writer)
-    begun = state if state is not None and source == OWN else {}
-    # Sums on a CPU depend on the number of threads, so a run keeps the one it began with.
-    precision = keep_precision(cfg, begun, device)
-    use(device, begun.get("threads") or threads)
+    precision = set_up(cfg, state if state is not None and source == OWN else {}, device, threads)
     feed = make_feed(cfg, device, precision)
     forget_peak(device)
     torch.manual_seed(derive_seed(cfg.seed, "weights"))
@@ -194,8 +191,13 @@ def _train(
     return record(cfg, writer.run, result, where(trainer, feed.sha256))
 
 
-def keep_precision(cfg: RunConfig, begun: dict[str, Any], device: torch.device) -> str:
-    """The number format of a run; one that `auto` chose stays what it was where the run began."""
+def set_up(cfg: RunConfig, begun: dict[str, Any], device: torch.device, threads: int | None) -> str:
+    """Prepares the process for a run and returns its number format.
+
+    One that had `begun`, by its checkpoint, keeps the threads, on whose number sums on a CPU depend, and the
+    format that `auto` chose.
+    """
+    use(device, begun.get("threads") or threads)
     automatic = cfg.train.precision == "auto"
     return pick_precision((automatic and begun.get("precision")) or cfg.train.precision, device)
 

@@ -90,8 +90,8 @@ class Plan:
     def _time(self) -> str:
         hours = self.hours()
         if hours is None:
-            unknown = sum(key not in self.guesses for key in self.to_run())
             if self.base.sweep.probe:
+                unknown = sum(key not in self.guesses for key in self.to_run())
                 return f" on {self.device}; a step of {unknown} of them failed, so the time isn't known"
             return f" on {self.device}; sweep.probe=true estimates the time"
         if hours == 0:

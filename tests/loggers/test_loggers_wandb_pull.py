@@ -34,6 +34,11 @@ def numbers(table):
     }
 
 
+def sent_table(run, name):
+    (body,) = [body for path, body in run["files"].items() if path.startswith(f"media/table/{name}")]
+    return json.loads(body)
+
+
 @pytest.mark.slow
 def test_what_is_pushed_and_pulled_gives_the_same_table(store, wandb, wandb_server):
     study, runs = store.study()
@@ -56,10 +61,7 @@ def test_the_table_and_plots_of_a_study_are_sent(store, wandb, wandb_server):
     study, runs = store.study(seeds="0")
     wandb("push", f"study={study}")
     sent = wandb_server.runs[f"study-{study}"]
-    tables = [
-        json.loads(body) for name, body in sent["files"].items() if name.startswith("media/table/table")
-    ]
-    (table,) = tables
+    table = sent_table(sent, "table")
     column = table["columns"].index("test_top1")
     assert {row[0]: row[column] for row in table["data"]} == {
         placement: run.result()["metrics"]["test_top1"] for (placement, _), run in runs.items()
@@ -68,6 +70,19 @@ def test_the_table_and_plots_of_a_study_are_sent(store, wandb, wandb_server):
         "plots/test_top1_table",
         "plots/val_top1_table",
     }
+
+
+@pytest.mark.slow
+def test_the_curves_of_a_study_are_of_the_runs_that_finished(store, wandb, wandb_server):
+    study, runs = store.study(placements="block")
+    (runs["block", 1].path / "result.json").unlink()
+    wandb("push", f"study={study}")
+    curve = sent_table(wandb_server.runs[f"study-{study}"], "plots/val_top1_table")
+    values = [record["val_top1"] for record in runs["block", 0].history()]
+    place = {name: curve["columns"].index(name) for name in ("step", "lineVal")}
+    assert [(row[place["step"]], row[place["lineVal"]]) for row in curve["data"]] == [
+        (epoch, value) for epoch, value in enumerate(values, 1)
+    ]
 
 
 @pytest.mark.slow

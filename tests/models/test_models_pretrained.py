@@ -7,7 +7,7 @@ from torchvision import models as torchvision
 from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.models import build_model
+from cbam_ablate.models import build_model, pretrained
 from cbam_ablate.models.pretrained import load_pretrained
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
@@ -71,15 +71,20 @@ def test_a_run_says_what_was_loaded_in_its_log_and_on_the_terminal(narrow, capsy
     assert log.count(line) == capsys.readouterr().out.count(line) == 1
 
 
-def test_a_run_that_goes_on_reads_no_weights_to_overwrite_them(narrow):
-    cfg, path = narrow
+def test_a_run_that_goes_on_reads_no_weights_to_overwrite_them(narrow, monkeypatch):
+    cfg, _ = narrow
     run_one(cfg)
     run = RunStore(cfg.store).run(run_key(cfg))
     (run.path / "result.json").unlink()
+    monkeypatch.delattr(pretrained, "_read")
     assert run_one(cfg).name == "finished"
     log = (run.path / "train.log").read_text()
     assert "goes on from its own last.pt" in log
     assert log.count("tensors loaded") == 1
+
+
+def test_a_run_whose_weights_file_is_gone_cant_be_named(narrow):
+    cfg, path = narrow
     path.unlink()
     with pytest.raises(ConfigError, match="can't be read, and what is in it is part of what the run is"):
         run_key(cfg)

@@ -5,8 +5,9 @@ import signal
 import pytest
 
 from cbam_ablate.config import ConfigError, load_config
-from cbam_ablate.config.canonical import flatten
-from cbam_ablate.sweep.fused import groups, likeness
+from cbam_ablate.config.canonical import flatten, run_key
+from cbam_ablate.runs import RunStore
+from cbam_ablate.sweep.fused import Group, groups, likeness
 
 FUSED = "hydra/launcher=fused"
 BREAK = """
@@ -101,6 +102,31 @@ def test_a_diverging_run_fails_and_the_others_finish(cli, words):
         status = json.loads((folder / "status.json").read_text())
         found.setdefault(rate, []).append((status["state"], status.get("class")))
     assert found == {0.01: [("finished", None)] * 2, 100: [("failed", "diverged")] * 2}
+
+
+@pytest.fixture
+def together(tiny, tmp_path):
+    """Trains two runs together in this process and returns how they stand and what was said."""
+
+    def train(*words):
+        configs = [load_config([*tiny, *words, f"store={tmp_path}", f"seed={seed}"]) for seed in (0, 1)]
+        lines = []
+        assert Group(configs, "s", lines.append).train("cpu", 1, lambda cfg: False) == []
+        return [RunStore(tmp_path).run(run_key(cfg)).state() for cfg in configs], lines
+
+    return train
+
+
+def test_a_time_limit_is_for_each_of_the_runs_together(together):
+    states, _ = together("train.epochs=500", "sweep.timeout_minutes=0.02")
+    assert [state.failure for state in states] == ["timeout"] * 2
+    assert all("sweep.timeout_minutes=0.02 for each of 2 runs together" in state.error for state in states)
+
+
+def test_runs_together_say_that_they_are_not_compiled(together):
+    states, lines = together("train.epochs=1", "train.compile=on")
+    assert [state.name for state in states] == ["finished"] * 2
+    assert sum("train.compile=on: runs that are trained together aren't" in line for line in lines) == 2
 
 
 @pytest.mark.slow

@@ -200,3 +200,20 @@ def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, mon
     longer = load_config([*tiny, f"store={tmp_path}", "train.epochs=5", "train.resume_from=some.pt"])
     assert list(plan_one(longer).runs) == [run_key(longer)]
     assert run_one(longer, echo=lambda line: None).name == "finished"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("train.epochs=2", "has trained 3 epochs already"),
+        ("placement=block", "weights are of another network"),
+    ],
+)
+def test_a_checkpoint_that_lies_anywhere_is_refused_when_it_is_loaded(tmp_path, tiny, word, said):
+    short = load_config([*tiny, f"store={tmp_path}"])
+    run_one(short, echo=lambda line: None)
+    last = tmp_path / "some.pt"
+    (tmp_path / "runs" / run_key(short) / "checkpoints" / "last.pt").rename(last)
+    other = load_config([*tiny, "train.epochs=5", f"store={tmp_path}", f"train.resume_from={last}", word])
+    state = run_one(other, echo=lambda line: None)
+    assert (state.name, said in state.error) == ("failed", True), state.error
