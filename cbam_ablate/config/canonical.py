@@ -82,13 +82,22 @@ def inert(cfg: RunConfig) -> set[str]:
 
 
 def effective(cfg: RunConfig) -> dict[str, Any]:
-    """The options that have an effect on what is measured, by dotted name."""
+    """The options that have an effect on what is measured, by dotted name.
+
+    `residual` is as far as the placement has gates for it.
+    """
     without = inert(cfg)
-    return {
+    found = {
         name: value
         for name, field, value in leaves(cfg)
         if name.split(".")[0] not in OUTSIDE and field.metadata["identity"] and name not in without
     }
+    placement, residual = cfg.model.attention.placement, found.get("model.attention.residual")
+    if residual is not None and "both" not in (placement, residual):
+        found["model.attention.residual"] = residual if residual == placement else "none"
+    elif residual == "both":
+        found["model.attention.residual"] = "none" if placement == "stage" else placement
+    return found
 
 
 def canonical(cfg: RunConfig) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cbam_ablate.config.canonical import resolve
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.overrides import conf_dir, conf_dirs, parse, verify
+from cbam_ablate.config.overrides import ALIASES, GROUP_OF, conf_dir, conf_dirs, parse, verify
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
 
@@ -39,13 +40,29 @@ def compose_words(words: list[str]) -> DictConfig:
     shared.clear()
     try:
         with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
-            return compose("config", overrides=[*words, *extra], return_hydra_config=True)
+            composed = compose("config", overrides=[*words, *extra], return_hydra_config=True)
+            for name, choice in _overruled(composed, words).items():
+                alone = compose("config", overrides=[f"{GROUP_OF[name]}={choice}", "study=none", *extra])
+                OmegaConf.update(composed, name, OmegaConf.select(alone, name))
+            return composed
     except (HydraException, OmegaConfBaseException) as error:
         raise plain_error(error) from error
     finally:
         shared.clear()
         if outer is not None:
             shared.initialize(outer)
+
+
+def _overruled(composed: DictConfig, words: list[str]) -> dict[str, str]:
+    """Options that a group in these words chose and a study, which Hydra merges later, set: their choices."""
+    chosen = dict(word.partition("=")[::2] for word in words)
+    return {
+        dotted: chosen[group]
+        for group, dotted in ALIASES.items()
+        if group in chosen
+        and not {dotted, f"+{dotted}", f"++{dotted}"} & chosen.keys()
+        and str(OmegaConf.select(composed, dotted)) != chosen[group].strip("'\"")
+    }
 
 
 def plain_error(error: Exception) -> ConfigError:
@@ -57,7 +74,8 @@ def plain_error(error: Exception) -> ConfigError:
 def search_path() -> list[str]:
     """The override that adds the working folder's own `conf`, where it has one."""
     added = [folder for folder in conf_dirs() if folder != conf_dir()]
-    return [f"hydra.searchpath=[{','.join(repr(f'file://{folder}') for folder in added)}]"] if added else []
+    quoted = [QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in added]
+    return [f"hydra.searchpath=[{','.join(quoted)}]"] if added else []
 
 
 def to_run_config(composed: DictConfig) -> RunConfig:

@@ -30,6 +30,9 @@ ALIASES = {
 """The dotted name that each group's choice decides, by which tables and manifests call the axis."""
 GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
 
+LISTED = ("logger",)
+"""The groups of which several can be chosen at once, as a list."""
+
 SHORT = {"detach": "sweep.detach"}
 """Options with a name of their own on the command line."""
 
@@ -92,9 +95,11 @@ def _plain(value: Any) -> Any:
 def parse(words: Iterable[str]) -> list[Word]:
     """Hydra's reading of each word, choices of our groups as strings; of an option given twice, the last.
 
+    A group replaces its option's dotted name before it; after it, that name changes what the group chose.
     Raises `ConfigError` listing every word that can't be read.
     """
-    parser, parsed, errors = OverridesParser.create(), [], []
+    parser, errors = OverridesParser.create(), []
+    last: dict[str, Word] = {}
     for said in words:
         name, equals, value = said.partition("=")
         word = f"{SHORT.get(name, name)}{equals}{value}"
@@ -102,7 +107,9 @@ def parse(words: Iterable[str]) -> list[Word]:
             override = parser.parse_override(word)
             if _holder(override.key_or_group) and not (override.is_add() or override.is_force_add()):
                 override = parser.parse_override(f"++{word}")
-            parsed.append(Word(said, _quote_choice(parser, override)))
+            found = Word(said, _quote_choice(parser, override))
+            last.pop(ALIASES.get(found.name, ""), None)
+            last[found.name] = found
         except HydraException as error:
             why = str(error.__cause__ or error).splitlines()[0]
             cause = f" ({why})" if why != "None" else ""
@@ -110,7 +117,7 @@ def parse(words: Iterable[str]) -> list[Word]:
                           "characters, within quotes for the shell")  # fmt: skip
     if errors:
         raise ConfigError("\n".join(errors))
-    return list({word.name: word for word in parsed}.values())
+    return list(last.values())
 
 
 def _quote_choice(parser: OverridesParser, override: Override) -> Override:
@@ -159,7 +166,7 @@ def verify(words: Iterable[Word], sweeping: bool) -> None:
 def _bad_choices(word: Word) -> list[str]:
     group, found = word.name, []
     legal = choices(group)
-    for value in _flat(word.values):
+    for value in _flat(word.values) if group in LISTED else word.values:
         if str(value) not in legal:
             dotted = ALIASES.get(group)
             free = group in ("depth", "reduction", "kernel")

@@ -42,9 +42,9 @@ def imagefolder(data: DataConfig) -> Arrays:
     The evaluation recipe for all images: the short side resized to 256 (for a size of 224) by bilinear
     interpolation, the centre cut out. Training crops and flips come from `augment`, on these images.
     The cache is as large as all pixels: 193 GB for ImageNet. Training reads batches from it where they are.
-    Raises `DataError`.
+    Files that change later are read again only where the cache's folder was deleted. Raises `DataError`.
     """
-    arrays = usable_cache(data)
+    arrays = _usable(data)
     if arrays is not None:
         return arrays
     if data.root is None:
@@ -52,10 +52,10 @@ def imagefolder(data: DataConfig) -> Arrays:
             f"data.root=null: {data.name} can't be downloaded; set data.root to a folder with train/ "
             "and val/, in each one folder a class"
         )
-    samples = {part: _samples(data, part, folder) for part, folder in PARTS.items()}
+    samples = _samples(data)
     folder = cache_folder(data)
     with locked(folder):
-        arrays = usable_cache(data)
+        arrays = _usable(data)
         if arrays is not None:
             return arrays
         _refuse_full_disk(data, sum(map(len, samples.values())))
@@ -67,8 +67,33 @@ def imagefolder(data: DataConfig) -> Arrays:
     return arrays
 
 
-def _samples(data: DataConfig, part: str, folder: str) -> Samples:
-    """The paths and classes of a part. Raises `DataError` where they are not as many as they should be."""
+def _usable(data: DataConfig) -> Arrays | None:
+    """The cached arrays, where they are as many and as large as the data set's images are."""
+    arrays, facts = usable_cache(data), DATASETS[data.name]
+    image = (facts.size, facts.size, facts.channels)
+    if arrays is None or [arrays.train_images.shape, arrays.test_images.shape] != [
+        (facts.train, *image),
+        (facts.test, *image),
+    ]:
+        return None
+    return arrays
+
+
+def _samples(data: DataConfig) -> dict[str, Samples]:
+    """The paths and classes of each part. Raises `DataError` where they aren't of the same classes."""
+    found = {part: _part(data, part, folder) for part, folder in PARTS.items()}
+    train, test = (set(found[part].classes) for part in PARTS)
+    if train != test:
+        said = " and ".join(
+            f"only {PARTS[part]}/ has {', '.join(sorted(alone)[:3])}{', ...' * (len(alone) > 3)}"
+            for part, alone in (("train", train - test), ("test", test - train))
+        )
+        raise DataError(f"data.root={data.root}: {said}; both need the same folders, one a class")
+    return {part: found[part].samples for part in PARTS}
+
+
+def _part(data: DataConfig, part: str, folder: str) -> Any:
+    """torchvision's reading of a part. Raises `DataError` where it isn't as large as it should be."""
     import_torchvision()
     from torchvision.datasets import ImageFolder
 
@@ -83,8 +108,7 @@ def _samples(data: DataConfig, part: str, folder: str) -> Samples:
     expected: int = getattr(facts, part)
     if len(found.samples) != expected:
         raise DataError(f"{said} has {len(found.samples)} images; {data.name} has {expected}")
-    samples: Samples = found.samples
-    return samples
+    return found
 
 
 def _refuse_full_disk(data: DataConfig, images: int) -> None:

@@ -60,6 +60,8 @@ def attach(
         targets.append(_before_classifier(model, trace))
     if where == "stage":
         targets += _stage_ends(model, trace)[:-1]
+        if not targets:
+            raise _cant(model, "its blocks are all of one stage")
     shared = [name for name in targets if trace[name].times > 1]
     if shared:
         raise _cant(model, f"its {shared[0]} runs more than once, so attention after it would too")
@@ -177,10 +179,10 @@ def _last_norm(model: nn.Module, trace: Trace, block: str) -> str:
         and not any(part.startswith(SHORTCUTS) for part in name.removeprefix(block).split("."))
         and isinstance(seen.module, nn.Conv2d | nn.BatchNorm2d)
     ]
-    last = inside[-1]
-    if not isinstance(trace[last].module, nn.BatchNorm2d) or trace[last].outputs != trace[block].outputs:
+    last = trace[inside[-1]] if inside else trace[block]
+    if not isinstance(last.module, nn.BatchNorm2d) or last.outputs != trace[block].outputs:
         raise _cant(model, f"its block {block} doesn't end in a batch norm of its own shape")
-    return last
+    return inside[-1]
 
 
 def _before_pooling(model: nn.Module, trace: Trace) -> list[str]:

@@ -240,9 +240,13 @@ class CBAM(nn.Module):
     def _has_passes(self, x: Tensor) -> bool:
         if not self.on_cpu or not cpu.suits(x):
             return False
-        # A hook on a gate, such as one that draws it, sees the gate called.
-        hooked = self.channel._forward_hooks or self.spatial._forward_hooks
-        return not hooked and self.spatial.conv.weight.dtype == cpu.accumulated(x.dtype)
+        parts = [part for part in self.modules() if part is not self]
+        kind = cpu.accumulated(x.dtype)
+        return (
+            x.shape[1] == self.channel.mlp[0].in_features
+            and all(learnt.dtype == kind and learnt.device == x.device for learnt in self.parameters())
+            and not any(cpu.watched(part) for part in parts)
+        )
 
     def _passes(self, x: Tensor, norm: nn.BatchNorm2d | None = None, skipped: Tensor | None = None) -> Tensor:
         learnt = [*self.channel.parameters(), *self.spatial.parameters()]
@@ -250,8 +254,7 @@ class CBAM(nn.Module):
 
     def joined(self, norm: nn.Module, x: Tensor, skipped: Tensor) -> Tensor | None:
         """`relu(self(norm(x)) + skipped)` in few passes, or None where these can't be had."""
-        hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks
-        if hooked or self.residual or not self._has_passes(x) or not has_passes(norm, x, skipped):
+        if cpu.watched(self) or self.residual or not self._has_passes(x) or not has_passes(norm, x, skipped):
             return None
         return self._passes(x, norm, skipped)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SOURCES = Path(__file__).with_name("passes")
 NAMES = {torch.bfloat16: "bf16", torch.float32: "f32", torch.float64: "f64"}
@@ -27,10 +27,12 @@ COMPILE_SECONDS = 60
 def suits(x: Tensor) -> bool:
     """Whether x (N, C, H, W) is a map that `run` reads, on a machine where it can.
 
-    That is on the CPU, in channels_last, outside torch.compile and torch.func. `CBAM_ABLATE_KERNELS=off` in
-    the environment says no to all.
+    That is on the CPU, in channels_last, outside torch.compile, torch.jit.trace and torch.func.
+    `CBAM_ABLATE_KERNELS=off` in the environment says no to all.
     """
-    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in NAMES or x.ndim != 4:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    if x.device.type != "cpu" or x.dtype not in NAMES or x.ndim != 4:
         return False
     try:
         x.data_ptr()
@@ -38,6 +40,16 @@ def suits(x: Tensor) -> bool:
     except RuntimeError:  # as in vmap, where a tensor stands for several
         return False
     return laid_out and _library() is not None
+
+
+def watched(module: nn.Module) -> bool:
+    """Whether the module has hooks, which the passes, that don't call it, would leave out."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
 
 
 def accumulated(dtype: torch.dtype) -> torch.dtype:

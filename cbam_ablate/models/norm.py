@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from cbam_ablate.models.cpu import accumulated, run, suits
+from cbam_ablate.models.cpu import accumulated, run, suits, watched
 
 
 def normalise(norm: nn.Module, x: Tensor, *, relu: bool = True, skipped: Tensor | None = None) -> Tensor:
@@ -60,12 +60,12 @@ def has_passes(norm: nn.Module, x: Tensor, skipped: Tensor | None) -> TypeGuard[
         and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
-        and not norm._forward_hooks
-        and not norm._forward_pre_hooks
+        and not watched(norm)
         and (norm.training or not torch.is_grad_enabled())
         and norm.weight.dtype == norm.get_buffer("running_mean").dtype == accumulated(x.dtype)
-        and x.shape[0] * x.shape[2] * x.shape[3] > 1
         and suits(x)
+        and x.numel() > x.shape[1] == norm.num_features
+        and norm.weight.device == x.device
         and (skipped is None or (suits(skipped) and skipped.dtype == x.dtype and skipped.shape == x.shape))
     )
 

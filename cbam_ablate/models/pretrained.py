@@ -38,16 +38,19 @@ class Loaded(NamedTuple):
 def load_pretrained(network: nn.Module, model: ModelConfig) -> Loaded:
     """Loads `model.pretrained` (`imagenet`, or a file of torchvision's or our own weights), in place.
 
-    The attention's own weights start fresh, and the classifier where the number of classes differs;
-    everything else must match by name and shape, or a `ConfigError` says what doesn't.
+    The attention's own weights start fresh, but where the file has them all, and no others, of the same names
+    and shapes; the classifier does where the number of classes differs. Everything else must match by name
+    and shape, or a `ConfigError` says what doesn't.
     """
     source = str(model.pretrained)
     offered = {_our_name(name): value for name, value in _read(source, model).items()}
     own = network.state_dict()
-    resized: set[str] = {
+    anew: set[str] = {
         name for name in CLASSIFIER if name in offered and offered[name].shape != own[name].shape
     }
-    loaded = [name for name in own if name in offered and name not in resized]
+    if _shapes_of_attention(own) != _shapes_of_attention(offered):
+        anew |= set(_shapes_of_attention(own))
+    loaded = [name for name in own if name in offered and name not in anew]
     fresh = [name for name in own if name not in loaded]
     unused = [name for name in offered if name not in loaded]
     wrong = [
@@ -55,8 +58,8 @@ def load_pretrained(network: nn.Module, model: ModelConfig) -> Loaded:
         for name in loaded
         if own[name].shape != offered[name].shape
     ]
-    wrong += [f"{name} is missing" for name in fresh if not _may_start_fresh(name, resized)]
-    wrong += [f"{name} has no place here" for name in unused if not _may_start_fresh(name, resized)]
+    wrong += [f"{name} is missing" for name in fresh if not _may_start_fresh(name, anew)]
+    wrong += [f"{name} has no place here" for name in unused if not _may_start_fresh(name, anew)]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ConfigError(
@@ -67,12 +70,16 @@ def load_pretrained(network: nn.Module, model: ModelConfig) -> Loaded:
     return Loaded(source, loaded, fresh, unused)
 
 
-def _may_start_fresh(name: str, resized: set[str]) -> bool:
-    return name in resized or _of_attention(name)
+def _may_start_fresh(name: str, anew: set[str]) -> bool:
+    return name in anew or _of_attention(name)
 
 
 def _of_attention(name: str) -> bool:
     return "attention" in name.split(".")
+
+
+def _shapes_of_attention(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items() if _of_attention(name)}
 
 
 def _listed(names: list[str]) -> str:
@@ -96,7 +103,10 @@ def _read(source: str, model: ModelConfig) -> dict[str, Tensor]:
         raise ConfigError(f"model.pretrained={source}: no such file; give a file of weights, or imagenet")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(state.get("model", state))
+        found = dict(state.get("model", state))
+        if not all(isinstance(value, Tensor) for value in found.values()):
+            raise TypeError("what it holds are not all tensors")
+        return found
     except Exception as error:  # torch.load raises whatever its unpickler met
         raise ConfigError(f"model.pretrained={source}: not a file of weights ({error})") from error
 

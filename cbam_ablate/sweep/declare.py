@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.errors import ConfigError
@@ -89,7 +90,11 @@ def _single(word: Word) -> list[Word]:
     if not word.override.is_sweep_override():
         return [word]
     head = word.spelled.partition("=")[0]
-    return [parse([f"{head}={text}"])[0] for text in word.override.sweep_string_iterator()]
+    every = isinstance(word.override.value(), Glob)
+    texts = [f"'{name}'" for name in word.values] if every else [*word.override.sweep_string_iterator()]
+    if not texts:
+        raise ConfigError(f"{word.said}: stands for no value")
+    return [parse([f"{head}={text}"])[0] for text in texts]
 
 
 def _matcher(entry: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -90,4 +91,5 @@ class AblationSweeper(Sweeper):
     def _launch(self, manifest: Path, keys: Sequence[str]) -> None:
         if self.launcher is None:
             raise RuntimeError("the sweeper was not set up")
-        self.launcher.launch([[f"manifest='{manifest}'", f"key='{key}'"] for key in keys], initial_job_idx=0)
+        quoted = QuotedString(str(manifest), Quote.single).with_quotes()
+        self.launcher.launch([[f"manifest={quoted}", f"key='{key}'"] for key in keys], initial_job_idx=0)

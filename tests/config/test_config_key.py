@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from cbam_ablate import load_config
-from cbam_ablate.config.canonical import canonical, from_dict, run_key, to_dict
+from cbam_ablate.config.canonical import canonical, effective, from_dict, run_key, to_dict
+from cbam_ablate.models import build_model
 
 
 def key(*words):
@@ -69,6 +71,28 @@ def test_what_does_not_change_the_measurement_does_not_change_the_key(words):
 )
 def test_what_changes_the_measurement_changes_the_key(words):
     assert key(*words) != key()
+
+
+@pytest.mark.parametrize(
+    ("placement", "residual", "as_good_as"),
+    [
+        ("block", "class", "none"),
+        ("block", "both", "block"),
+        ("class", "both", "class"),
+        ("class", "block", "none"),
+        ("stage", "both", "none"),
+        ("both", "block", "block"),
+    ],
+)
+def test_a_residual_reaches_as_far_as_the_placement(placement, residual, as_good_as):
+    def of(residual):
+        return load_config([f"placement={placement}", f"model.attention.residual={residual}"])
+
+    assert effective(of(residual)) == effective(of(as_good_as))
+    networks = [build_model(of(value)).eval() for value in (residual, as_good_as)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    x = torch.rand(1, 3, 32, 32)
+    assert torch.equal(networks[0](x), networks[1](x))
 
 
 def test_an_option_that_the_attention_ignores_leaves_the_key_alone():

@@ -161,6 +161,18 @@ def test_of_an_option_given_twice_the_last_counts():
     assert load_config(["seed=1", "depth=34", "seed=2", "depth=50"]).seed == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "depth"),
+    [
+        (["model.depth=50", "depth=34"], 34),
+        (["depth=34", "model.depth=50"], 50),
+        (["depth=34", "model.depth=50", "depth=auto"], 18),
+    ],
+)
+def test_a_group_and_its_dotted_name_are_one_option(words, depth):
+    assert load_config(words).model.depth == depth
+
+
 def test_reduction_is_held_to_the_narrowest_gated_map():
     with pytest.raises(ConfigError, match="at most 16"):
         load_config(["backbone=resnet_cifar", "placement=block", "reduction=32"])

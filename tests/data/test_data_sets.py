@@ -1,6 +1,7 @@
 import dataclasses
 import gzip
 import re
+import shutil
 import struct
 
 import numpy as np
@@ -170,6 +171,14 @@ def test_a_tree_whose_cache_was_cut_short_is_decoded_again(tree, config, tmp_pat
     assert np.array_equal(load_arrays(config("imagenet", root=str(tree))).test_images, first)
 
 
+def test_a_tree_of_more_images_than_the_cache_has_is_decoded_again(tree, config, small):
+    load_arrays(config("imagenet", root=str(tree)))
+    for part in ("train", "val"):
+        shutil.copy(tree / part / "a_ant" / "0.jpeg", tree / part / "a_ant" / "more.jpeg")
+    small("imagenet", train=13, test=7, classes=3, size=48)
+    assert load_arrays(config("imagenet", root=str(tree))).train_images.shape == (13, 48, 48, 3)
+
+
 def test_a_tree_needs_a_root(config):
     with pytest.raises(DataError, match=r"data\.root=null: imagenet can't be downloaded"):
         load_arrays(config("imagenet"))
@@ -179,6 +188,10 @@ def harm_class(tree):
     for path in (tree / "val" / "c_cat").iterdir():
         path.unlink()
     (tree / "val" / "c_cat").rmdir()
+
+
+def harm_name(tree):
+    (tree / "val" / "c_cat").rename(tree / "val" / "A_cat")
 
 
 def harm_count(tree):
@@ -198,6 +211,7 @@ def harm_folder(tree):
     ("harm", "said"),
     [
         (harm_class, "val/ has 2 folders; imagenet has 3 classes"),
+        (harm_name, "only train/ has c_cat and only val/ has A_cat; both need the same folders"),
         (harm_count, "train/ has 11 images; imagenet has 12"),
         (harm_image, r"c_cat/0\.jpeg: not a whole image"),
         (harm_folder, "val/ can't be used"),

@@ -58,6 +58,8 @@ REFUSED = {
     ("torchvision", "squeezenet1_0", "class"): "isn't what its classifier takes",
     ("timm", "resnetv2_50", "block"): "doesn't end in a batch norm",
     ("timm", "hrnet_w18_small", "stage"): "in parallel",
+    ("timm", "coat_tiny", "block"): "doesn't end in a batch norm",
+    ("timm", "coat_tiny", "stage"): "its blocks are all of one stage",
 }
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
-from cbam_ablate.models import CBAM, cpu
+from cbam_ablate.models import CBAM, build_model, cpu
 from cbam_ablate.models.blocks import joined
 from cbam_ablate.models.norm import add_relu, forked, normalise
 
@@ -172,6 +173,36 @@ def test_a_hooked_gate_is_called_and_gives_the_same():
         module.spatial.register_forward_hook(lambda _, __, gate: seen.append(gate))
         torch.testing.assert_close((module(x), joined(norm, x, module, x)), without)
     assert len(seen) == 2
+
+
+def test_a_hooked_layer_inside_a_gate_is_called_too():
+    attention = CBAM(32)
+    prune.l1_unstructured(attention.channel.mlp[0], "weight", 0.5)
+    before = attention.channel.mlp[0].weight.detach().clone()
+    optimizer = torch.optim.SGD(attention.parameters(), 1.0)
+    for _ in range(2):
+        attention(a_map(2, 32, 5, 5, dtype=torch.float32)).square().sum().backward()
+        optimizer.step()
+    attention(a_map(2, 32, 5, 5, dtype=torch.float32))
+    assert not torch.equal(attention.channel.mlp[0].weight, before)
+    assert attention.channel.mlp[0].weight_orig.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("channels", [16, 64])
+def test_a_map_of_other_channels_than_the_gates_is_refused(channels):
+    x = a_map(2, 32, 5, 5, dtype=torch.float32)
+    with pytest.raises(RuntimeError):
+        CBAM(channels)(x)
+    with pytest.raises(RuntimeError):
+        normalise(torch.nn.BatchNorm2d(channels), x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_traced_network_computes_the_same(configure):
+    network = build_model(configure("resnet_cifar", 20, "block")).eval().to(memory_format=torch.channels_last)
+    x = a_map(2, 3, 32, 32, dtype=torch.float32)
+    traced = torch.jit.trace(network, x, check_trace=False)
+    assert torch.allclose(traced(x), network(x), atol=1e-5)
 
 
 def test_without_a_compiler_networks_compute_the_same(monkeypatch):

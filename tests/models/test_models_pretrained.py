@@ -98,6 +98,21 @@ def test_our_own_checkpoint_is_read_too(configure, tmp_path):
     assert all(torch.equal(ours[name], value) for name, value in trained.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "other", [{"reduction": 4}, {"kernel": 3}, {"kind": "se"}, {"residual": "block"}, {"placement": "both"}]
+)
+def test_attention_other_than_the_files_starts_fresh(configure, tmp_path, other):
+    trained = build_model(configure("resnet_imagenet", 18, "block"))
+    torch.save(trained.state_dict(), tmp_path / "best.pt")
+    words = {"placement": "block", **other}
+    cfg = configure("resnet_imagenet", 18, words.pop("placement"), pretrained=str(tmp_path / "best.pt"))
+    for name, value in words.items():
+        setattr(cfg.model.attention, name, value)
+    network = build_model(cfg, pretrained=False)
+    report = load_pretrained(network, cfg.model)
+    assert set(report.fresh) == {name for name in network.state_dict() if "attention" in name}
+
+
 def test_meta_build_reads_no_file(configure):
     with torch.device("meta"):
         network = build_model(configure("resnet_imagenet", 18, pretrained="no/such/file"))

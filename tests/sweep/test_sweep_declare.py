@@ -117,6 +117,37 @@ def test_every_cell_equals_what_hydra_composes():
             assert cell.cfg == to_run_config(composed)
 
 
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Writes a study of one's own, to be planned as `study=mine`."""
+
+    def write(text):
+        (tmp_path / "conf" / "study").mkdir(parents=True)
+        (tmp_path / "conf" / "study" / "mine.yaml").write_text(f"# @package _global_\n{text}")
+
+    monkeypatch.chdir(tmp_path)
+    return write
+
+
+@pytest.mark.parametrize("words", [["depth=34,50"], ["model.depth=34,50"], []], ids=str)
+def test_axes_and_groups_win_over_what_a_studys_body_sets(study, words):
+    study("model: {depth: 101, attention: {kernel: 11}}\nhydra: {sweeper: {params: {depth: '34,50'}}}\n")
+    cells = make_plan(["study=mine", "placement=block", *words]).cells
+    assert [(cell.cfg.model.depth, cell.cfg.model.attention.kernel) for cell in cells] == [(34, 11), (50, 11)]
+    cells = make_plan(["study=mine", "placement=block", "depth=auto", "kernel=3,5"]).cells
+    assert [(cell.cfg.model.depth, cell.cfg.model.attention.kernel) for cell in cells] == [(18, 3), (18, 5)]
+
+
+def test_a_glob_is_of_the_groups_choices():
+    assert said(["placement=glob(b*)"]) == ["placement=block", "placement=both"]
+
+
+@pytest.mark.parametrize("word", ["seed=range(0)", "placement=glob(x*)"])
+def test_an_axis_without_values_is_refused(word):
+    with pytest.raises(ConfigError, match="stands for no value"):
+        said([word])
+
+
 def test_interpolations_follow_the_values_that_a_cell_sets(tmp_path, monkeypatch):
     (tmp_path / "conf" / "study").mkdir(parents=True)
     study = (
