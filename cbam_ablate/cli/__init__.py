@@ -1,6 +1,7 @@
 """The command line: `cbam-ablate COMMAND [overrides]`. One small file a command, imported when it is used."""
 
 import difflib
+import io
 import os
 import sys
 from importlib import import_module, metadata
@@ -32,6 +33,9 @@ any value by its dotted name (train.epochs=20), and with -m several values (plac
 
 def main() -> NoReturn:
     """Runs the command of `sys.argv` and exits: 0 only when all that was asked is done."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where the terminal's encoding lacks a sign
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())

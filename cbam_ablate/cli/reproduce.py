@@ -1,8 +1,8 @@
 """cbam-ablate reproduce study=NAME row=AXIS=VALUE[,AXIS=VALUE...] [seed=N] [tolerance=0.5] [store=FOLDER]
 
-Trains the runs of one row of a study's table again, in a store of their own (<store>/reproduced), and
-compares their test top-1 with the stored ones. Exit code 0 when every run is within `tolerance`, in points.
-On a CPU in fp32, with the same versions and number of threads, weights come out bit-identical.
+Trains the runs of one row of a study's table again, in a store of their own (<store>/reproduced) and without
+loggers, and compares their test top-1 with the stored ones. Exit code 0 when every run is within `tolerance`,
+in points. On a CPU in fp32, with the same versions and number of threads, weights come out bit-identical.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from cbam_ablate.cli.words import apply, read_words
 from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import ALIASES
+from cbam_ablate.config.schema import LoggerConfig
 from cbam_ablate.runs import RunStore
 
 
@@ -37,7 +38,8 @@ def main(words: list[str]) -> int:
     for key, metrics in stored.items():
         from cbam_ablate.sweep.job import run_one
 
-        cfg = dataclasses.replace(run_config(manifest, key), store=str(again.root))
+        cfg = run_config(manifest, key)
+        cfg = dataclasses.replace(cfg, store=str(again.root), logger=LoggerConfig())
         parent = cfg.train.resume_from
         if parent is not None and is_run_key(parent):
             cfg = apply(cfg, {"train.resume_from": str(store.run(parent).last)})

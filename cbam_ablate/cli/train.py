@@ -57,8 +57,6 @@ def _single(words: list[str]) -> int:
     run = plan.store.run(next(iter(plan.runs)))
     if cfg.sweep.dry_run:
         return show(plan)
-    if cfg.sweep.mode == "force":
-        plan.set_aside()
     if not plan.to_run():
         print(
             f"{_told(run)}\nAlready trained; sweep.mode=force trains it anew." if run.result() else NOT_DONE
@@ -66,6 +64,8 @@ def _single(words: list[str]) -> int:
         return int(run.result() is None)
     plan.store.make_writable()
     prepare(cfg)
+    if cfg.sweep.mode == "force":
+        plan.set_aside()
     print(f"run {run.key} in {run.path}")
     state = run_one(cfg)
     if state.name == "finished":

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.errors import ConfigError
@@ -12,7 +13,8 @@ from cbam_ablate.config.schema import RunConfig
 def read_words(words: list[str], own: Collection[str], sections: Collection[str] = ()) -> dict[str, Any]:
     """The values of a command's `own` words as text, and of options in `sections` as the schema types them.
 
-    `store` is always allowed. Raises `ConfigError` listing every bad word.
+    `store` is always allowed; where there is such a folder it is taken as it is said. Raises `ConfigError`
+    listing every bad word.
     """
     from cbam_ablate.config.canonical import leaves
     from cbam_ablate.config.overrides import coerce, dotted_names, parse
@@ -29,7 +31,7 @@ def read_words(words: list[str], own: Collection[str], sections: Collection[str]
     others = []
     for said in words:
         name, equals, text = said.partition("=")
-        if name in own and equals:
+        if equals and (name in own or (name == "store" and Path(text).is_dir())):
             found[name] = text
         else:
             others.append(said)

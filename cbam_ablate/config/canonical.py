@@ -167,7 +167,7 @@ def _build(kind: Any, values: Mapping[str, Any], prefix: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
-        raise ValueError(f"{prefix}{unknown[0]}: this version of cbam_ablate has no such option")
+        raise ConfigError(f"{prefix}{unknown[0]}: this version of cbam_ablate has no such option")
     made = kind()
     for name, value in values.items():
         current = getattr(made, name)

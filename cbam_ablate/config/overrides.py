@@ -33,6 +33,9 @@ GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
 LISTED = ("logger",)
 """The groups of which several can be chosen at once, as a list."""
 
+SINGLE = ("study", "store")
+"""What a command has one of, swept or not."""
+
 SHORT = {"detach": "sweep.detach"}
 """Options with a name of their own on the command line."""
 
@@ -153,6 +156,8 @@ def verify(words: Iterable[Word], sweeping: bool) -> None:
         try:
             if override.is_delete() or override.package or (override.is_add() and not _holder(name)):
                 found.append(f"{word.said}: options are set by name=value, without ~, + or @")
+            elif override.is_sweep_override() and name in SINGLE:
+                found.append(f"{word.said}: one {name} at a time; give one value")
             elif override.is_sweep_override() and not sweeping:
                 found.append(f"{word.said}: several values make a sweep; add -m to run it, or give one value")
             else:
@@ -167,7 +172,10 @@ def _bad_choices(word: Word) -> list[str]:
     group, found = word.name, []
     legal = choices(group)
     for value in _flat(word.values) if group in LISTED else word.values:
-        if str(value) not in legal:
+        if isinstance(value, list):
+            several = ",".join(map(str, value))
+            found.append(f"{word.said}: takes one; a sweep is {group}={several} with -m")
+        elif str(value) not in legal:
             dotted = ALIASES.get(group)
             free = group in ("depth", "reduction", "kernel")
             hint = f"; any other value goes by its dotted name, {dotted}={value}" if free else ""

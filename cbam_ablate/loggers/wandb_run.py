@@ -79,13 +79,14 @@ class WandbRun:
         status = self.run.status()
         summary = {"study": status.get("study"), "started": status.get("started")}
         if result is not None:
-            told = {n: v for n, v in result["provenance"].items() if n not in ("command", "host")}
-            summary |= {
-                **result["metrics"],
-                **result["cost"],
-                "selection": result["selection"],
-                "provenance": told,
-            }
+            with self.live.failing():  # a result of another version may lack some of it
+                told = {n: v for n, v in result["provenance"].items() if n not in ("command", "host")}
+                summary |= {
+                    **result["metrics"],
+                    **result["cost"],
+                    "selection": result["selection"],
+                    "provenance": told,
+                }
         else:
             summary |= {"failure": status.get("class") or status.get("state"), "error": status.get("error")}
         self.live.finish(summary, failed=result is None)
@@ -145,7 +146,7 @@ class Session:
         # Until the end: the client prints from a thread of its own, at any time.
         self._hearing = contextlib.ExitStack()
         self._hearing.enter_context(contextlib.redirect_stderr(self._said))
-        with self._failing():
+        with self.failing():
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 self._run = wandb.init(mode=wandb_mode(cfg), **what)
@@ -162,12 +163,12 @@ class Session:
 
     def log(self, record: dict[str, Any], step: int | None = None) -> None:
         """One row; an epoch's step is the epoch."""
-        with self._failing():
+        with self.failing():
             self._run.log(record, step=record.get("epoch", step), commit=True)
 
     def finish(self, summary: dict[str, Any], failed: bool = False) -> None:
         """Waits until all is sent. Where the server refuses data, W&B's client only prints it."""
-        with self._failing():
+        with self.failing():
             self._run.summary.update({name: value for name, value in summary.items() if value is not None})
             self._run.finish(exit_code=int(failed))
             self._check_disk()
@@ -185,7 +186,7 @@ class Session:
             raise OSError(f"W&B's files could not be written to {self.folder}")
 
     @contextmanager
-    def _failing(self) -> Iterator[None]:
+    def failing(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:  # W&B's client raises errors of many libraries

@@ -16,6 +16,7 @@ from cbam_ablate.runs.files import write_json
 
 RUN_FILES = ("config.json", "history.jsonl", "status.json")
 TABLES = tuple(f"table.{ending}" for ending in ENDINGS)
+FOLDERS = ("figures", "runs", "studies")
 SHOWN = tuple(name for name in TABLES if not name.endswith(".html"))
 """The tables that are at an export's top too."""
 
@@ -25,7 +26,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
 
     The folder, `results/<study>` unless given, is laid out like a store, so that `store=<folder>` works;
     table and figures are at its top too. Names of machines are left out. It is put in place at once; an
-    earlier export of the same study is replaced, but for other files at its top, such as a README.md.
+    earlier export of the same study is replaced, but for what else is at its top, such as a README.md.
     Raises `ConfigError` where a run is at work, or something else is in the way.
     """
     found = RunStore(store)
@@ -48,6 +49,9 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
         _copy(home, aside, SHOWN)
         _copy(home / "figures", aside / "figures", [path.name for path in home.glob("figures/*.png")])
         _copy(folder, aside, [path.name for path in folder.glob("*") if path.name not in TABLES])
+        for path in folder.glob("*"):
+            if path.is_dir() and path.name not in FOLDERS:
+                shutil.copytree(path, aside / path.name, symlinks=True)
         for key in loaded.records:
             _copy_run(found.run(key), RunStore(aside).run(key))
         aside.chmod(0o755)
@@ -75,7 +79,7 @@ def _copy_run(run: Run, target: Run) -> None:
     _copy(run.path, target.path, RUN_FILES)
     result = run.result()
     if result is not None:
-        result["provenance"].pop("host", None)
+        result.get("provenance", {}).pop("host", None)
         write_json(target.path / "result.json", result)
 
 

@@ -43,6 +43,9 @@ def write_report(store: Path | str, study: str, values: Mapping[str, Any] | None
     found = RunStore(store)
     drawn = plots.plots_of(flat, found)
     folder = found.study(study)
+    for name in {*plots.NAMES} - {plot.name for plot in drawn}:
+        for path in (folder / "figures").glob(f"{name}.*"):  # of a table made with other options
+            path.unlink()
     for plot in drawn:
         plots.save(plot, folder / "figures")
     path = folder / "report.html"

@@ -36,6 +36,7 @@ STYLE: Any = {
     "grid.linewidth": 0.6,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
+NAMES = ("pareto", "curves", "differences", "heat_map", "main_effects")
 CURVE = "val_top1"
 
 

@@ -3,6 +3,7 @@
 import io
 import shutil
 import sys
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table as Drawn
@@ -28,12 +29,13 @@ def render(table: Table, color: bool | None = None) -> str:
     for line in grid.lines[:MOST_LINES]:
         drawn.add_row(*(_cell(text, color) for text in line))
     width = max(shutil.get_terminal_size((100, 24)).columns, 40) if color else PLAIN_WIDTH
-    console = Console(
-        file=io.StringIO(), force_terminal=color, width=width, color_system="auto" if color else None
-    )
+    file = io.StringIO()
+    make = partial(Console, file=file, force_terminal=color, color_system="auto" if color else None)
+    # A table wider than the terminal is wrapped by it; cut, its numbers would be others.
+    console, wide = make(width=width), make(width=PLAIN_WIDTH)
     console.print(Styled(". ".join(table.caption) + "."))
     console.print()
-    console.print(drawn)
+    wide.print(drawn)
     console.print()
     marks = legend(table, grid)
     if not color:
@@ -42,7 +44,7 @@ def render(table: Table, color: bool | None = None) -> str:
         marks.append(f"{len(grid.lines) - MOST_LINES} more lines are in table.md.")
     for sentence in [*marks, *table.findings, *table.advice, *table.notes]:
         console.print(Styled(sentence))
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
 def _cell(text: Text, color: bool) -> Styled:

@@ -66,10 +66,11 @@ class RunWriter:
         return self.run.best
 
     def line(self, text: str) -> None:
-        """One line of train.log and of the terminal."""
+        """One line of train.log and of the terminal, which may be gone."""
         with (self.run.path / "train.log").open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%H:%M:%S} {text}\n")
-        self._echo(text)
+        with contextlib.suppress(OSError):
+            self._echo(text)
 
     def progress(self, **values: Any) -> None:
         """What status.json says at its next beat: epoch, epochs, step, steps and the like."""

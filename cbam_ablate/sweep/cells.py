@@ -20,7 +20,7 @@ from cbam_ablate.sweep.declare import Assignment, value_text
 class Cell:
     """One combination of axis values, and the run that serves it.
 
-    `axes` are the values that take effect, None where an axis has none in this cell.
+    `axes` are the values that take effect, None where an axis has none in this cell; a null is the text null.
     """
 
     said: str
@@ -49,7 +49,8 @@ def make_cells(fixed: list[str], assignments: Iterable[Assignment], axes: list[s
 
 
 def _axis_values(cfg: RunConfig, assignment: Assignment, axes: list[str]) -> dict[str, Any]:
-    known, every = effective(cfg), {name for name, _, _ in leaves(cfg)}
+    known = {name: "null" if value is None else value for name, value in effective(cfg).items()}
+    every = {name for name, _, _ in leaves(cfg)}
     chosen = {name: value_text(word) for name, word in assignment.items()}
     return {name: known.get(name) if name in every else chosen.get(name) for name in axes}
 

@@ -59,14 +59,16 @@ def declare(words: Sequence[Word], sweeper: DictConfig) -> Declaration:
         fixed,
         grids,
         [[axis_name(name) for name in group] for group in node.get("zip") or []],
-        {axis_name(name): str(value) for name, value in (node.get("around") or {}).items()},
+        {axis_name(name): _text(value) for name, value in (node.get("around") or {}).items()},
         [_matcher(entry) for entry in node.get("exclude") or []],
     )
     _check_names(declaration, given)
     return declaration
 
 
-def _words(params: Mapping[str, Any] | None, where: str) -> dict[str, Word]:
+def _words(params: Any, where: str) -> dict[str, Word]:
+    if params is not None and not isinstance(params, Mapping):
+        raise ConfigError(f"hydra.sweeper.{where}: {params}: give axes and values, as in {{seed: '0,1'}}")
     spelled = [f"{name}={_spell(value)}" for name, value in (params or {}).items()]
     try:
         words = parse(spelled)
@@ -97,9 +99,15 @@ def _single(word: Word) -> list[Word]:
     return [parse([f"{head}={text}"])[0] for text in texts]
 
 
-def _matcher(entry: Mapping[str, Any]) -> dict[str, list[str]]:
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _matcher(entry: Any) -> dict[str, list[str]]:
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"hydra.sweeper.exclude: {entry}: give axes and values, as in {{placement: none}}")
     return {
-        axis_name(name): [str(item) for item in (value if isinstance(value, list) else [value])]
+        axis_name(name): [_text(item) for item in (value if isinstance(value, list) else [value])]
         for name, value in entry.items()
     }
 
@@ -133,7 +141,15 @@ def value_text(word: Word) -> str:
 
 def _matches(entry: Mapping[str, list[str]], values: Mapping[str, str], fixed: Iterable[Word]) -> bool:
     known = {**{axis_name(word.name): value_text(word) for word in fixed}, **values}
-    return all(known.get(name) in wanted for name, wanted in entry.items())
+    return all(any(_alike(known.get(name), text) for text in wanted) for name, wanted in entry.items())
+
+
+def _alike(value: str | None, other: str) -> bool:
+    """Equal as texts, or as numbers: 1.0 and 1."""
+    try:
+        return value == other or float(value or "") == float(other)
+    except ValueError:
+        return False
 
 
 def _combinations(
@@ -167,11 +183,11 @@ def _combinations(
 def _one_at_a_time(axes: Mapping[str, list[Word]], around: Mapping[str, str]) -> list[list[tuple[str, Word]]]:
     base = {}
     for name, words in axes.items():
-        at = [word for word in words if value_text(word) == around[name]]
+        at = [word for word in words if _alike(value_text(word), around[name])]
         head = words[0].spelled.partition("=")[0]
         base[name] = at[0] if at else parse([f"{head}={around[name]}"])[0]
     rows = [list(base.items())]
     for name, words in axes.items():
-        others = [word for word in words if value_text(word) != around[name]]
+        others = [word for word in words if not _alike(value_text(word), around[name])]
         rows += [list({**base, name: word}.items()) for word in others]
     return rows

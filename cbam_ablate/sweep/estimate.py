@@ -90,15 +90,15 @@ def _known(store: RunStore, device: torch.device) -> dict[str, list[_Known]]:
     here, known = device_name(device), dict[str, list[_Known]]()
     for run in store.runs():
         result, config = run.result(), run.config()
-        if result is None or config is None or result["provenance"]["device"] != here:
+        if result is None or config is None:
             continue
         try:
-            name = network_of(from_dict(config))
-        except (ValueError, KeyError):
+            if result["provenance"]["device"] == here:
+                cost, name = result["cost"], network_of(from_dict(config))
+                rate = _Known(1 / cost["images_per_second"], cost["peak_memory_mib"], cost["macs"])
+                known.setdefault(name, []).append(rate)
+        except (ValueError, KeyError, TypeError, ZeroDivisionError):  # of another version
             continue
-        cost = result["cost"]
-        rate = _Known(1 / cost["images_per_second"], cost["peak_memory_mib"], cost["macs"])
-        known.setdefault(name, []).append(rate)
     return known
 
 

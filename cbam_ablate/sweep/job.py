@@ -147,8 +147,8 @@ def record_failure(writer: RunWriter, error: BaseException) -> None:
     """Ends a run by its failure: class and first line in log and status, the traceback beside them."""
     failure = classify(error)
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    writer.line(f"failed ({failure}): {said}")
     writer.fail(failure, said, "".join(traceback.format_exception(error)))
+    writer.line(f"failed ({failure}): {said}")
 
 
 def make_views(writer: RunWriter, cfg: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def freeze(plan: Plan, command: list[str]) -> Path:
                 f"study {plan.study} has changed since it was last run:\n{difference}\n"
                 "sweep.extend=true accepts this; runs that no longer belong stay in the store"
             )
+    _refuse_loss(plan, (old or {}).get("runs", {}))
     plan.store.make_writable()
     path.parent.mkdir(parents=True, exist_ok=True)
     if old != content:
@@ -37,9 +39,21 @@ def freeze(plan: Plan, command: list[str]) -> Path:
     return path
 
 
+def _refuse_loss(plan: Plan, before: Mapping[str, Any]) -> None:
+    """A command that is at work takes its runs from the manifest: they have to stay in it."""
+    gone = set(before) - set(plan.runs)
+    held = [key for key in before if plan.store.run(key).state().name == "running"] if gone else []
+    if held:
+        raise ConfigError(
+            f"study {plan.study}: another command trains it ({', '.join(held[:3])}), and {len(gone)} of its "
+            "runs would no longer belong; keep their values in the sweep, or wait"
+        )
+
+
 def read(path: Path) -> dict[str, Any]:
     """A manifest, not to be changed. Raises `ConfigError` where there is none or it is of another format.
 
+    Its runs' store is where the manifest lies, from whichever folder the command was started.
     A process that trains many runs of a study reads its manifest, which grows with them, once.
     """
     try:
@@ -56,6 +70,9 @@ def _read(path: Path, changed: int, size: int) -> dict[str, Any]:
         raise ConfigError(f"{path}: no manifest of a study")
     if found.get("schema") != FORMAT:
         raise ConfigError(f"{path}: format {found.get('schema')}, this version reads {FORMAT}")
+    constants, here = found["constants"], path.absolute().parents[2]
+    if Path(constants["store"]).resolve() != here.resolve():
+        constants["store"] = str(here)
     return found
 
 

@@ -51,14 +51,14 @@ def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True)
     path = freeze(plan, command)
     path.with_name("stop").unlink(missing_ok=True)
     keys = plan.to_run()
-    if plan.base.sweep.mode == "force":
-        plan.set_aside()
     outcome = Outcome(plan)
     if not keys:
         return outcome
     wanted = [plan.runs[key] for key in keys]
     for cfg in {(cfg.data.name, cfg.data.root, cfg.data.cache): cfg for cfg in wanted}.values():
         prepare(cfg)
+    if plan.base.sweep.mode == "force":
+        plan.set_aside()
     print(f"study {plan.study}: {plan.summary()}", file=sys.stderr, flush=True)
     try:
         if plan.base.sweep.detach:

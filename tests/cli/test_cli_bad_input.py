@@ -1,6 +1,8 @@
 """Malformed command lines: one clear error, no traceback, a non-zero exit code, no run folder."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -19,7 +21,12 @@ LINES = {
     "train -m seed=0,1 hydra.sweeper.nothing=1": "nothing",
     "train -m seed=0,1 hydra/launcher=nowhere": "nowhere",
     "train -m seed=0,1 hydra.launcher.jobs=-1": "at least 1",
+    "train -m seed=0,1 hydra.sweeper.exclude=[x]": "give axes and values",
+    "train -m seed=0,1 hydra.sweeper.grids=[x]": "give axes and values",
     "train study=nothing": "placement",
+    "train study=quick,placement": "one study at a time",
+    "train -m store=a,b": "one store at a time",
+    "train placement=[none,block]": "a sweep is placement=none,block with -m",
     "train train.device=cuda:7": "this machine has cpu",
     "train train.resume_from=0123456789abcdef": "no checkpoints/last.pt",
     "train hydra.foo=1": "hydra.foo",
@@ -49,6 +56,19 @@ def test_a_bad_line_gets_one_clear_error(line, tmp_path, monkeypatch, capsys):
     assert LINES[line] in error
     assert "a bug of ours" not in error
     assert not os.path.exists("outputs")
+
+
+def test_a_terminal_that_lacks_a_sign_gets_another(stand_in):
+    stand_in.build({"seed": [0, 1]}, lambda axes: 90.0 + axes["seed"])
+    words = ["table", f"study={stand_in.study}", f"store={stand_in.root}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cbam_ablate", *words],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "90.5 ? 0.7" in done.stdout
 
 
 def test_errors_show_their_traceback_on_request(monkeypatch):

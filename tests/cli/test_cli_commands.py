@@ -49,6 +49,16 @@ def test_reproduce_trains_a_row_again_to_the_same_result(swept, capsys):
     assert "largest difference 0.00 points" in capsys.readouterr().out
 
 
+def test_reproduce_sends_nothing_to_the_runs_own_loggers(tmp_path):
+    words = ["-m", *SMALL, "train.epochs=1", "seed=0,1", f"store={tmp_path}", "logger=csv"]
+    assert run("train", words) == 0
+    study = next((tmp_path / "studies").iterdir()).name
+    assert run("reproduce", [f"study={study}", "row=seed=0", f"store={tmp_path}"]) == 0
+    assert len(list(tmp_path.glob("runs/*/history.csv"))) == 2
+    assert list(tmp_path.glob("reproduced/runs/*/history.jsonl"))
+    assert not list(tmp_path.glob("reproduced/runs/*/history.csv"))
+
+
 def test_reproduce_notices_a_result_that_does_not_hold(swept, capsys):
     store, study = swept
     key, result = next(iter(results(store).items()))

@@ -104,6 +104,15 @@ def test_a_push_that_fails_says_what_was_not_sent(store, wandb, wandb_server):
     assert "Traceback" not in pushed.stderr
 
 
+@pytest.mark.slow
+def test_a_result_of_another_format_is_told_like_a_failure(store, wandb, wandb_server):
+    run = store.train(store.config())
+    (run.path / "result.json").write_text("{}")
+    pushed = wandb("push", f"run={run.key}")
+    assert pushed.returncode == 1
+    assert f"1 of 1 were not sent\n  {run.key}: 'provenance'" in pushed.stderr
+
+
 def put(server, name, config, rows, state="finished"):
     run = server.run(name)
     run |= {"config": config, "state": state, "history": dict(enumerate(map(json.dumps, rows)))}

@@ -110,6 +110,14 @@ def test_figures_are_drawn_in_the_page_and_for_the_paper(report):
         assert (report.parent / "figures" / f"{name}.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_figures_of_a_table_made_before_are_gone(stand_in):
+    stand_in.build({PLACEMENT: ["none", "block"], "seed": [0, 1, 2]}, lambda axes: 90 + axes["seed"])
+    write_report(stand_in.root, stand_in.study)
+    assert (stand_in.folder / "figures" / "differences.png").exists()
+    write_report(stand_in.root, stand_in.study, {"filters": {PLACEMENT: ["none"]}})
+    assert not (stand_in.folder / "figures" / "differences.png").exists()
+
+
 def test_a_report_is_the_same_bytes_again(report, store):
     before = {path: path.read_bytes() for path in report.parent.rglob("*") if path.is_file()}
     write_report(store.root, store.study)

@@ -183,6 +183,13 @@ def test_a_terminal_without_colour_gets_no_escape_codes(stand_in):
     assert "\x1b[1m" in terminal.render(table, color=True)
 
 
+def test_a_narrow_terminal_cuts_no_number(stand_in, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    drawn = terminal.render(make(stand_in), color=True)
+    assert "…" not in drawn
+    assert max(map(len, drawn.splitlines())) > 60
+
+
 def test_a_long_table_is_cut_on_the_terminal_and_says_so(stand_in):
     axes = {"optimizer.lr": [round(0.001 * index, 3) for index in range(1, 121)]}
     stand_in.build(axes, lambda chosen: 90.0)

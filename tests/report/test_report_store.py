@@ -187,6 +187,14 @@ def test_a_second_export_replaces_the_first(stand_in, keys, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_second_export_keeps_what_was_put_beside_the_first(stand_in, keys, tmp_path):
+    folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "a.txt").write_text("mine")
+    export_study(stand_in.root, stand_in.study, folder)
+    assert (folder / "notes" / "a.txt").read_text() == "mine"
+
+
 def test_an_export_overwrites_nothing_else(stand_in, keys, tmp_path):
     target = tmp_path / "mine"
     target.mkdir()

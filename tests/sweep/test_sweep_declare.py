@@ -67,6 +67,17 @@ def test_several_grids_are_joined_each_cell_once():
     ]
 
 
+def test_null_is_a_value_like_others():
+    axis = "optimizer.clip_norm"
+    words = [f"{axis}=null,0.5,1.0", "seed=0,1"]
+    cells = make_plan([*BASE, *words]).cells
+    assert [cell.axes[axis] for cell in cells[::2]] == ["null", 0.5, 1.0]
+    excluded = [f"{axis}=0.5 seed=0", f"{axis}=0.5 seed=1", f"{axis}=1.0 seed=0"]
+    assert said([*words, f"hydra.sweeper.exclude=[{{{axis}: null}}, {{{axis}: 1, seed: 1}}]"]) == excluded
+    around = [f"{axis}=null seed=0", f"{axis}=0.5 seed=0", f"{axis}=1.0 seed=0", f"{axis}=null seed=1"]
+    assert said([*words, f"hydra.sweeper.around={{{axis}: null, seed: 0}}"]) == around
+
+
 def test_an_exclusion_of_what_is_not_swept_is_refused():
     with pytest.raises(ConfigError, match=r"model\.depth is not an axis"):
         make_plan([*BASE, "seed=0,1", "hydra.sweeper.exclude=[{depth:18}]"])

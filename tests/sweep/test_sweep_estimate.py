@@ -1,10 +1,14 @@
+import json
+
 import pytest
 import torch
 
+from cbam_ablate.config.canonical import run_key, to_dict
 from cbam_ablate.config.compose import load_config
 from cbam_ablate.models import model_cost
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.estimate import guess_all
+from cbam_ablate.training.device import device_name
 
 
 @pytest.mark.parametrize(
@@ -22,6 +26,17 @@ def test_a_network_that_the_store_does_not_know_is_tried_whatever_the_run(tiny, 
     assert 0 < found["a"].seconds < float("inf")
     assert (found["a"].source, torch.get_num_threads()) == ("a probe", threads)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_of_another_format_is_no_hindrance(tiny, tmp_path):
+    cfg = load_config([*tiny, f"store={tmp_path}"])
+    folder = RunStore(tmp_path).run(run_key(cfg)).path
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(to_dict(cfg)))
+    device = torch.device("cpu")
+    for odd in ({}, {"provenance": {"device": device_name(device)}}):
+        (folder / "result.json").write_text(json.dumps(odd))
+        assert guess_all({"a": cfg}, {"a": model_cost(cfg)}, RunStore(tmp_path), device, None) == {}
 
 
 def test_a_network_whose_step_fails_has_no_estimate_and_the_others_have_theirs(tiny, tmp_path):
