@@ -19,6 +19,9 @@ SCHEMA_VERSION = 1
 OUTSIDE = {"logger", "sweep", "table"}
 """Sections that say how a run is watched or tabulated, not what it is."""
 
+GATES = {"block": {"block"}, "class": {"class"}, "both": {"block", "class"}}
+"""The gates that a placement puts and `residual` adds to."""
+
 ORDER_IGNORES = {
     "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
     "spatial_only": {"reduction", "pool", "mlp_bias"},
@@ -92,11 +95,10 @@ def effective(cfg: RunConfig) -> dict[str, Any]:
         for name, field, value in leaves(cfg)
         if name.split(".")[0] not in OUTSIDE and field.metadata["identity"] and name not in without
     }
-    placement, residual = cfg.model.attention.placement, found.get("model.attention.residual")
-    if residual is not None and "both" not in (placement, residual):
-        found["model.attention.residual"] = residual if residual == placement else "none"
-    elif residual == "both":
-        found["model.attention.residual"] = "none" if placement == "stage" else placement
+    if "model.attention.residual" not in without:
+        attention = cfg.model.attention
+        reached = GATES.get(attention.placement, set()) & GATES.get(attention.residual, set())
+        found["model.attention.residual"] = "both" if len(reached) == 2 else next(iter(reached), "none")
     return found
 
 

@@ -122,8 +122,8 @@ def choose_axes(runs: list[Pulled], named: list[str], seed: str) -> list[str]:
     ours = all(run.ours for run in runs)
     values: dict[str, set[str]] = {name: set() for run in runs for name in run.config}
     for name, seen in values.items():
-        found = (run.config.get(name) for run in runs)
-        seen.update(json.dumps(value, default=str) for value in found if value is not None or not ours)
+        found = (run.config.get(name) for run in runs if name in run.config or not ours)
+        seen.update(json.dumps(value, default=str) for value in found)
     unknown = [name for name in named if name not in values]
     if unknown:
         raise ConfigError(f"axes={unknown[0]}: no run has it; there are {', '.join(sorted(values))}")
@@ -143,6 +143,7 @@ def write(runs: list[Pulled], root: Path, study: str, axes: list[str], seed: str
         for n in first
         if n not in axes and all(n in v and v[n] == first[n] for v in flat.values())
     }
+    cells = [{n: _level(run.ours, flat[run.key], n) for n in axes} for run in runs]
     measured: dict[str, None] = {}
     for run in runs:
         measured |= dict.fromkeys(_write_run(store.run(run.key), run))
@@ -150,13 +151,13 @@ def write(runs: list[Pulled], root: Path, study: str, axes: list[str], seed: str
         "schema": 1,
         "study": study,
         "command": ["cbam-ablate", "wandb", "pull", source],
-        "axes": {name: _levels(flat, name) for name in axes},
+        "axes": {name: _levels(cells, name) for name in axes},
         "constants": constants,
         "runs": {
             key: {n: v for n, v in values.items() if n not in constants} for key, values in flat.items()
         },
         "costs": {},
-        "cells": [{"axes": {n: values.get(n) for n in axes}, "key": key} for key, values in flat.items()],
+        "cells": [{"axes": cell, "key": run.key} for run, cell in zip(runs, cells, strict=True)],
         "sweep": {},
         "table": {},
     }
@@ -165,11 +166,18 @@ def write(runs: list[Pulled], root: Path, study: str, axes: list[str], seed: str
     return sorted(measured)
 
 
-def _levels(flat: dict[str, dict[str, Any]], name: str) -> list[Any]:
+def _level(ours: bool, values: dict[str, Any], name: str) -> Any:
+    """An axis value as manifests have it: None where the axis has no effect, and a null as text."""
+    if ours and name not in values:
+        return None
+    return "null" if values.get(name) is None else values[name]
+
+
+def _levels(cells: list[dict[str, Any]], name: str) -> list[Any]:
     found: list[Any] = []
-    for values in flat.values():
-        if values.get(name) is not None and values[name] not in found:
-            found.append(values[name])
+    for cell in cells:
+        if cell[name] is not None and cell[name] not in found:
+            found.append(cell[name])
     return found
 
 

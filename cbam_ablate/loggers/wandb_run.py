@@ -79,14 +79,8 @@ class WandbRun:
         status = self.run.status()
         summary = {"study": status.get("study"), "started": status.get("started")}
         if result is not None:
-            with self.live.failing():  # a result of another version may lack some of it
-                told = {n: v for n, v in result["provenance"].items() if n not in ("command", "host")}
-                summary |= {
-                    **result["metrics"],
-                    **result["cost"],
-                    "selection": result["selection"],
-                    "provenance": told,
-                }
+            with self.live.failing():
+                summary |= _told(result)
         else:
             summary |= {"failure": status.get("class") or status.get("state"), "error": status.get("error")}
         self.live.finish(summary, failed=result is None)
@@ -194,6 +188,19 @@ class Session:
             if not isinstance(error, Exception):
                 raise
             raise NotSentError(clean(str(error) or type(error).__name__)) from None
+
+
+def _told(result: dict[str, Any]) -> dict[str, Any]:
+    missing = {"metrics", "cost", "selection", "provenance"} - result.keys()
+    if missing:
+        raise ValueError(f"its result.json is of another format, without {min(missing)}")
+    told = {n: v for n, v in result["provenance"].items() if n not in ("command", "host")}
+    return {
+        **result["metrics"],
+        **result["cost"],
+        "selection": result["selection"],
+        "provenance": told,
+    }
 
 
 def project_of(cfg: WandbConfig) -> str:

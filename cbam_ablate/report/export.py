@@ -17,6 +17,7 @@ from cbam_ablate.runs.files import write_json
 RUN_FILES = ("config.json", "history.jsonl", "status.json")
 TABLES = tuple(f"table.{ending}" for ending in ENDINGS)
 FOLDERS = ("figures", "runs", "studies")
+"""What an export makes anew; other folders in it are kept."""
 SHOWN = tuple(name for name in TABLES if not name.endswith(".html"))
 """The tables that are at an export's top too."""
 

@@ -110,7 +110,10 @@ def test_a_result_of_another_format_is_told_like_a_failure(store, wandb, wandb_s
     (run.path / "result.json").write_text("{}")
     pushed = wandb("push", f"run={run.key}")
     assert pushed.returncode == 1
-    assert f"1 of 1 were not sent\n  {run.key}: 'provenance'" in pushed.stderr
+    assert (
+        f"1 of 1 were not sent\n  {run.key}: its result.json is of another format, without cost"
+        in pushed.stderr
+    )
 
 
 def put(server, name, config, rows, state="finished"):
@@ -137,6 +140,15 @@ def test_anybodys_runs_make_a_table(store, wandb, wandb_server):
     table = write_table(store.root / "pulled" / "they" / "theirs", "theirs", {"metrics": ["acc"]})
     found = {row.axes["net.width"]: (row.cell("acc").value, row.n, row.missing) for row in table.rows}
     assert found == {1: (pytest.approx(0.58), 3, {}), 2: (pytest.approx(1.08), 3, {"killed": 1})}
+
+
+@pytest.mark.slow
+def test_a_null_of_ours_is_a_value_when_pulled(store, wandb, wandb_server):
+    study, _ = store.study("optimizer.clip_norm=null,0.5", placements="none", seeds="0")
+    assert wandb("push", f"study={study}").returncode == 0
+    assert wandb("pull", "me/cbam-ablate", f"study={study}").returncode == 0
+    pulled = build_table(load_study(store.root / "pulled" / "me" / "cbam-ablate", study))
+    assert numbers(pulled).keys() == {("null",), (0.5,)}
 
 
 def test_what_others_runs_leave_out_tells_them_apart():
