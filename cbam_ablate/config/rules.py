@@ -102,8 +102,11 @@ def _model(cfg: RunConfig) -> list[str]:
         for name in sorted(ATTENTIONS[attention.kind].needs)
         if getattr(attention, name) is None
     ]
-    if model.depth in backbone.depths and model.width and "model.attention.reduction" not in inert(cfg):
-        channels = backbone.channels(model.depth, model.width)
+    # The widths of another implementation are in the network alone.
+    gates = model.widths == "published" and "model.attention.reduction" not in inert(cfg)
+    if gates and model.depth in backbone.depths and model.width:
+        factor = model.multiplier if "multiplier" in backbone.uses else 1
+        channels = [int(factor * width) for width in backbone.channels(model.depth, model.width)]
         gated = {"class": channels[-1:], "stage": channels[:-1]}.get(attention.placement, channels)
         if attention.reduction > min(gated):
             found.append(

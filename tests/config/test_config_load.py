@@ -178,3 +178,9 @@ def test_reduction_is_held_to_the_narrowest_gated_map():
         load_config(["backbone=resnet_cifar", "placement=block", "reduction=32"])
     assert load_config(["backbone=resnet_cifar", "placement=class", "reduction=32"])
     assert load_config(["backbone=resnet_cifar", "placement=none", "reduction=32"])
+    mobile = ["backbone=mobilenet", "placement=block", "reduction=32"]
+    assert load_config([*mobile, "model.multiplier=1"])
+    with pytest.raises(ConfigError, match="at most"):
+        load_config([*mobile, "model.multiplier=0.25"])
+    other = ["backbone=residual_attention", "placement=block", "model.attention.reduction=128"]
+    assert load_config([*other, "model.widths=tensorflow"])
