@@ -19,6 +19,9 @@ SCHEMA_VERSION = 1
 OUTSIDE = {"logger", "sweep", "table"}
 """Sections that say how a run is watched or tabulated, not what it is."""
 
+OFF_THE_SHELF = {"model.depth", "model.width"}
+"""What others' networks have no options for: null says that these have no effect."""
+
 GATES = {"block": {"block"}, "class": {"class"}, "both": {"block", "class"}}
 """The gates that a placement puts and `residual` adds to."""
 

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cbam_ablate.config.canonical import resolve
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.overrides import ALIASES, GROUP_OF, conf_dir, conf_dirs, parse, verify
+from cbam_ablate.config.overrides import ALIASES, conf_dir, conf_dirs, parse, verify
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
 
@@ -41,9 +41,11 @@ def compose_words(words: list[str]) -> DictConfig:
     try:
         with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
             composed = compose("config", overrides=[*words, *extra], return_hydra_config=True)
-            for name, choice in _overruled(composed, words).items():
-                alone = compose("config", overrides=[f"{GROUP_OF[name]}={choice}", "study=none", *extra])
-                OmegaConf.update(composed, name, OmegaConf.select(alone, name))
+            chosen = _chosen(words)
+            if chosen and study_of(composed) is not None:
+                own = [word for word in words if not word.startswith("study=")]
+                alone = compose("config", overrides=[*own, "study=none", *extra])
+                _put_back(composed, alone, chosen)
             return composed
     except (HydraException, OmegaConfBaseException) as error:
         raise plain_error(error) from error
@@ -53,16 +55,21 @@ def compose_words(words: list[str]) -> DictConfig:
             shared.initialize(outer)
 
 
-def _overruled(composed: DictConfig, words: list[str]) -> dict[str, str]:
-    """Options that a group in these words chose and a study, which Hydra merges later, set: their choices."""
-    chosen = dict(word.partition("=")[::2] for word in words)
-    return {
-        dotted: chosen[group]
-        for group, dotted in ALIASES.items()
-        if group in chosen
-        and not {dotted, f"+{dotted}", f"++{dotted}"} & chosen.keys()
-        and str(OmegaConf.select(composed, dotted)) != chosen[group].strip("'\"")
-    }
+def _chosen(words: list[str]) -> list[str]:
+    """The options that a group in these words chooses."""
+    names = {word.partition("=")[0].lstrip("+") for word in words}
+    return [dotted for group, dotted in ALIASES.items() if group in names and dotted not in names]
+
+
+def _put_back(composed: DictConfig, alone: DictConfig, options: list[str]) -> None:
+    """Sets options as they are without the study, whose body Hydra merges after the groups."""
+    plain: Any = OmegaConf.to_container(alone)
+    for dotted in options:
+        value = plain
+        for part in dotted.split("."):
+            value = value[part]
+        if value != "???":
+            OmegaConf.update(composed, dotted, value)
 
 
 def plain_error(error: Exception) -> ConfigError:

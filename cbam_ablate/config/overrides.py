@@ -30,9 +30,6 @@ ALIASES = {
 """The dotted name that each group's choice decides, by which tables and manifests call the axis."""
 GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
 
-LISTED = ("logger",)
-"""The groups of which several can be chosen at once, as a list."""
-
 SINGLE = ("study", "store")
 """What a command has one of, swept or not."""
 
@@ -171,10 +168,11 @@ def verify(words: Iterable[Word], sweeping: bool) -> None:
 def _bad_choices(word: Word) -> list[str]:
     group, found = word.name, []
     legal = choices(group)
-    for value in _flat(word.values) if group in LISTED else word.values:
+    single = group in ALIASES or group in SINGLE
+    for value in word.values if single else _flat(word.values):
         if isinstance(value, list):
-            several = ",".join(map(str, value))
-            found.append(f"{word.said}: takes one; a sweep is {group}={several} with -m")
+            sweep = f"; a sweep is {group}={','.join(map(str, value))} with -m" if group in ALIASES else ""
+            found.append(f"{word.said}: takes one{sweep}")
         elif str(value) not in legal:
             dotted = ALIASES.get(group)
             free = group in ("depth", "reduction", "kernel")

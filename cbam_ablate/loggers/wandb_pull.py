@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cbam_ablate.config.canonical import is_run_key
+from cbam_ablate.config.canonical import OFF_THE_SHELF, is_run_key
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import ALIASES
 from cbam_ablate.loggers.wandb_run import clean, client
@@ -122,8 +122,8 @@ def choose_axes(runs: list[Pulled], named: list[str], seed: str) -> list[str]:
     ours = all(run.ours for run in runs)
     values: dict[str, set[str]] = {name: set() for run in runs for name in run.config}
     for name, seen in values.items():
-        found = (run.config.get(name) for run in runs if name in run.config or not ours)
-        seen.update(json.dumps(value, default=str) for value in found)
+        found = (_level(ours, run.config, name) for run in runs)
+        seen.update(json.dumps(value, default=str) for value in found if value is not None)
     unknown = [name for name in named if name not in values]
     if unknown:
         raise ConfigError(f"axes={unknown[0]}: no run has it; there are {', '.join(sorted(values))}")
@@ -168,9 +168,10 @@ def write(runs: list[Pulled], root: Path, study: str, axes: list[str], seed: str
 
 def _level(ours: bool, values: dict[str, Any], name: str) -> Any:
     """An axis value as manifests have it: None where the axis has no effect, and a null as text."""
-    if ours and name not in values:
-        return None
-    return "null" if values.get(name) is None else values[name]
+    value = values.get(name)
+    if value is None:
+        return None if ours and (name not in values or name in OFF_THE_SHELF) else "null"
+    return value
 
 
 def _levels(cells: list[dict[str, Any]], name: str) -> list[Any]:

@@ -240,11 +240,16 @@ class CBAM(nn.Module):
     def _has_passes(self, x: Tensor) -> bool:
         if not self.on_cpu or not cpu.suits(x):
             return False
-        parts = [part for part in self.modules() if part is not self]
-        kind = cpu.accumulated(x.dtype)
+        channel, spatial, kind = self.channel, self.spatial, cpu.accumulated(x.dtype)
+        layers = [*channel.mlp]
+        if [type(layer) for layer in layers] != [nn.Linear, nn.ReLU, nn.Linear]:
+            return False
+        first, _, second = layers
+        parts = (channel, channel.mlp, *layers, spatial, spatial.conv, spatial.norm)
         return (
-            x.shape[1] == self.channel.mlp[0].in_features
-            and all(learnt.dtype == kind and learnt.device == x.device for learnt in self.parameters())
+            x.shape[1] == first.in_features
+            and all(learnt.dtype == kind for learnt in (first.weight, second.weight, spatial.conv.weight))
+            and first.weight.device == x.device
             and not any(cpu.watched(part) for part in parts)
         )
 

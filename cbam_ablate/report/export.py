@@ -51,7 +51,9 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
         _copy(home / "figures", aside / "figures", [path.name for path in home.glob("figures/*.png")])
         _copy(folder, aside, [path.name for path in folder.glob("*") if path.name not in TABLES])
         for path in folder.glob("*"):
-            if path.is_dir() and path.name not in FOLDERS:
+            if path.is_dir() and path.is_symlink():
+                (aside / path.name).symlink_to(path.readlink())
+            elif path.is_dir() and path.name not in FOLDERS:
                 shutil.copytree(path, aside / path.name, symlinks=True)
         for key in loaded.records:
             _copy_run(found.run(key), RunStore(aside).run(key))

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.canonical import effective, leaves, resolve, run_key
+from cbam_ablate.config.canonical import OFF_THE_SHELF, effective, leaves, resolve, run_key
 from cbam_ablate.config.compose import compose_words, to_run_config
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import coerce, groups
@@ -49,7 +49,8 @@ def make_cells(fixed: list[str], assignments: Iterable[Assignment], axes: list[s
 
 
 def _axis_values(cfg: RunConfig, assignment: Assignment, axes: list[str]) -> dict[str, Any]:
-    known = {name: "null" if value is None else value for name, value in effective(cfg).items()}
+    known = effective(cfg)
+    known |= {name: "null" for name in known.keys() - OFF_THE_SHELF if known[name] is None}
     every = {name for name, _, _ in leaves(cfg)}
     chosen = {name: value_text(word) for name, word in assignment.items()}
     return {name: known.get(name) if name in every else chosen.get(name) for name in axes}

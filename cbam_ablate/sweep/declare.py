@@ -145,9 +145,13 @@ def _matches(entry: Mapping[str, list[str]], values: Mapping[str, str], fixed: I
 
 
 def _alike(value: str | None, other: str) -> bool:
-    """Equal as texts, or as numbers: 1.0 and 1."""
+    """Equal as texts, as numbers (1.0 and 1), or as true and false, which Hydra capitalises."""
+    if value is None:
+        return False
+    if value == other or value.lower() == other.lower() in ("true", "false"):
+        return True
     try:
-        return value == other or float(value or "") == float(other)
+        return float(value) == float(other)
     except ValueError:
         return False
 

@@ -42,7 +42,10 @@ def freeze(plan: Plan, command: list[str]) -> Path:
 def _refuse_loss(plan: Plan, before: Mapping[str, Any]) -> None:
     """A command that is at work takes its runs from the manifest: they have to stay in it."""
     gone = set(before) - set(plan.runs)
-    held = [key for key in before if plan.store.run(key).state().name == "running"] if gone else []
+    runs = [plan.store.run(key) for key in before] if gone else []
+    held = [
+        run.key for run in runs if run.state().name == "running" and run.status().get("study") == plan.study
+    ]
     if held:
         raise ConfigError(
             f"study {plan.study}: another command trains it ({', '.join(held[:3])}), and {len(gone)} of its "
@@ -58,9 +61,13 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         said = path.stat()
+        found = _read(path, said.st_mtime_ns, said.st_size)
     except OSError:
-        return _read(path, 0, 0)
-    return _read(path, said.st_mtime_ns, said.st_size)
+        found = _read(path, 0, 0)
+    constants, here = found["constants"], path.absolute().parents[2]
+    if "store" in constants and Path(constants["store"]).resolve() == here.resolve():
+        return found
+    return {**found, "constants": {**constants, "store": str(here)}}
 
 
 @lru_cache(maxsize=4)
@@ -70,9 +77,6 @@ def _read(path: Path, changed: int, size: int) -> dict[str, Any]:
         raise ConfigError(f"{path}: no manifest of a study")
     if found.get("schema") != FORMAT:
         raise ConfigError(f"{path}: format {found.get('schema')}, this version reads {FORMAT}")
-    constants, here = found["constants"], path.absolute().parents[2]
-    if Path(constants["store"]).resolve() != here.resolve():
-        constants["store"] = str(here)
     return found
 
 

@@ -173,6 +173,12 @@ def test_a_group_and_its_dotted_name_are_one_option(words, depth):
     assert load_config(words).model.depth == depth
 
 
+def test_augmentations_can_be_chosen_together():
+    both = load_config(["augment=[erasing,mixup]"]).augment
+    assert both.mixup == load_config(["augment=mixup"]).augment.mixup > 0
+    assert both.erasing == load_config(["augment=erasing"]).augment.erasing > 0
+
+
 def test_reduction_is_held_to_the_narrowest_gated_map():
     with pytest.raises(ConfigError, match="at most 16"):
         load_config(["backbone=resnet_cifar", "placement=block", "reduction=32"])

@@ -14,6 +14,7 @@ from cbam_ablate.loggers.wandb_report import group_keys, make_report
 from cbam_ablate.loggers.words import config_of
 from cbam_ablate.report import write_table
 from cbam_ablate.runs import RunStore
+from cbam_ablate.sweep.manifest import read
 
 
 @pytest.fixture
@@ -147,7 +148,9 @@ def test_a_null_of_ours_is_a_value_when_pulled(store, wandb, wandb_server):
     study, _ = store.study("optimizer.clip_norm=null,0.5", placements="none", seeds="0")
     assert wandb("push", f"study={study}").returncode == 0
     assert wandb("pull", "me/cbam-ablate", f"study={study}").returncode == 0
-    pulled = build_table(load_study(store.root / "pulled" / "me" / "cbam-ablate", study))
+    there = store.root / "pulled" / "me" / "cbam-ablate"
+    pulled = build_table(load_study(there, study))
+    assert read(RunStore(there).study(study) / "manifest.json")["constants"]["store"] == str(there)
     assert numbers(pulled).keys() == {("null",), (0.5,)}
 
 

@@ -188,6 +188,12 @@ def test_a_hooked_layer_inside_a_gate_is_called_too():
     assert attention.channel.mlp[0].weight_orig.grad.abs().sum() > 0
 
 
+def test_a_gate_of_other_layers_is_computed_by_them():
+    attention, x = CBAM(32).eval(), a_map(2, 32, 5, 5, dtype=torch.float32)
+    attention.channel.mlp[1] = nn.GELU()
+    torch.testing.assert_close(attention(x), attention(x.contiguous()))
+
+
 @pytest.mark.parametrize("channels", [16, 64])
 def test_a_map_of_other_channels_than_the_gates_is_refused(channels):
     x = a_map(2, 32, 5, 5, dtype=torch.float32)

@@ -191,8 +191,10 @@ def test_a_second_export_keeps_what_was_put_beside_the_first(stand_in, keys, tmp
     folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
     (folder / "notes").mkdir()
     (folder / "notes" / "a.txt").write_text("mine")
+    (folder / "round").symlink_to(".")
     export_study(stand_in.root, stand_in.study, folder)
     assert (folder / "notes" / "a.txt").read_text() == "mine"
+    assert (folder / "round").is_symlink()
 
 
 def test_an_export_overwrites_nothing_else(stand_in, keys, tmp_path):

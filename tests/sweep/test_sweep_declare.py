@@ -78,6 +78,23 @@ def test_null_is_a_value_like_others():
     assert said([*words, f"hydra.sweeper.around={{{axis}: null, seed: 0}}"]) == around
 
 
+def test_exclusions_and_baselines_know_booleans():
+    axis = "optimizer.nesterov"
+    words = [f"{axis}=true,false", "seed=0,1"]
+    excluded = said([*words, f"hydra.sweeper.exclude=[{{{axis}: false, seed: 1}}]"])
+    around = said([*words, f"hydra.sweeper.around={{{axis}: true, seed: 0}}"])
+    assert [text.lower() for text in excluded] == [
+        f"{axis}=true seed=0", f"{axis}=true seed=1", f"{axis}=false seed=0",
+    ]  # fmt: skip
+    assert len(around) == 3
+
+
+def test_what_others_networks_have_no_option_for_has_no_effect_on_them():
+    theirs = "{backbone: torchvision, model.torchvision: resnet18, depth: auto}"
+    cells = make_plan([f"hydra.sweeper.grids=[{{backbone: resnet_cifar, depth: '20,32'}}, {theirs}]"]).cells
+    assert [cell.axes["model.depth"] for cell in cells] == [20, 32, None]
+
+
 def test_an_exclusion_of_what_is_not_swept_is_refused():
     with pytest.raises(ConfigError, match=r"model\.depth is not an axis"):
         make_plan([*BASE, "seed=0,1", "hydra.sweeper.exclude=[{depth:18}]"])
@@ -147,6 +164,24 @@ def test_axes_and_groups_win_over_what_a_studys_body_sets(study, words):
     assert [(cell.cfg.model.depth, cell.cfg.model.attention.kernel) for cell in cells] == [(34, 11), (50, 11)]
     cells = make_plan(["study=mine", "placement=block", "depth=auto", "kernel=3,5"]).cells
     assert [(cell.cfg.model.depth, cell.cfg.model.attention.kernel) for cell in cells] == [(18, 3), (18, 5)]
+
+
+def test_a_choice_of_ones_own_may_follow_another_option(study, tmp_path):
+    study("model: {attention: {reduction: 2}}\n")
+    (tmp_path / "conf" / "reduction").mkdir()
+    own = "# @package model.attention\nreduction: ${model.attention.kernel}\n"
+    (tmp_path / "conf" / "reduction" / "as_kernel.yaml").write_text(own)
+    for words in (["placement=block"], ["placement=block", "study=mine"]):
+        cells = make_plan([*words, "reduction=as_kernel", "model.attention.kernel=3,5"]).cells
+        assert [cell.cfg.model.attention.reduction for cell in cells] == [3, 5]
+
+
+def test_a_choice_that_leaves_its_option_open_leaves_it_to_the_study(study, tmp_path):
+    study("optimizer: {name: adamw, weight_decay: 0.1}\n")
+    (tmp_path / "conf" / "optimizer").mkdir()
+    (tmp_path / "conf" / "optimizer" / "slow.yaml").write_text("lr: 0.003\n")
+    (cell,) = make_plan(["study=mine", "optimizer=slow"]).cells
+    assert (cell.cfg.optimizer.name, cell.cfg.optimizer.lr) == ("adamw", 0.003)
 
 
 def test_a_glob_is_of_the_groups_choices():

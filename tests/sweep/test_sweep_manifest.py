@@ -29,12 +29,15 @@ def test_a_study_that_is_at_work_loses_no_run(tiny, tmp_path):
     words = [*tiny, *quick, f"store={tmp_path}", "sweep.extend=true"]
     plan = make_plan([*words, "seed=0,1"])
     freeze(plan, [])
-    claim = acquire(plan.store.run(next(iter(plan.runs))).path)
+    run = plan.store.run(next(iter(plan.runs)))
+    claim = acquire(run.path)
+    (run.path / "status.json").write_text('{"state": "running", "study": "quick"}')
     freeze(make_plan([*words, "seed=0,1,2"]), [])
     with pytest.raises(ConfigError, match=r"another command trains it .*, and 3 of its runs would no longer"):
         freeze(make_plan([*words, "seed=8,9"]), [])
-    claim.release()
+    (run.path / "status.json").write_text('{"state": "running", "study": "another"}')
     assert freeze(make_plan([*words, "seed=8,9"]), [])
+    claim.release()
 
 
 def test_force_takes_nothing_away_before_there_is_data_to_train_on(tiny, tmp_path, monkeypatch):
