@@ -41,11 +41,10 @@ def compose_words(words: list[str]) -> DictConfig:
     try:
         with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
             composed = compose("config", overrides=[*words, *extra], return_hydra_config=True)
-            chosen = _chosen(words)
-            if chosen and study_of(composed) is not None:
+            overruled = [] if study_of(composed) is None else _overruled(composed, words)
+            if overruled:
                 own = [word for word in words if not word.startswith("study=")]
-                alone = compose("config", overrides=[*own, "study=none", *extra])
-                _put_back(composed, alone, chosen)
+                _put_back(composed, compose("config", overrides=[*own, "study=none", *extra]), overruled)
             return composed
     except (HydraException, OmegaConfBaseException) as error:
         raise plain_error(error) from error
@@ -55,10 +54,16 @@ def compose_words(words: list[str]) -> DictConfig:
             shared.initialize(outer)
 
 
-def _chosen(words: list[str]) -> list[str]:
-    """The options that a group in these words chooses."""
-    names = {word.partition("=")[0].lstrip("+") for word in words}
-    return [dotted for group, dotted in ALIASES.items() if group in names and dotted not in names]
+def _overruled(composed: DictConfig, words: list[str]) -> list[str]:
+    """The options that a group in these words chooses and whose value isn't called like the choice."""
+    said = {word.partition("=")[0].lstrip("+"): word.partition("=")[2].strip("'\"") for word in words}
+    return [
+        dotted
+        for group, dotted in ALIASES.items()
+        if group in said
+        and dotted not in said
+        and str(OmegaConf.select(composed, dotted, throw_on_resolution_failure=False)) != said[group]
+    ]
 
 
 def _put_back(composed: DictConfig, alone: DictConfig, options: list[str]) -> None:
