@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cbam_ablate.aggregate import statistics
 from cbam_ablate.aggregate.layout import Matrix, Setting, hashable
 from cbam_ablate.aggregate.model import Effect, tidy, tidy_pair
-from cbam_ablate.aggregate.names import same
+from cbam_ablate.config.overrides import same
 
 ALPHA = 1 - statistics.LEVEL
 

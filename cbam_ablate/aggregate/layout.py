@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbam_ablate.aggregate.names import Names, same, spell
+from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.records import SEED, Place, Record, Study
+from cbam_ablate.config.overrides import same, spell
 
 Matrix = NDArray[np.float64]
 

@@ -3,38 +3,15 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cbam_ablate.config.overrides import ALIASES, GROUP_OF, short_name
+from cbam_ablate.config.overrides import ALIASES, GROUP_OF, short_name, spell
 
 NO_EFFECT = "–"
-
-
-def spell(value: Any) -> str:
-    """A config value as the command line spells it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return "+".join(spell(item) for item in value)
-    return str(value)
 
 
 def rough(value: float, sign: str = "") -> str:
     """A number to two digits, from 100 on to whole ones, with a true minus sign."""
     text = f"{value:{sign}.2g}" if abs(value) < 99.5 else f"{value:{sign}.0f}"
     return text.replace("-", "−")
-
-
-def same(value: Any, other: Any) -> bool:
-    """Whether two config values are the same, however they were spelled (16, "16", 16.0)."""
-    if spell(value) == spell(other):
-        return True
-    try:
-        return float(value) == float(other) and not isinstance(value, bool) and not isinstance(other, bool)
-    except (TypeError, ValueError):
-        return False
 
 
 class Names:

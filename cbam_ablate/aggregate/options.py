@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cbam_ablate.aggregate.layout import Setting, follows, varying_axes
-from cbam_ablate.aggregate.names import find_axis, same, spell
+from cbam_ablate.aggregate.names import find_axis
 from cbam_ablate.aggregate.records import SEED, Place, Study
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.overrides import same, spell
 from cbam_ablate.config.schema import TableConfig
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from cbam_ablate.aggregate.layout import Setting
 from cbam_ablate.aggregate.model import Reference
-from cbam_ablate.aggregate.names import spell
 from cbam_ablate.aggregate.options import axis_named, matches
 from cbam_ablate.aggregate.records import Study
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.overrides import spell
 
 FIELDS = {"label", "cite", "metric", "values"}
 FORM = "{label: TEXT, cite: KEY, metric: NAME, values: [{AXIS: VALUE, ..., value: NUMBER}]}"

@@ -20,7 +20,7 @@ from cbam_ablate.aggregate.layout import (
 )  # fmt: skip
 from cbam_ablate.aggregate.metrics import COSTS, METRICS, complete, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Row, Table, tidy, tidy_pair
-from cbam_ablate.aggregate.names import Names, spell
+from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.options import (
     axes_of,
     axis_named,
@@ -34,6 +34,7 @@ from cbam_ablate.aggregate.references import read_references
 from cbam_ablate.aggregate.statistics import BOOTSTRAP_FROM, Interval, bootstrap_interval, summarise
 from cbam_ablate.aggregate.words import caption, failures, mixtures
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import TableConfig
 from cbam_ablate.runs.provenance import FOREIGN_RULE
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from cbam_ablate.aggregate.layout import Setting, hashable, said
 from cbam_ablate.aggregate.model import Quantity, Row
-from cbam_ablate.aggregate.names import Names, spell
+from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.records import SEED, Record, Study
 from cbam_ablate.config.canonical import from_dict, inert, leaves
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig, TableConfig
 from cbam_ablate.runs.provenance import FOREIGN_RULE
 

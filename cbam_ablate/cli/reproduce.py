@@ -8,12 +8,11 @@ in points. On a CPU in fp32, with the same versions and number of threads, weigh
 import dataclasses
 from typing import Any
 
-from cbam_ablate.aggregate.names import same, spell
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.cli.words import apply, read_words
 from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.overrides import ALIASES
+from cbam_ablate.config.overrides import ALIASES, same, spell
 from cbam_ablate.config.schema import LoggerConfig
 from cbam_ablate.runs import RunStore
 

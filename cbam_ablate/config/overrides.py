@@ -204,6 +204,29 @@ def _bad_values(word: Word) -> list[str]:
     return found
 
 
+def spell(value: Any) -> str:
+    """A config value as the command line spells it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "+".join(spell(item) for item in value)
+    return str(value)
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether two config values are the same, however they were spelled (16, "16", 16.0)."""
+    if spell(value) == spell(other):
+        return True
+    try:
+        return float(value) == float(other) and not isinstance(value, bool) and not isinstance(other, bool)
+    except (TypeError, ValueError):
+        return False
+
+
 def short_name(dotted: str, among: Iterable[str]) -> str:
     """What people call an option: its group, else the last part, or all where another of these shares it."""
     last = dotted.rpartition(".")[2]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Axis, Effect, Quantity, Row, Table
-from cbam_ablate.aggregate.names import spell
+from cbam_ablate.config.overrides import spell
 
 COLORS = ("#3b82c4", "#d9772b", "#35996b", "#b8508e", "#8568c4", "#a8861c", "#2b9bab", "#c9505a")
 """Told apart by colour-blind people too, and visible on white and on black."""

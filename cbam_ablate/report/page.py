@@ -10,11 +10,11 @@ from cbam_ablate.aggregate import Record, Study, Table, build_table, load_study
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.metrics import COSTS
 from cbam_ablate.aggregate.model import Difference, Effect, Row
-from cbam_ablate.aggregate.names import rough, spell
+from cbam_ablate.aggregate.names import rough
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
 from cbam_ablate.aggregate.words import FACTS
-from cbam_ablate.config.overrides import short_name
+from cbam_ablate.config.overrides import short_name, spell
 from cbam_ablate.report import numbers, plots
 from cbam_ablate.report.grid import lay_out
 from cbam_ablate.report.html import fragment, listed, page

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.overrides import ALIASES, Word, parse, verify
+from cbam_ablate.config.overrides import ALIASES, Word, parse, same, spell, verify
 
 Assignment = dict[str, Word]
 """One word an axis, each with a single value."""
@@ -32,8 +32,8 @@ class Declaration:
     fixed: list[Word]
     grids: list[dict[str, list[Word]]]
     zipped: list[list[str]] = field(default_factory=list)
-    around: dict[str, str] = field(default_factory=dict)
-    exclude: list[dict[str, list[str]]] = field(default_factory=list)
+    around: dict[str, Any] = field(default_factory=dict)
+    exclude: list[dict[str, list[Any]]] = field(default_factory=list)
 
     @property
     def axes(self) -> list[str]:
@@ -59,7 +59,7 @@ def declare(words: Sequence[Word], sweeper: DictConfig) -> Declaration:
         fixed,
         grids,
         [[axis_name(name) for name in group] for group in node.get("zip") or []],
-        {axis_name(name): _text(value) for name, value in (node.get("around") or {}).items()},
+        {axis_name(name): value for name, value in (node.get("around") or {}).items()},
         [_matcher(entry) for entry in node.get("exclude") or []],
     )
     _check_names(declaration, given)
@@ -99,17 +99,10 @@ def _single(word: Word) -> list[Word]:
     return [parse([f"{head}={text}"])[0] for text in texts]
 
 
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _matcher(entry: Any) -> dict[str, list[str]]:
+def _matcher(entry: Any) -> dict[str, list[Any]]:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"hydra.sweeper.exclude: {entry}: give axes and values, as in {{placement: none}}")
-    return {
-        axis_name(name): [_text(item) for item in (value if isinstance(value, list) else [value])]
-        for name, value in entry.items()
-    }
+    return {axis_name(name): value if isinstance(value, list) else [value] for name, value in entry.items()}
 
 
 def _check_names(declaration: Declaration, given: Mapping[str, Word]) -> None:
@@ -129,9 +122,9 @@ def expand(declaration: Declaration) -> list[Assignment]:
     for grid in declaration.grids:
         for combination in _combinations(declaration, grid):
             assignment = dict(combination)
-            values = {name: value_text(word) for name, word in assignment.items()}
-            if not any(_matches(entry, values, declaration.fixed) for entry in declaration.exclude):
-                found.setdefault(tuple(f"{name}={text}" for name, text in values.items()), assignment)
+            if not any(_matches(entry, assignment, declaration.fixed) for entry in declaration.exclude):
+                said = tuple(f"{name}={value_text(word)}" for name, word in assignment.items())
+                found.setdefault(said, assignment)
     return list(found.values())
 
 
@@ -139,21 +132,12 @@ def value_text(word: Word) -> str:
     return word.spelled.partition("=")[2].strip("'\"")
 
 
-def _matches(entry: Mapping[str, list[str]], values: Mapping[str, str], fixed: Iterable[Word]) -> bool:
-    known = {**{axis_name(word.name): value_text(word) for word in fixed}, **values}
-    return all(any(_alike(known.get(name), text) for text in wanted) for name, wanted in entry.items())
-
-
-def _alike(value: str | None, other: str) -> bool:
-    """Equal as texts, as numbers (1.0 and 1), or as true and false, which Hydra capitalises."""
-    if value is None:
-        return False
-    if value == other or value.lower() == other.lower() in ("true", "false"):
-        return True
-    try:
-        return float(value) == float(other)
-    except ValueError:
-        return False
+def _matches(entry: Mapping[str, list[Any]], assignment: Assignment, fixed: Iterable[Word]) -> bool:
+    known = {**{axis_name(word.name): word for word in fixed}, **assignment}
+    return all(
+        name in known and any(same(known[name].values[0], value) for value in wanted)
+        for name, wanted in entry.items()
+    )
 
 
 def _combinations(
@@ -184,14 +168,14 @@ def _combinations(
         yield sorted(itertools.chain(*choice), key=lambda pair: order[pair[0]])
 
 
-def _one_at_a_time(axes: Mapping[str, list[Word]], around: Mapping[str, str]) -> list[list[tuple[str, Word]]]:
+def _one_at_a_time(axes: Mapping[str, list[Word]], around: Mapping[str, Any]) -> list[list[tuple[str, Word]]]:
     base = {}
     for name, words in axes.items():
-        at = [word for word in words if _alike(value_text(word), around[name])]
+        at = [word for word in words if same(word.values[0], around[name])]
         head = words[0].spelled.partition("=")[0]
-        base[name] = at[0] if at else parse([f"{head}={around[name]}"])[0]
+        base[name] = at[0] if at else parse([f"{head}={spell(around[name])}"])[0]
     rows = [list(base.items())]
     for name, words in axes.items():
-        others = [word for word in words if not _alike(value_text(word), around[name])]
+        others = [word for word in words if not same(word.values[0], around[name])]
         rows += [list({**base, name: word}.items()) for word in others]
     return rows
