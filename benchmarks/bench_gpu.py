@@ -44,7 +44,7 @@ def parts(small: bool) -> dict[str, list[str]]:
             "fused": fused(4, [4], 2, 2, 1),
             "fused, eager": [*fused(4, [4], 2, 5, 1), "--compile", "off"],
             "sweep": [*fused(4, [32], 2, 2, 1), "--sweep"],
-            "start-up": ["bench_startup.py", *less, "data.train_size=200", "--runs", "3"],
+            "start-up": ["bench_startup.py", *less, "data.train_size=200", "--runs", "2"],
             "accuracy": [
                 *steps([CIFAR], ["plain"], 160, 1, *less, "optimizer.lr=0.05"),
                 *("--accuracy", "--epochs", "1"),

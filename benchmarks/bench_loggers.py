@@ -99,6 +99,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
+    if asked.epochs < 3:
+        parser.error("--epochs: at least 3, since what is measured lies between the first and the last")
     fixed = [f"train.epochs={asked.epochs}", f"train.threads={asked.threads}"]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"

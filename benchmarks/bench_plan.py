@@ -3,6 +3,7 @@
 python benchmarks/bench_plan.py
 """
 
+import argparse
 import itertools
 import json
 import platform
@@ -48,6 +49,7 @@ def plan_seconds(cells: int) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     every = list(itertools.product(*AXES.values()))
     sample = every[:: len(every) // SAMPLE]
     plan_seconds(len(every))

@@ -158,6 +158,8 @@ def main() -> None:
     parser.add_argument("--pack", type=int, default=PACK)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if odd := [cells for cells in given.cells if cells < 20 or cells % 20]:
+        parser.error(f"cells: {odd[0]} is no multiple of 20")
     if given.one:
         print(json.dumps(measure(given.cells[0], given.pack, given.slurm)))
         return

@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     runs = asked.runs
+    times = 3 if runs > 2 else 1
 
     from cbam_ablate.cli import main as program
     from cbam_ablate.sweep import fused
@@ -75,12 +76,14 @@ def main() -> None:
         ends = contextlib.suppress(SystemExit)
         with quiet, ends, timed(fused, "run_cell") as jobs, timed(Trainer, "run") as training:
             program()
+        if len(training) < 2:
+            raise SystemExit("this takes at least two runs that end")
         (study,) = (path.name for path in Path(folder, "studies").iterdir())
         commands = {"--help": ["--help"], "table": ["table", f"study={study}", f"store={folder}"]}
-        least = {name: min(seconds(*command) for _ in range(3)) for name, command in commands.items()}
+        least = {name: min(seconds(*command) for _ in range(times)) for name, command in commands.items()}
         for name, found in least.items():
             print(f"cbam-ablate {name}: {found:.2f} s")
-        alone = [seconds(*words, f"seed={runs + number}") for number in range(3)]
+        alone = [seconds(*words, f"seed={runs + number}") for number in range(times)]
     beyond = [job - trained for job, trained in zip(jobs[1:], training[1:], strict=True)]
     inside = statistics.median(beyond)
     outside = statistics.median(alone) - statistics.median(training[1:])

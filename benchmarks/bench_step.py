@@ -37,6 +37,7 @@ NETWORKS = [
     "backbone=resnet depth=18 placement=block",
 ]
 ARMS = ["plain", "tuned", "ours", "jobs"]
+ALL_ARMS = [*ARMS, "eager", "compiled"]
 COMPILE = {"compiled": "on", "ours": "auto"}
 PATIENCE = 0.05
 """Seconds of a matrix multiplication beyond which none of twice the size is measured."""
@@ -263,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("words", nargs="*", help="further overrides")
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
-    parser.add_argument("--arms", nargs="+", default=ARMS)
+    parser.add_argument("--arms", nargs="+", choices=ALL_ARMS, default=ARMS, metavar="ARM")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=2560, help="training images an epoch")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 is all cores")

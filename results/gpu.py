@@ -25,20 +25,20 @@ STUDIES = {
 }
 LEAST = 60
 """Seconds below which a study isn't begun."""
+CTRL_C = 130
 PATIENCE = 120
 """Seconds that runs at work have to save when the time is up."""
 
 
-def train(words: list[str], seconds: float) -> bool:
-    """Runs a sweep for so long at most, then as Ctrl-C does; whether it ended by itself."""
+def train(words: list[str], seconds: float) -> int:
+    """Runs a sweep for so long at most, then as Ctrl-C does; returns its exit code."""
     process = subprocess.Popen([sys.executable, "-m", "cbam_ablate", "train", *words])
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
         process.wait(PATIENCE)
-        return False
-    return True
+    return process.returncode
 
 
 def main() -> None:
@@ -61,8 +61,11 @@ def main() -> None:
             if not (store / "runs" / run.name).exists():
                 shutil.copytree(run, store / "runs" / run.name)
         print(f"\n# {name}: at most {left / 60:.0f} min", flush=True)
-        if not train([*STUDIES[name], *asked.words, f"store={store}"], left):
+        code = train([*STUDIES[name], *asked.words, f"store={store}"], left)
+        if code == CTRL_C:
             print(f"{name}: the time is up; the same command goes on")
+        if not list(store.glob("studies/*/manifest.json")):
+            raise SystemExit(code)
         study = STUDIES[name][0]
         export = [sys.executable, "-m", "cbam_ablate", "export", study, f"store={store}"]
         subprocess.run([*export, f"to={asked.to / name}"], check=True)

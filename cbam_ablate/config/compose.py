@@ -10,13 +10,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from cbam_ablate.config.canonical import resolve
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import ALIASES, conf_dir, conf_dirs, parse, verify
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
+
+UNKNOWN = (ConfigAttributeError, ConfigKeyError)
+"""What OmegaConf raises for a name that isn't there."""
 
 ConfigStore.instance().store(name="schema", node=RunConfig)
 
@@ -79,8 +82,11 @@ def _put_back(composed: DictConfig, alone: DictConfig, options: list[str]) -> No
 
 def plain_error(error: Exception) -> ConfigError:
     """An error of Hydra's or OmegaConf's in one line."""
-    cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-    return ConfigError(" ".join(f"{error}{cause}".split()))
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    if isinstance(cause, UNKNOWN) and str(cause.full_key).startswith("hydra.launcher."):
+        known = ", ".join(name for name in cause.parent_node or () if name != "_target_") or "none"
+        return ConfigError(f"{cause.full_key}: the chosen hydra/launcher has no such option; it has {known}")
+    return ConfigError(" ".join(f"{error} {cause}".split()))
 
 
 def search_path() -> list[str]:

@@ -57,9 +57,11 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
 
 
 def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
-    """Runs jobs one after another in this process, for debugging."""
+    """Runs jobs one after another in this process, for debugging, unless the study was told to stop."""
     for job in keys:
         states = run_group(manifest_path, job, print)
+        if manifest_path.with_name("stop").exists():
+            return
         if any(state.name == "interrupted" for state in states):
             raise KeyboardInterrupt
 

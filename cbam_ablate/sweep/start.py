@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.canonical import effective, from_dict, is_run_key
+from cbam_ablate.config.canonical import effective, flatten, from_dict, is_run_key
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.writer import RunWriter
@@ -66,17 +67,22 @@ def check_parent(cfg: RunConfig) -> None:
     if config is None:
         return
     try:
-        theirs = effective(from_dict(config))
+        parents = from_dict(config)
+        theirs = effective(parents)
     except (ValueError, KeyError, TypeError):  # of another version
         return
     ours = effective(cfg)
-    for name in sorted({*ours, *theirs} - {"model.pretrained"}):
-        if name.startswith(KEPT) and ours.get(name) != theirs.get(name):
-            raise ConfigError(
-                f"{name}={ours.get(name)}: train.resume_from={parent} began with {theirs.get(name)}, and a "
-                "run goes on with the same network, data and optimizer; model.pretrained=FILE starts from "
-                "weights alone"
-            )
+    names = sorted(name for name in {*ours, *theirs} - {"model.pretrained"} if name.startswith(KEPT))
+    other = [name for name in names if ours.get(name) != theirs.get(name)]
+    if other:
+        # An option that another one left without effect is no difference that anyone has made.
+        mine, its = flatten(cfg), flatten(parents)
+        name = next((name for name in other if mine.get(name) != its.get(name)), other[0])
+        raise ConfigError(
+            f"{name}={spell(mine.get(name))}: train.resume_from={parent} began with {spell(its.get(name))}, "
+            "and a run goes on with the same network, data and optimizer; model.pretrained=FILE starts from "
+            "weights alone"
+        )
     done = (run.result() or {"selection": {"epochs": 0}})["selection"]["epochs"]
     if done > cfg.train.epochs:
         raise ConfigError(

@@ -1,6 +1,7 @@
 """Batches made on a GPU, several at a time, are those that a CPU makes one at a time."""
 
 import itertools
+from functools import cache
 
 import pytest
 import torch
@@ -15,8 +16,11 @@ STEPS = 7
 AUGMENTS = ["standard", "none", "erasing", "rotate_shift", "mixup", "cutmix"]
 
 
+config = cache(lambda words: load_config(list(words)))
+
+
 def made(words, device, together, start):
-    feeds = [make_feed(load_config([*words, f"seed={seed}"]), device, "fp32") for seed in (0, 1)]
+    feeds = [make_feed(config((*words, f"seed={seed}")), device, "fp32") for seed in (0, 1)]
     return list(train_together(feeds, 1, start) if together else feeds[0].train(1, start))
 
 

@@ -44,7 +44,7 @@ def test_a_small_one_measures_each_part_it_is_asked_for_and_keeps_the_others(tmp
     asked = ["networks", "fused, eager"]
     done = subprocess.run(
         [sys.executable, SCRIPT, "--small", "--json", file, "--parts", *asked],
-        capture_output=True, text=True, timeout=240,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())
@@ -64,10 +64,10 @@ def test_what_a_job_takes_beyond_training_is_measured_too(tmp_path):
     file = tmp_path / "gpu.json"
     done = subprocess.run(
         [sys.executable, SCRIPT, "--small", "--json", file, "--parts", "start-up"],
-        capture_output=True, text=True, timeout=240,
+        capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())["start-up"]
-    assert len(found["beyond training"]) == 2
-    assert 0 < max(found["beyond training"]) < found["in a process of its own"]
+    (beyond,) = found["beyond training"]
+    assert 0 < beyond < found["in a process of its own"]
     assert set(found["commands"]) == {"--help", "table"}

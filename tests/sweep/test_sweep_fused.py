@@ -130,9 +130,11 @@ def test_runs_together_say_that_they_are_not_compiled(together):
 
 
 @pytest.mark.slow
-def test_fail_fast_stops_the_runs_of_a_group(cli, words):
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_fail_fast_stops_the_runs_of_a_group(cli, words, jobs):
     rates = ["optimizer.lr=0.01,100", "optimizer.weight_decay=1", "train.epochs=60"]
-    done = cli(*words, *rates, FUSED, "sweep.fail_fast=true", "sweep.retries=0")
+    launcher = [FUSED, f"hydra.launcher.jobs={jobs}"]
+    done = cli(*words, *rates, *launcher, "sweep.fail_fast=true", "sweep.retries=0")
     assert done.returncode == 1
     states = [json.loads((folder / "status.json").read_text()) for folder in cli.runs().values()]
     assert sorted(status["state"] for status in states) == ["failed", "interrupted"]

@@ -181,7 +181,8 @@ def test_a_run_goes_on_in_the_number_format_and_the_company_that_it_began_in(bet
         ("data.val_size=300", "began with"),
         ("optimizer=adamw", "optimizer.name=adamw"),
         ("optimizer.decay_norm_bias=false", "began with"),
-        ("placement=block", "same network"),
+        ("placement=block", "model.attention.placement=block"),
+        ("data.train_size=256", "data.train_size=256: .* began with null"),
     ],
 )
 def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(tmp_path, tiny, word, said):
