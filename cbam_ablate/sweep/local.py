@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from cbam_ablate.runs import Run, RunStore
@@ -22,11 +22,10 @@ from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.fused import run_group
 from cbam_ablate.sweep.manifest import read
 from cbam_ablate.sweep.slots import Slot
+from cbam_ablate.sweep.warm import warm_context
 
 GRACE = 30.0
 """Seconds that a job past its time limit has to end by itself before it is killed."""
-WARM = ["cbam_ablate.sweep.local", "cbam_ablate.loggers.curves", "torch._dynamo", "torch.utils.flop_counter"]
-"""What jobs import: done once, in the server they are forked from."""
 
 
 @dataclass
@@ -72,8 +71,7 @@ class _Pool:
         self.manifest = read(manifest_path)
         self.store = RunStore(self.manifest["constants"]["store"])
         self.stop_file = manifest_path.with_name("stop")
-        self.context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(WARM)
+        self.context = warm_context()
         self.workers: list[_Worker] = []
 
     def work(self, waiting: list[list[str]], free: list[Slot]) -> None:

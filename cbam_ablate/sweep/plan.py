@@ -1,7 +1,5 @@
 """The plan of a sweep: which cells there are, which runs serve them, what is done and what must run."""
 
-import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,16 +8,14 @@ from typing import Any
 
 import torch
 
-from cbam_ablate.config.canonical import canonical, run_key
-from cbam_ablate.config.compose import compose_words, study_of, to_run_config
+from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.overrides import parse, verify
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.models import ModelCost, model_cost
 from cbam_ablate.runs import RunStore, State
-from cbam_ablate.sweep.cells import Cell, make_cells
-from cbam_ablate.sweep.declare import declare, expand
+from cbam_ablate.sweep.cells import Cell
 from cbam_ablate.sweep.estimate import Guess, guess_all
+from cbam_ablate.sweep.outline import Outline, make_outline, refuse_broken
 from cbam_ablate.sweep.slots import Slot, make_slots
 from cbam_ablate.sweep.start import check_parent
 from cbam_ablate.training.device import pick_device
@@ -114,32 +110,24 @@ def make_plan(words: Sequence[str]) -> Plan:
 
     Raises `ConfigError` listing every bad word, or every bad cell.
     """
-    parsed = parse(words)
-    verify(parsed, sweeping=True)
-    fixed = [word for word in parsed if not word.override.is_sweep_override()]
-    composed = compose_words([word.spelled for word in fixed])
-    ours = [word for word in parsed if not word.name.startswith("hydra")]
-    declaration = declare(ours, composed.hydra.sweeper)
-    assignments = expand(declaration)
-    if not assignments:
-        raise ConfigError("hydra.sweeper.exclude: leaves no cell to run")
-    cells = make_cells([word.spelled for word in fixed], assignments, declaration.axes)
-    _refuse_broken(cells)
-    runs = {cell.key: cell.cfg for cell in reversed(cells)}
-    runs = {cell.key: runs[cell.key] for cell in cells}
-    base = to_run_config(composed)
-    slots = make_slots(base.train.device, composed.hydra.launcher.get("jobs") or None)
+    return plan_outline(make_outline(words))
+
+
+def plan_outline(asked: Outline) -> Plan:
+    """The plan of what was asked for. Raises `ConfigError` for networks that can't be built."""
+    device = asked.base.train.device
+    slots = make_slots(device, asked.launcher.get("jobs") or None)
     plan = Plan(
-        study_of(composed) or _name(declaration.axes, runs),
-        declaration.axes,
-        cells,
-        runs,
-        _size(cells),
+        asked.study,
+        asked.axes,
+        asked.cells,
+        asked.runs,
+        _size(asked.cells),
         {},
-        base,
-        pick_device(base.train.device),
+        asked.base,
+        pick_device(device),
         slots,
-        _lanes(composed.hydra.launcher) or len(slots),
+        _lanes(asked.launcher) or len(slots),
     )
     return _look(plan)
 
@@ -173,24 +161,6 @@ def _look(plan: Plan) -> Plan:
     return plan
 
 
-def _refuse_broken(cells: Sequence[Cell]) -> None:
-    broken = [cell for cell in cells if cell.broken]
-    if not broken:
-        return
-    reasons: dict[str, list[str]] = {}
-    for cell in broken:
-        for line in cell.broken:
-            reasons.setdefault(line, []).append(cell.said or "the only cell")
-    listed = [
-        f"{line}\n    in {len(said)} cell{'s' * (len(said) > 1)}: {'; '.join(said[:4])}"
-        + ("; ..." if len(said) > 4 else "")
-        for line, said in reasons.items()
-    ]
-    raise ConfigError(
-        f"{len(broken)} of {len(cells)} cells can't run, so nothing was started:\n" + "\n".join(listed)
-    )
-
-
 def _size(cells: Sequence[Cell]) -> dict[str, ModelCost]:
     """Parameters and MACs of every run, each distinct network built once on the meta device."""
     costs: dict[str, ModelCost] = {}
@@ -201,12 +171,5 @@ def _size(cells: Sequence[Cell]) -> dict[str, ModelCost]:
             costs[cell.key] = model_cost(cell.cfg)
         except (RuntimeError, ValueError) as error:
             cell.broken.append(f"this network can't be built: {str(error).splitlines()[0]}")
-    _refuse_broken(cells)
+    refuse_broken(cells)
     return costs
-
-
-def _name(axes: Sequence[str], runs: dict[str, RunConfig]) -> str:
-    """A study's name made from its axes and what they are crossed with."""
-    what = json.dumps([list(axes), *(canonical(cfg) for cfg in runs.values())], sort_keys=True)
-    last = [name.rpartition(".")[2] for name in axes] or ["single"]
-    return "-".join([*last, hashlib.sha256(what.encode()).hexdigest()[:8]])

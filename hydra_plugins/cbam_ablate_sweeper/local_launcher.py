@@ -19,6 +19,13 @@ class LocalLauncher(Launcher):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.device = str(config.train.device)
 
+    def warm_up(self) -> None:
+        """Begins to import what the jobs need, in the process that they are forked from."""
+        from cbam_ablate.sweep.warm import warm_up
+
+        if self.jobs != 0:
+            warm_up()
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from cbam_ablate.sweep.local import run_here, run_jobs
         from cbam_ablate.sweep.slots import make_slots

@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from hydra_plugins.cbam_ablate_sweeper.engine_launcher import EngineLauncher, require_extra
+from hydra_plugins.cbam_ablate_sweeper.local_launcher import LocalLauncher
 
 MODULE = "hydra_plugins.cbam_ablate_sweeper"
 
@@ -78,10 +79,16 @@ class AblationSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Returns the sweep's `Outcome`, or its `Plan` where `sweep.dry_run` asks for no more."""
         from cbam_ablate.runs.provenance import command
-        from cbam_ablate.sweep.plan import make_plan
+        from cbam_ablate.sweep.outline import make_outline
+
+        asked = make_outline([*self.words, *arguments])
+        if isinstance(self.launcher, LocalLauncher) and asked.unfinished():
+            self.launcher.warm_up()
+
+        from cbam_ablate.sweep.plan import plan_outline
         from cbam_ablate.sweep.run import run_plan
 
-        plan = make_plan([*self.words, *arguments])
+        plan = plan_outline(asked)
         if plan.base.sweep.dry_run:
             return plan
         if isinstance(self.launcher, EngineLauncher):

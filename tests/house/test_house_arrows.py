@@ -52,7 +52,15 @@ def test_a_room_imports_without_torch(room):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["cbam_ablate.cli", "hydra_plugins.cbam_ablate_sweeper.sweeper"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cbam_ablate.cli",
+        "hydra_plugins.cbam_ablate_sweeper.sweeper",
+        "cbam_ablate.sweep.outline",
+        "cbam_ablate.sweep.warm",
+    ],
+)
 def test_start_up_does_not_import_torch(name):
     code = f"import sys, {name}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,8 +4,11 @@ import re
 import shlex
 import signal
 import subprocess
+import time
 
 import pytest
+
+from cbam_ablate.sweep.outline import make_outline
 
 HERE = "hydra.launcher.jobs=0"
 SABOTAGE = """
@@ -56,10 +59,12 @@ def states(cli):
 
 def test_a_sweep_trains_each_distinct_run_once_and_the_same_command_none(cli, words):
     sweep = ["train", *words, "placement=none,class", "reduction=2,4", "seed=0"]
+    assert make_outline([*sweep[2:], f"store={cli.store}"]).unfinished()
     first = cli(*sweep)
     assert first.returncode == 0, first.stderr
     assert len(cli.runs()) == 3
     logs = {key: (folder / "train.log").read_text() for key, folder in cli.runs().items()}
+    assert not make_outline([*sweep[2:], f"store={cli.store}"]).unfinished()
     again = cli(*sweep)
     assert again.returncode == 0
     assert {key: (folder / "train.log").read_text() for key, folder in cli.runs().items()} == logs
@@ -249,6 +254,29 @@ def test_two_sweeps_at_once_train_no_run_twice(cli, words):
     for folder in cli.runs().values():
         assert len((folder / "history.jsonl").read_text().splitlines()) == 1
         assert (folder / "train.log").read_text().count("epoch 1/1 train") == 1
+
+
+SLOW_IMPORT = """
+import os, pathlib, sys, time
+if any("forkserver import main" in word for word in sys.orig_argv):
+    pathlib.Path(os.environ["SERVER"]).write_text(str(os.getpid()))
+    time.sleep(300)
+"""
+
+
+def test_ctrl_c_while_jobs_import_ends_in_one_line_at_once(cli, words, tmp_path):
+    """The terminal sends it to the server too, which is importing."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORT)
+    server = tmp_path / "server"
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    process = cli.start("train", *words, "seed=0,1", env={"PYTHONPATH": paths, "SERVER": str(server)})
+    while not (server.exists() and server.read_text()) and process.poll() is None:
+        time.sleep(0.05)
+    for pid in (int(server.read_text()), process.pid):
+        os.kill(pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in err
 
 
 @pytest.mark.slow
