@@ -82,7 +82,7 @@ def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, unt
 
 
 def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, end):
-    words = ["-m", *tiny, "train.epochs=80", "train.batch_size=16", "seed=0", *SLURM]
+    words = ["-m", *tiny, "train.epochs=60", "train.batch_size=16", "seed=0", *SLURM]
     limit = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=40"]
     done = end(cli.start("train", *words, *limit))
     assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, end):
 
 
 def test_preemption_saves_a_run_and_queues_it_again(cli, tiny, until, end):
-    words = ["-m", *tiny, "train.epochs=60", "train.batch_size=16", "seed=0", *SLURM]
+    words = ["-m", *tiny, "train.epochs=20", "train.batch_size=16", "seed=0", *SLURM]
     process = cli.start("train", *words)
     until(lambda: any((f / "checkpoints/last.pt").exists() for f in cli.runs().values()), "an epoch")
     urgent = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
