@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from cbam_ablate.cli import fail
-from cbam_ablate.cli.show import close, show
 from cbam_ablate.config import ConfigError, load_config
 from cbam_ablate.config.compose import plain_error, search_path
 from cbam_ablate.config.overrides import conf_dir, parse, verify
@@ -49,6 +48,7 @@ def _show(words: list[str]) -> int:
 
 def _single(words: list[str]) -> int:
     cfg = load_config(words)
+    from cbam_ablate.cli.show import show
     from cbam_ablate.data import prepare
     from cbam_ablate.sweep.job import run_one
     from cbam_ablate.sweep.plan import plan_one
@@ -99,6 +99,7 @@ def _sweep(words: list[str], flags: list[str]) -> int:
             )
     except (HydraException, OmegaConfBaseException) as error:
         raise plain_error(error) from error
+    from cbam_ablate.cli.show import close, show
     from cbam_ablate.sweep.run import Outcome
 
     return close(found, [*flags, *words]) if isinstance(found, Outcome) else show(found)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.canonical import effective, flatten, from_dict, is_run_key
+from cbam_ablate.config.canonical import effective, from_dict, is_run_key
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig
@@ -67,21 +67,19 @@ def check_parent(cfg: RunConfig) -> None:
     if config is None:
         return
     try:
-        parents = from_dict(config)
-        theirs = effective(parents)
+        theirs = effective(from_dict(config))
     except (ValueError, KeyError, TypeError):  # of another version
         return
     ours = effective(cfg)
     names = sorted(name for name in {*ours, *theirs} - {"model.pretrained"} if name.startswith(KEPT))
     other = [name for name in names if ours.get(name) != theirs.get(name)]
     if other:
-        # An option that another one left without effect is no difference that anyone has made.
-        mine, its = flatten(cfg), flatten(parents)
-        name = next((name for name in other if mine.get(name) != its.get(name)), other[0])
+        # What has no effect in one of them follows from another difference.
+        name = next((name for name in other if name in ours and name in theirs), other[0])
         raise ConfigError(
-            f"{name}={spell(mine.get(name))}: train.resume_from={parent} began with {spell(its.get(name))}, "
-            "and a run goes on with the same network, data and optimizer; model.pretrained=FILE starts from "
-            "weights alone"
+            f"{name}={spell(ours.get(name))}: train.resume_from={parent} began with "
+            f"{spell(theirs.get(name))}, and a run goes on with the same network, data and optimizer; "
+            "model.pretrained=FILE starts from weights alone"
         )
     done = (run.result() or {"selection": {"epochs": 0}})["selection"]["epochs"]
     if done > cfg.train.epochs:

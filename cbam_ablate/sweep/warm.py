@@ -35,7 +35,7 @@ def warm_up() -> None:
 
 
 def _end() -> None:
-    """Ends a server without jobs, which would finish importing first and keep the terminal until then."""
+    """Ends a server without jobs, which would finish importing and keep the terminal until then."""
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
     if pid is not None and not multiprocessing.active_children():
         with contextlib.suppress(ProcessLookupError):

@@ -23,7 +23,7 @@ class LocalLauncher(Launcher):
         """Begins to import what the jobs need, in the process that they are forked from."""
         from cbam_ablate.sweep.warm import warm_up
 
-        if self.jobs != 0:
+        if self.jobs is None or self.jobs > 0:
             warm_up()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -56,6 +56,8 @@ def test_a_room_imports_without_torch(room):
     "name",
     [
         "cbam_ablate.cli",
+        "cbam_ablate.cli.plan",
+        "cbam_ablate.cli.train",
         "hydra_plugins.cbam_ablate_sweeper.sweeper",
         "cbam_ablate.sweep.outline",
         "cbam_ablate.sweep.warm",
