@@ -11,7 +11,7 @@ from cbam_ablate.config.compose import compose_words, study_of, to_run_config
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import parse, verify
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.runs import RunStore
+from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import declare, expand
 
@@ -30,9 +30,8 @@ class Outline:
     def unfinished(self) -> bool:
         """Whether there is anything to train."""
         sweep, store = self.base.sweep, RunStore(self.base.store)
-        if sweep.dry_run or sweep.mode == "read_only":
-            return False
-        return sweep.mode == "force" or any(store.run(key).result() is None for key in self.runs)
+        states = {key: store.run(key).state() for key in self.runs}
+        return not sweep.dry_run and bool(called_for(sweep.mode, states))
 
 
 def make_outline(words: Sequence[str]) -> Outline:
@@ -52,6 +51,17 @@ def make_outline(words: Sequence[str]) -> Outline:
     runs = {cell.key: runs[cell.key] for cell in cells}
     study = study_of(composed) or _name(declaration.axes, runs)
     return Outline(study, declaration.axes, cells, runs, to_run_config(composed), composed.hydra.launcher)
+
+
+def called_for(mode: str, states: Mapping[str, State]) -> list[str]:
+    """Keys of the runs that a sweep's mode calls for."""
+    if mode == "read_only":
+        return []
+    if mode == "force":
+        return list(states)
+    if mode == "retry":
+        return [key for key, state in states.items() if state.name == "failed"]
+    return [key for key, state in states.items() if state.name != "finished"]
 
 
 def refuse_broken(cells: Sequence[Cell]) -> None:

@@ -15,7 +15,7 @@ from cbam_ablate.models import ModelCost, model_cost
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell
 from cbam_ablate.sweep.estimate import Guess, guess_all
-from cbam_ablate.sweep.outline import Outline, make_outline, refuse_broken
+from cbam_ablate.sweep.outline import Outline, called_for, make_outline, refuse_broken
 from cbam_ablate.sweep.slots import Slot, make_slots
 from cbam_ablate.sweep.start import check_parent
 from cbam_ablate.training.device import pick_device
@@ -50,14 +50,7 @@ class Plan:
 
     def to_run(self) -> list[str]:
         """Keys of the runs that the sweep's mode calls for."""
-        mode = self.base.sweep.mode
-        if mode == "read_only":
-            return []
-        if mode == "force":
-            return list(self.runs)
-        if mode == "retry":
-            return [key for key, state in self.states.items() if state.name == "failed"]
-        return [key for key, state in self.states.items() if state.name != "finished"]
+        return called_for(self.base.sweep.mode, self.states)
 
     def set_aside(self) -> None:
         """Moves all the runs' folders out of the way, to be trained anew; nothing is deleted."""
