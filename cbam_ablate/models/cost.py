@@ -2,11 +2,14 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import DATASETS
@@ -14,6 +17,7 @@ from cbam_ablate.config.schema import AttentionConfig, RunConfig
 from cbam_ablate.models.build import build_model
 
 CONV_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.addmm, torch.ops.aten.mm)
+FILLS = (Tensor.normal_, Tensor.uniform_)
 
 
 class ModelCost(NamedTuple):
@@ -26,32 +30,71 @@ class ModelCost(NamedTuple):
 _counted: dict[tuple[str, str], ModelCost] = {}
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what fills weights, which on the meta device is slow and does nothing."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Iterable[Any], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        return args[0] if func in FILLS else func(*args, **(kwargs or {}))
+
+
+class _Multiplied(TorchDispatchMode):
+    """Counts the FLOPs of convolutions and linear layers, by PyTorch's own formulas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Iterable[Any], args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        operator = func.overloadpacket
+        if operator in CONV_AND_LINEAR:
+            self.flops += flop_registry[operator](*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def take_cost(cfg: RunConfig, cost: ModelCost) -> None:
+    """The cost of the network of `cfg`, as a plan has counted it: it isn't counted again."""
+    _counted[_network(cfg)] = cost
+
+
 def model_cost(cfg: RunConfig) -> ModelCost:
     """Parameters, and the MACs of the convolutions and linear layers for one image of the data set's size.
 
     Counted once in a process for each network. Raises `ConfigError` where the network, or an attention module
     in it, doesn't take what it is given.
     """
-    network = cfg.data.name, repr(cfg.model)
+    network = _network(cfg)
     if network not in _counted:
         _counted[network] = _count(cfg)
     return _counted[network]
 
 
+def _network(cfg: RunConfig) -> tuple[str, str]:
+    return cfg.data.name, repr(cfg.model)
+
+
 def _count(cfg: RunConfig) -> ModelCost:
     data = DATASETS[cfg.data.name]
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         network = build_model(cfg).eval()
         image = torch.empty(1, data.channels, data.size, data.size)
+    # On the meta device a batch norm takes longer than all else, and gives the shape that it is given.
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.forward = _same  # type: ignore[assignment, method-assign]
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), _Multiplied() as counter:
             network(image)
     except Exception as error:  # timm's and torchvision's code raises errors of many kinds
         raise _refused(cfg, network, image, error) from error
-    flops = counter.get_flop_counts()["Global"]
-    macs = sum(flops.get(operator, 0) for operator in CONV_AND_LINEAR) // 2
     params = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return ModelCost(params, macs)
+    return ModelCost(params, counter.flops // 2)
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def _refused(cfg: RunConfig, network: nn.Module, image: Tensor, error: Exception) -> ConfigError:

@@ -33,6 +33,7 @@ from cbam_ablate.sweep.job import (
     TimedOut,
     make_views,
     mind_failures,
+    planned,
     record,
     record_failure,
     run_cell,
@@ -103,7 +104,7 @@ def run_group(
     if len(keys) == 1:
         return [run_cell(manifest_path, keys[0], echo, device, threads)]
     manifest = read(manifest_path)
-    configs = {key: run_config(manifest, key) for key in keys}
+    configs = {key: planned(manifest, key) for key in keys}
     store, stop_file = RunStore(manifest["constants"]["store"]), manifest_path.with_name("stop")
     alone: list[str] = []
 

@@ -17,7 +17,7 @@ from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
 from cbam_ablate.loggers import following, write_views
-from cbam_ablate.models import build_model, model_cost
+from cbam_ablate.models import ModelCost, build_model, model_cost, take_cost
 from cbam_ablate.runs import Run, RunStore, State
 from cbam_ablate.runs.claim import acquire
 from cbam_ablate.runs.provenance import provenance
@@ -88,7 +88,7 @@ def run_cell(
 ) -> State:
     """One job of a sweep: the run of the frozen plan with this key, unless its study was told to stop."""
     manifest = read(manifest_path)
-    cfg = run_config(manifest, key)
+    cfg = planned(manifest, key)
     stop_file = manifest_path.with_name("stop")
     if stop_file.exists():
         return RunStore(cfg.store).run(key).state()
@@ -96,6 +96,13 @@ def run_cell(
     if state.name == "failed":
         mind_failures(manifest_path, manifest, cfg)
     return state
+
+
+def planned(manifest: dict[str, Any], key: str) -> RunConfig:
+    """The frozen config of a job, whose network the plan has counted."""
+    cfg = run_config(manifest, key)
+    take_cost(cfg, ModelCost(**manifest["costs"][key]))
+    return cfg
 
 
 def mind_failures(manifest_path: Path, manifest: dict[str, Any], cfg: RunConfig) -> None:

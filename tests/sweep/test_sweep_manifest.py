@@ -5,8 +5,10 @@ import pytest
 from cbam_ablate.cli import run
 from cbam_ablate.config import ConfigError, load_config
 from cbam_ablate.config.canonical import run_key
+from cbam_ablate.models import cost
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.claim import acquire
+from cbam_ablate.sweep.fused import run_group
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.sweep.manifest import freeze, read, run_config
 from cbam_ablate.sweep.plan import make_plan
@@ -74,3 +76,15 @@ def test_a_folder_may_have_any_name(tiny, tmp_path, monkeypatch, capsys):
     words = ["study=mine", "train.epochs=1", "hydra.launcher.jobs=0"]
     assert run("train", [*tiny, *words]) == 0, capsys.readouterr().err
     assert run("table", ["study=mine", f"store={folder / 'outputs'}"]) == 0
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_what_a_network_costs_is_taken_from_the_plan(tiny, tmp_path, monkeypatch, together):
+    plan = make_plan([*tiny, f"store={tmp_path}", "train.epochs=1", "seed=0,1"])
+    path, keys = freeze(plan, []), list(plan.runs)[:together]
+    monkeypatch.setattr(cost, "_counted", {})
+    monkeypatch.setattr(cost, "_count", lambda cfg: pytest.fail("counted again"))
+    run_group(path, keys)
+    for key in keys:
+        result = plan.store.run(key).result()
+        assert (result["cost"]["params"], result["cost"]["macs"]) == plan.costs[key]

@@ -1,0 +1,34 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cbam_ablate import load_config
+from cbam_ablate.config.facts import ATTENTIONS, DATASETS
+from cbam_ablate.models import build_model, model_cost
+from cbam_ablate.models.cost import CONV_AND_LINEAR
+
+NAMED = {"timm": ["model.attention.timm=coord"]}
+NETWORKS = [
+    ["backbone=resnet", "depth=50", "placement=both"],
+    ["backbone=vgg", "depth=19", "placement=stage", "data=cifar100"],
+    ["backbone=mobilenet", "placement=block", "data=imagenet"],
+    ["backbone=residual_attention", "depth=56"],
+    ["backbone=timm", "model.timm=regnetx_002", "placement=block"],
+    ["backbone=torchvision", "model.torchvision=densenet121", "placement=class"],
+    *(["backbone=resnet_cifar", "placement=both", "reduction=4", f"attention={kind}", *NAMED.get(kind, [])]
+      for kind in ATTENTIONS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", NETWORKS, ids=lambda words: " ".join(words))
+def test_parameters_and_macs_are_pytorchs_own_count(words):
+    cfg = load_config(words)
+    data = DATASETS[cfg.data.name]
+    with torch.device("meta"):
+        network = build_model(cfg).eval()
+        image = torch.empty(1, data.channels, data.size, data.size)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(image)
+    flops = counter.get_flop_counts()["Global"]
+    macs = sum(flops.get(operator, 0) for operator in CONV_AND_LINEAR) / 2
+    assert model_cost(cfg) == (sum(parameter.numel() for parameter in network.parameters()), macs)
