@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -75,6 +76,7 @@ def _network(cfg: RunConfig) -> tuple[str, str]:
     return cfg.data.name, repr(cfg.model)
 
 
+@torch.inference_mode(False)  # in which convolutions and linear layers are counted under other names
 def _count(cfg: RunConfig) -> ModelCost:
     data = DATASETS[cfg.data.name]
     with torch.device("meta"), _Unfilled():
@@ -83,7 +85,7 @@ def _count(cfg: RunConfig) -> ModelCost:
     # On the meta device a batch norm takes longer than all else, and gives the shape that it is given.
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
-            module.forward = _same  # type: ignore[assignment, method-assign]
+            module.forward = partial(_same, module)  # type: ignore[method-assign]
     try:
         with torch.no_grad(), _Multiplied() as counter:
             network(image)
@@ -93,8 +95,10 @@ def _count(cfg: RunConfig) -> ModelCost:
     return ModelCost(params, counter.flops // 2)
 
 
-def _same(x: Tensor) -> Tensor:
-    return x
+def _same(norm: nn.BatchNorm2d, input: Tensor) -> Tensor:
+    if input.dim() != 4 or input.shape[1] != norm.num_features:
+        raise ValueError(f"a batch norm of {norm.num_features} channels is given {tuple(input.shape)}")
+    return input
 
 
 def _refused(cfg: RunConfig, network: nn.Module, image: Tensor, error: Exception) -> ConfigError:

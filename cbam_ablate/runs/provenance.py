@@ -29,6 +29,11 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def builders() -> dict[str, str | None]:
+    """What networks are built by: the hash of the package's source, and the versions of what it uses."""
+    return {"code_sha256": _source(), **{name: _version(name) for name in ("torch", "torchvision", "timm")}}
+
+
 def command() -> list[str]:
     """The command line, the program by its bare name."""
     name = Path(sys.argv[0]).name
@@ -45,12 +50,17 @@ def _version(name: str) -> str | None:
 
 @cache
 def _code() -> dict[str, Any]:
+    commit = _git("rev-parse", "HEAD")
+    dirty = bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None
+    return {"git_commit": commit, "git_dirty": dirty, "code_sha256": _source()}
+
+
+@cache
+def _source() -> str:
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-    commit = _git("rev-parse", "HEAD")
-    dirty = bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None
-    return {"git_commit": commit, "git_dirty": dirty, "code_sha256": digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def _git(*words: str) -> str | None:

@@ -20,7 +20,7 @@ from cbam_ablate.loggers import following, write_views
 from cbam_ablate.models import ModelCost, build_model, model_cost, take_cost
 from cbam_ablate.runs import Run, RunStore, State
 from cbam_ablate.runs.claim import acquire
-from cbam_ablate.runs.provenance import provenance
+from cbam_ablate.runs.provenance import builders, provenance
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
@@ -99,9 +99,10 @@ def run_cell(
 
 
 def planned(manifest: dict[str, Any], key: str) -> RunConfig:
-    """The frozen config of a job, whose network the plan has counted."""
+    """The frozen config of a job, whose network isn't counted again where the plan's code counted it."""
     cfg = run_config(manifest, key)
-    take_cost(cfg, ModelCost(**manifest["costs"][key]))
+    if manifest.get("counted_by") == builders():
+        take_cost(cfg, ModelCost(**manifest["costs"][key]))
     return cfg
 
 

@@ -1,10 +1,12 @@
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cbam_ablate import load_config
+from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import ATTENTIONS, DATASETS
-from cbam_ablate.models import build_model, model_cost
+from cbam_ablate.models import build_model, cost, model_cost
 from cbam_ablate.models.cost import CONV_AND_LINEAR
 
 NAMED = {"timm": ["model.attention.timm=coord"]}
@@ -32,3 +34,19 @@ def test_parameters_and_macs_are_pytorchs_own_count(words):
     flops = counter.get_flop_counts()["Global"]
     macs = sum(flops.get(operator, 0) for operator in CONV_AND_LINEAR) / 2
     assert model_cost(cfg) == (sum(parameter.numel() for parameter in network.parameters()), macs)
+
+
+def test_inference_mode_changes_no_count(monkeypatch):
+    cfg = load_config(["backbone=resnet_cifar", "depth=20"])
+    monkeypatch.setattr(cost, "_counted", {})
+    with torch.inference_mode():
+        assert model_cost(cfg) == (272_474, 40_813_184)
+
+
+def test_a_batch_norm_of_other_channels_is_refused(monkeypatch):
+    """What a backbone of somebody's own may come with."""
+    wrong = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(8))
+    monkeypatch.setattr(cost, "build_model", lambda cfg: wrong.to("meta"))
+    monkeypatch.setattr(cost, "_counted", {})
+    with pytest.raises(ConfigError, match="takes no images of 3x32x32"):
+        model_cost(load_config(["backbone=resnet_cifar", "depth=20"]))

@@ -1,5 +1,7 @@
 """The frozen plan among other commands, other folders and what can't be trained."""
 
+import json
+
 import pytest
 
 from cbam_ablate.cli import run
@@ -9,7 +11,7 @@ from cbam_ablate.models import cost
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.claim import acquire
 from cbam_ablate.sweep.fused import run_group
-from cbam_ablate.sweep.job import run_one
+from cbam_ablate.sweep.job import run_cell, run_one
 from cbam_ablate.sweep.manifest import freeze, read, run_config
 from cbam_ablate.sweep.plan import make_plan
 from cbam_ablate.sweep.run import run_plan
@@ -88,3 +90,14 @@ def test_what_a_network_costs_is_taken_from_the_plan(tiny, tmp_path, monkeypatch
     for key in keys:
         result = plan.store.run(key).result()
         assert (result["cost"]["params"], result["cost"]["macs"]) == plan.costs[key]
+
+
+def test_what_other_code_counted_is_counted_again(tiny, tmp_path):
+    plan = make_plan([*tiny, f"store={tmp_path}", "train.epochs=1", "seed=0,1"])
+    path, key = freeze(plan, []), next(iter(plan.runs))
+    manifest = json.loads(path.read_text())
+    manifest["counted_by"]["code_sha256"] = 64 * "0"
+    manifest["costs"][key] = {"params": 1, "macs": 2}
+    path.write_text(json.dumps(manifest))
+    run_cell(path, key)
+    assert plan.store.run(key).result()["cost"]["params"] == plan.costs[key].params
