@@ -75,6 +75,7 @@ def test_reproduce_notices_a_result_that_does_not_hold(swept, capsys):
     assert "NOT reproduced" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_reproduce_finds_a_run_that_went_on_from_another_and_the_seed_of_all(tmp_path, capsys):
     store = f"store={tmp_path}"
     assert run("train", [*SMALL, "train.epochs=1", store]) == 0

@@ -43,6 +43,7 @@ def explained(store, out, *words):
     return json.loads((out / "explain.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_table_shows_what_the_file_holds(store, keys, tmp_path, capsys):
     record = explained(store, tmp_path, f"run={keys['none']},{keys['block']}", "images=2", "n=20")
     out = capsys.readouterr().out
@@ -76,6 +77,7 @@ def test_the_figure_has_a_column_more_for_a_run_with_a_spatial_gate(store, keys,
     assert widths[1] == pytest.approx(widths[0] * 3 / 2, rel=0.05)
 
 
+@pytest.mark.slow
 def test_chosen_images_are_shown_and_drawn_ones_depend_on_the_seed_alone(store, keys, tmp_path):
     words = f"run={keys['none']}", "n=10"
     assert explained(store, tmp_path, *words, "images=7,3")["shown"] == [7, 3]

@@ -123,6 +123,7 @@ def put(server, name, config, rows, state="finished"):
     run["summary"] = {key: value for key, value in rows[-1].items() if key != "_step"} | {"_runtime": 3}
 
 
+@pytest.mark.slow
 def test_anybodys_runs_make_a_table(store, wandb, wandb_server):
     for width in (1, 2):
         for trial in (7, 8, 9):

@@ -66,6 +66,7 @@ def test_curves_arrive_while_the_run_is_trained(store, wandb_server, until):
     assert arrived == [True]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_continues_and_doubles_nothing(store, wandb_server):
     cfg = store.config("logger=wandb")
     run = store.train(cfg, epochs=2, ended="killed")

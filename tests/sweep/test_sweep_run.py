@@ -133,21 +133,22 @@ def processes(cli):
 
 
 def test_a_process_does_one_job_after_another_until_one_fails(cli, words, sabotage, tmp_path):
-    sweep = ["train", *words, "seed=range(5)", "hydra.launcher.jobs=1"]
+    sweep = ["train", *words, "data.train_size=128", "seed=range(5)", "hydra.launcher.jobs=1"]
     done = cli(*sweep, env=sabotage("raise2"))
     assert done.returncode == 1
     assert states(cli) == {0: "finished", 1: "finished", 2: "bug", 3: "finished", 4: "finished"}
     by = processes(cli)
     assert by[0] == by[1] == by[2] != by[3] == by[4]
     alone = type(cli)(tmp_path / "alone")
-    assert alone("train", *words[1:], "seed=4").returncode == 0
+    assert alone("train", *words[1:], "data.train_size=128", "seed=4").returncode == 0
     (key,) = alone.runs()
     assert cli.result(key)["metrics"] == alone.result(key)["metrics"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_a_run_after_a_larger_one_in_the_same_process_has_a_peak_of_its_own(cli, words, jobs):
-    done = cli("train", *words, "model.width=48,4", f"hydra.launcher.jobs={jobs}")
+    done = cli("train", *words, "data.train_size=128", "model.width=48,4", f"hydra.launcher.jobs={jobs}")
     assert done.returncode == 0, done.stderr
     in_time = sorted(cli.runs().values(), key=lambda folder: (folder / "result.json").stat().st_mtime)
     first, second = (cli.result(folder.name)["cost"] for folder in in_time)
@@ -155,6 +156,7 @@ def test_a_run_after_a_larger_one_in_the_same_process_has_a_peak_of_its_own(cli,
     assert second["peak_memory_mib"] < first["peak_memory_mib"] - 20
 
 
+@pytest.mark.slow
 def test_fail_fast_starts_nothing_more(cli, words, sabotage):
     cli(
         "train",

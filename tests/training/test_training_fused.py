@@ -229,6 +229,7 @@ def test_a_run_that_diverges_ends_alone(both, tmp_path, tiny):
         assert losses(ends[run]) == pytest.approx(losses(alone), rel=CLOSE)
 
 
+@pytest.mark.slow
 def test_survivors_keep_their_moments_and_averages(tmp_path, tiny):
     base = [*tiny, "train.ema=0.9", "optimizer=adamw", "schedule=constant", "train.epochs=6"]
     words = [
@@ -243,6 +244,7 @@ def test_survivors_keep_their_moments_and_averages(tmp_path, tiny):
     assert losses(ends[0]) == pytest.approx(losses(alone), rel=CLOSE / 5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_alone_where_it_was_left_together_and_the_other_way_round(tiny, tmp_path):
     words = [
         [*tiny, f"seed={seed}", "train.ema=0.9", "optimizer=adamw", "optimizer.lr=0.001"] for seed in (0, 1)

@@ -149,6 +149,7 @@ def test_on_a_cpu_a_run_says_that_it_goes_on_without_a_graph(tmp_path, tiny):
     assert "graph is for CUDA" in (folder / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_auto_compiles_once_after_the_first_epoch_and_where_it_pays(tmp_path, tiny, monkeypatch):
     asked = []
     monkeypatch.setattr("torch.compile", lambda model, mode: asked.append(mode) or model)

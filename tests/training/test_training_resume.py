@@ -79,6 +79,7 @@ def test_a_history_line_cut_short_is_restored_from_the_checkpoint(tmp_path, tiny
 
 
 def test_more_epochs_go_on_from_a_parent_as_a_run_of_their_own(tmp_path, tiny):
+    tiny = [*tiny, "data.train_size=128"]
     short = load_config([*tiny, f"store={tmp_path}", "schedule=constant"])
     run_one(short, echo=lambda line: None)
     words = [*tiny, f"store={tmp_path}", "schedule=constant", "train.epochs=5"]
@@ -107,6 +108,7 @@ def killed(cli, words, after):
     return history.parent
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_first_checkpoint_tells_each_epoch_once(cli, tiny):
     folder = killed(cli, [*tiny, *RARE], after=1)
     assert not (folder / "checkpoints" / "last.pt").exists()
@@ -117,7 +119,7 @@ def test_a_run_killed_before_its_first_checkpoint_tells_each_epoch_once(cli, tin
 @pytest.fixture
 def between(tmp_path, tiny):
     """A run stopped after some steps, its best epoch and its checkpoints."""
-    cfg = load_config([*tiny, f"store={tmp_path}", *RARE])
+    cfg = load_config([*tiny, f"store={tmp_path}", *RARE, "data.train_size=128"])
     assert run_one(cfg, echo=lambda line: None).name == "finished"
     folder = tmp_path / "runs" / run_key(cfg)
     result = json.loads((folder / "result.json").read_text())
@@ -151,6 +153,7 @@ def test_a_kill_between_the_two_checkpoints_loses_neither(between):
     assert {path.name for path in checkpoints.iterdir()} == {"best.pt", "last.pt"}
 
 
+@pytest.mark.slow
 def test_the_best_weights_on_disk_are_those_that_the_last_checkpoint_means(cli, tiny):
     folder = killed(cli, [*tiny, *RARE, "train.epochs=60"], after=6)
     checkpoints = folder / "checkpoints"
@@ -182,10 +185,11 @@ def test_a_run_goes_on_in_the_number_format_and_the_company_that_it_began_in(bet
         ("optimizer=adamw", "optimizer.name=adamw"),
         ("optimizer.decay_norm_bias=false", "began with"),
         ("placement=block", "model.attention.placement=block"),
-        ("data.train_size=256", "data.train_size=256: .* began with null"),
+        ("data.train_size=256", "data.train_size=256: .* began with 128"),
     ],
 )
 def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(tmp_path, tiny, word, said):
+    tiny = [*tiny, "data.train_size=128"]
     short = load_config([*tiny, f"store={tmp_path}"])
     run_one(short, echo=lambda line: None)
     words = [*tiny, f"store={tmp_path}", "train.epochs=5", f"train.resume_from={run_key(short)}", word]
