@@ -132,6 +132,7 @@ def processes(cli):
     return found
 
 
+@pytest.mark.slow
 def test_a_process_does_one_job_after_another_until_one_fails(cli, words, sabotage, tmp_path):
     sweep = ["train", *words, "data.train_size=128", "seed=range(5)", "hydra.launcher.jobs=1"]
     done = cli(*sweep, env=sabotage("raise2"))

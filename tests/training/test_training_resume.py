@@ -52,7 +52,7 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, witho
 
 
 def test_a_cut_short_checkpoint_starts_the_run_over(tmp_path, tiny):
-    cfg = load_config([*tiny, f"store={tmp_path}"])
+    cfg = load_config([*tiny, "data.train_size=128", f"store={tmp_path}"])
     key = run_key(cfg)
     run_one(cfg, echo=lambda line: None)
     folder = tmp_path / "runs" / key
@@ -68,7 +68,7 @@ def test_a_cut_short_checkpoint_starts_the_run_over(tmp_path, tiny):
 
 
 def test_a_history_line_cut_short_is_restored_from_the_checkpoint(tmp_path, tiny):
-    cfg = load_config([*tiny, f"store={tmp_path}"])
+    cfg = load_config([*tiny, "data.train_size=128", f"store={tmp_path}"])
     run_one(cfg, echo=lambda line: None)
     history = tmp_path / "runs" / run_key(cfg) / "history.jsonl"
     (history.parent / "result.json").unlink()
@@ -198,6 +198,7 @@ def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(t
 
 
 def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, monkeypatch):
+    tiny = [*tiny, "data.train_size=128"]
     monkeypatch.chdir(tmp_path)
     short = load_config([*tiny, f"store={tmp_path}"])
     run_one(short, echo=lambda line: None)
@@ -215,6 +216,7 @@ def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, mon
     ],
 )
 def test_a_checkpoint_that_lies_anywhere_is_refused_when_it_is_loaded(tmp_path, tiny, word, said):
+    tiny = [*tiny, "data.train_size=128"]
     short = load_config([*tiny, f"store={tmp_path}"])
     run_one(short, echo=lambda line: None)
     last = tmp_path / "some.pt"
