@@ -76,7 +76,7 @@ def _network(cfg: RunConfig) -> tuple[str, str]:
     return cfg.data.name, repr(cfg.model)
 
 
-@torch.inference_mode(False)  # in which convolutions and linear layers are counted under other names
+@torch.inference_mode(False)  # that mode calls convolutions and linear layers by other names
 def _count(cfg: RunConfig) -> ModelCost:
     data = DATASETS[cfg.data.name]
     with torch.device("meta"), _Unfilled():
