@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from cbam_ablate.config.schema import LoggerConfig, RunConfig, WandbConfig
 from cbam_ablate.runs import Run
@@ -20,7 +20,7 @@ TENSORBOARD = "cbam_ablate.loggers.tensorboard:TensorBoard"
 PATIENCE = 25.0
 """Seconds that loggers may take after their run has ended. W&B's own limits add up to less."""
 SWEEP_PATIENCE = 90.0
-"""Seconds that sending the rest of a sweep may take at its end."""
+"""Seconds that what is left to draw or to send of a sweep may take at its end."""
 
 
 def later(word: str, root: Path) -> str:
@@ -45,6 +45,29 @@ def following(run: Run, cfg: RunConfig, say: Callable[[str], None]) -> Iterator[
     finally:
         for line in _end(processes, run):
             _tell(say, line)
+
+
+@contextmanager
+def viewing() -> Iterator[Callable[[Iterable[Run]], None]]:
+    """A process beside the block makes the views of those runs it is given that have finished.
+
+    It ends when it has made them, also where this process is killed.
+    """
+    command = [sys.executable, "-m", "cbam_ablate.loggers.views"]
+    # A session of its own: Ctrl-C in the terminal is for the sweep.
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    with cast(IO[bytes], process.stdin) as asked:
+        os.set_blocking(asked.fileno(), False)
+
+        def view(runs: Iterable[Run]) -> None:
+            for run in runs:
+                if run.result() is not None:
+                    with contextlib.suppress(OSError):  # one that hangs isn't waited for
+                        os.write(asked.fileno(), f"{run.path.absolute()}\n".encode())
+
+        yield view
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(SWEEP_PATIENCE)
 
 
 def wandb_mode(cfg: WandbConfig) -> Any:

@@ -1,5 +1,6 @@
 """Learning curves of one run as a picture."""
 
+import io
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from cbam_ablate.runs.files import write_bytes
 
 PARTS = {"train": ("training", "#888888"), "val": ("validation", "#0b62a4")}
 FEW = 15
@@ -27,7 +30,9 @@ def draw_curves(history: list[dict[str, Any]], path: Path, title: str) -> None:
         axes.autoscale()
     sides["loss"].legend(frameon=False, loc="upper right")
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110, pil_kwargs={"compress_level": 1})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=110, pil_kwargs={"compress_level": 1})
+    write_bytes(path, drawn.getvalue())
 
 
 @cache

@@ -1,15 +1,32 @@
-"""The files of a run that has ended."""
+"""The files of a run that has finished: its curves, and what its `logger` options ask for.
 
+python -m cbam_ablate.loggers.views makes those of every run whose folder it reads, one a line.
+"""
+
+import contextlib
 import csv
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
+from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.loggers.words import name_of
 from cbam_ablate.runs import Run
+from cbam_ablate.runs.writer import note
 
 
-def write_views(run: Run, cfg: RunConfig) -> None:
-    """The curves of a run, and what its `logger` options ask for."""
+def write_views(run: Run) -> None:
+    """What goes wrong is a line in the run's log: a view is never worth a run."""
+    try:
+        _write(run, from_dict(run.config() or {}))
+    except Exception as error:
+        with contextlib.suppress(OSError):  # as on a disk that is full
+            note(run, f"the run is whole, but its views could not be made: {type(error).__name__}: {error}")
+
+
+def _write(run: Run, cfg: RunConfig) -> None:
     # Here because it brings matplotlib, which a logger's process does without.
     from cbam_ablate.loggers.curves import draw_curves
 
@@ -24,3 +41,15 @@ def _write_csv(history: list[dict[str, Any]], run: Run) -> None:
         writer = csv.DictWriter(file, fieldnames=list(history[0]))
         writer.writeheader()
         writer.writerows(history)
+
+
+def main() -> None:
+    os.nice(10)
+    import cbam_ablate.loggers.curves  # noqa: F401  while the first runs are trained
+
+    for line in sys.stdin:
+        write_views(Run(Path(line.removesuffix("\n"))))
+
+
+if __name__ == "__main__":
+    main()

@@ -67,8 +67,7 @@ class RunWriter:
 
     def line(self, text: str) -> None:
         """One line of train.log and of the terminal, which may be gone."""
-        with (self.run.path / "train.log").open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now():%H:%M:%S} {text}\n")
+        note(self.run, text)
         with contextlib.suppress(OSError):
             self._echo(text)
 
@@ -131,6 +130,12 @@ class RunWriter:
         self._done.set()
         if self._pulse.is_alive():
             self._pulse.join()
+
+
+def note(run: Run, text: str) -> None:
+    """One line of train.log."""
+    with (run.path / "train.log").open("a", encoding="utf-8") as file:
+        file.write(f"{datetime.now():%H:%M:%S} {text}\n")
 
 
 def mark_ended(run: Run, failure: str, error: str) -> None:

@@ -31,7 +31,6 @@ from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.job import (
     Stop,
     TimedOut,
-    make_views,
     mind_failures,
     planned,
     record,
@@ -99,10 +98,10 @@ def run_group(
 ) -> list[State]:
     """One job of a sweep: the run of the frozen plan with this key, or the runs of one of its groups.
 
-    Returns how they stand. Nothing is trained once the study was told to stop.
+    Returns how they stand. Nothing is trained once the study was told to stop. Views are left to the caller.
     """
     if len(keys) == 1:
-        return [run_cell(manifest_path, keys[0], echo, device, threads)]
+        return [run_cell(manifest_path, keys[0], echo, device, threads, views=False)]
     manifest = read(manifest_path)
     configs = {key: planned(manifest, key) for key in keys}
     store, stop_file = RunStore(manifest["constants"]["store"]), manifest_path.with_name("stop")
@@ -124,7 +123,7 @@ def run_group(
                 alone = []
                 break
     for key in alone:
-        if run_cell(manifest_path, key, echo, device, threads).name == "interrupted":
+        if run_cell(manifest_path, key, echo, device, threads, views=False).name == "interrupted":
             break
     return [store.run(key).state() for key in keys]
 
@@ -267,5 +266,4 @@ class Group:
         recorded = where(lane, self.splits.sha256)
         member.writer.finish(record(member.cfg, member.writer.run, end, recorded))
         member.ended = True
-        make_views(member.writer, member.cfg)
         return None

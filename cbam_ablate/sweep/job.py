@@ -85,6 +85,7 @@ def run_cell(
     echo: Callable[[str], None] = lambda line: None,
     device: str | None = None,
     threads: int | None = None,
+    views: bool = True,
 ) -> State:
     """One job of a sweep: the run of the frozen plan with this key, unless its study was told to stop."""
     manifest = read(manifest_path)
@@ -92,7 +93,7 @@ def run_cell(
     stop_file = manifest_path.with_name("stop")
     if stop_file.exists():
         return RunStore(cfg.store).run(key).state()
-    state = run_one(cfg, echo, device, threads, manifest["study"])
+    state = run_one(cfg, echo, device, threads, manifest["study"], views)
     if state.name == "failed":
         mind_failures(manifest_path, manifest, cfg)
     return state
@@ -122,10 +123,12 @@ def run_one(
     device: str | None = None,
     threads: int | None = None,
     study: str | None = None,
+    views: bool = True,
 ) -> State:
     """Trains the run of `cfg`, or finds it done, and returns how it stands. Failures are recorded.
 
     `echo` takes each line of the log. `device` and `threads` are this launch's, over the config's own.
+    Without `views` a finished run's curves and the like are left to the caller.
     State `running` means that another live process holds the run.
     """
     if cfg.sweep.detach:
@@ -143,7 +146,8 @@ def run_one(
         try:
             result = _train(cfg, writer, stop, device or cfg.train.device, cfg.train.threads or threads)
             writer.finish(result)
-            make_views(writer, cfg)
+            if views:
+                write_views(run)
         except (Interrupted, KeyboardInterrupt):
             writer.interrupt()
         except (Exception, TimedOut) as error:  # whatever a job raises is an outcome, with its traceback
@@ -157,14 +161,6 @@ def record_failure(writer: RunWriter, error: BaseException) -> None:
     said = str(error).splitlines()[0] if str(error) else type(error).__name__
     writer.fail(failure, said, "".join(traceback.format_exception(error)))
     writer.line(f"failed ({failure}): {said}")
-
-
-def make_views(writer: RunWriter, cfg: RunConfig) -> None:
-    """Draws a finished run's curves and the like; what goes wrong is a line in its log."""
-    try:
-        write_views(writer.run, cfg)
-    except Exception as error:  # a view is never worth a run
-        writer.line(f"the run is whole, but its views could not be made: {type(error).__name__}: {error}")
 
 
 def classify(error: BaseException) -> str:

@@ -11,12 +11,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from cbam_ablate.loggers import viewing
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.fused import run_group
@@ -45,29 +46,33 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
     How they ended is in the store.
     On Ctrl-C running jobs save and end before KeyboardInterrupt goes on; a second one kills them.
     """
-    pool = _Pool(manifest_path)
-    try:
-        pool.work([list(job) for job in keys], list(slots))
-    except KeyboardInterrupt:
-        pool.end()
-        raise
-    finally:
-        pool.close()
+    with viewing() as view:
+        pool = _Pool(manifest_path, view)
+        try:
+            pool.work([list(job) for job in keys], list(slots))
+        except KeyboardInterrupt:
+            pool.end()
+            raise
+        finally:
+            pool.close()
 
 
 def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
     """Runs jobs one after another in this process, for debugging, unless the study was told to stop."""
-    for job in keys:
-        states = run_group(manifest_path, job, print)
-        if manifest_path.with_name("stop").exists():
-            return
-        if any(state.name == "interrupted" for state in states):
-            raise KeyboardInterrupt
+    store = RunStore(read(manifest_path)["constants"]["store"])
+    with viewing() as view:
+        for job in keys:
+            states = run_group(manifest_path, job, print)
+            view(map(store.run, job))
+            if manifest_path.with_name("stop").exists():
+                return
+            if any(state.name == "interrupted" for state in states):
+                raise KeyboardInterrupt
 
 
 class _Pool:
-    def __init__(self, manifest_path: Path) -> None:
-        self.path = manifest_path
+    def __init__(self, manifest_path: Path, view: Callable[[Iterable[Run]], None]) -> None:
+        self.path, self.view = manifest_path, view
         self.manifest = read(manifest_path)
         self.store = RunStore(self.manifest["constants"]["store"])
         self.stop_file = manifest_path.with_name("stop")
@@ -132,8 +137,11 @@ class _Pool:
                 self.workers.remove(worker)
                 free.append(worker.slot)
                 _record_end(worker)
+                self.view(worker.runs)
             elif worker.jobs in heard and _has_done(worker):
+                done, worker.runs = worker.runs, []
                 self._give(worker, waiting)
+                self.view(done)
             elif time.monotonic() > worker.deadline:
                 worker.process.kill()
         return free

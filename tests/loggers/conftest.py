@@ -264,7 +264,8 @@ class Store:
             writer.progress(epochs=3)
             for epoch in range(1, epochs + 1):
                 writer.epoch({"epoch": epoch, "train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch,
-                              "val_top1": score + epoch, "lr": 0.1, "seconds": 1.5})  # fmt: skip
+                              "train_top1": score, "val_top1": score + epoch, "lr": 0.1,
+                              "seconds": 1.5})  # fmt: skip
                 after(epoch)
             if ended == "finished":
                 writer.finish(self.result(run, score))

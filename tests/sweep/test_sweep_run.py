@@ -177,6 +177,13 @@ def test_jobs_can_run_in_the_sweeps_own_process(cli, words):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", [["hydra.launcher.jobs=1"], [HERE], ["hydra/launcher=fused"]])
+def test_a_sweep_draws_the_runs_that_finish(cli, words, how):
+    assert cli("train", *words, "seed=0,1", *how).returncode == 0
+    assert [(folder / "curves.png").exists() for folder in cli.runs().values()] == [True, True]
+
+
+@pytest.mark.slow
 def test_hydras_own_launcher_gives_the_same_runs(cli, words, tmp_path, without_times):
     assert cli("train", *words, "seed=0,1", HERE).returncode == 0
     other = type(cli)(tmp_path / "basic")
