@@ -2,25 +2,19 @@
 
     python benchmarks/bench_fused.py [--device cpu] [--widths 4 16] [--batches 4 8 32] [--runs 4 8]
                                      [--placements block] [--precision auto] [--threads 1] [--steps 8]
-                                     [--rounds 5] [--compile auto] [--data synthetic] [--sweep] [--json FILE]
+                                     [--rounds 5] [--compile auto] [--data synthetic] [--json FILE]
 
-Steps: the training loops themselves, on ResNet-20, batches and optimiser included.
+The training loops themselves, on ResNet-20, batches and optimiser included; whole sweeps: bench_sweep.py.
 In each round both arms train the same number of steps, in turn; the ratio of a row is the median over rounds.
 On a CPU with several cores give `--threads 1`: both launchers then use a process a core.
-
-With `--sweep` also whole sweeps from the command line, start-up and evaluation included: one process after
-another, the local launcher and the fused one.
 """
 
 import argparse
 import itertools
 import json
 import platform
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -120,39 +114,6 @@ def bench_steps(options: argparse.Namespace, row: dict[str, Any]) -> dict[str, A
     }
 
 
-def bench_sweeps(options: argparse.Namespace, row: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of a whole sweep of `runs` seeds by each launcher, and the ratios to the fused one."""
-    words = [
-        "data=synthetic", "backbone=resnet_cifar", "reduction=4", f"model.width={row['width']}",
-        f"placement={row['placement']}", f"train.batch_size={row['batch']}", "train.epochs=4",
-        f"train.device={options.device}", f"train.precision={options.precision}",
-    ]  # fmt: skip
-    seeds = ",".join(map(str, range(row["runs"])))
-    threads = [f"train.threads={options.threads}"] if options.threads else []
-    arms = {
-        "processes": [["train", *words, *threads, f"seed={seed}"] for seed in range(row["runs"])],
-        "local": [["train", "-m", *words, *threads, f"seed={seeds}"]],
-        "fused": [["train", "-m", *words, *threads, f"seed={seeds}", "hydra/launcher=fused"]],
-    }
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(options.rounds):
-        for name, commands in arms.items():
-            store = tempfile.mkdtemp()
-            started = time.perf_counter()
-            for command in commands:
-                whole = [sys.executable, "-m", "cbam_ablate", *command, f"store={store}"]
-                subprocess.run(whole, check=True, capture_output=True)
-            times[name].append(time.perf_counter() - started)
-            shutil.rmtree(store)
-    ratios = {
-        f"{name}_over_fused": statistics.median(
-            a / b for a, b in zip(times[name], times["fused"], strict=True)
-        )
-        for name in ("processes", "local")
-    }
-    return {**row, **{f"{name}_seconds": statistics.median(found) for name, found in times.items()}, **ratios}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -168,7 +129,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -176,26 +136,17 @@ def main() -> None:
     use(device, options.threads)
     precision = pick_precision(options.precision, device)
     print(f"{device_name(device)}, {torch.get_num_threads()} threads, {precision}, torch {torch.__version__}")
-    found: dict[str, list[dict[str, Any]]] = {"steps": [], "sweeps": []}
+    found = []
     grid = itertools.product(options.placements, options.widths, options.batches, options.runs)
     rows = [dict(zip(("placement", "width", "batch", "runs"), values, strict=True)) for values in grid]
     print("placement width batch runs | images/s separate    fused | fused over separate (least, most)")
     for row in rows:
         done = bench_steps(options, row)
-        found["steps"].append(done)
+        found.append(done)
         print(
             f"{row['placement']:9} {row['width']:5} {row['batch']:5} {row['runs']:4} | "
             f"{done['separate_images_per_second']:17.0f} {done['fused_images_per_second']:8.0f} | "
             f"{done['ratio']:.2f} ({min(done['ratios']):.2f}, {max(done['ratios']):.2f})",
-            flush=True,
-        )
-    for row in rows if options.sweep else ():
-        done = bench_sweeps(options, row)
-        found["sweeps"].append(done)
-        print(
-            f"sweep of {row['runs']}, {row['placement']} width {row['width']} batch {row['batch']}: fused "
-            f"{done['fused_seconds']:.1f} s; local takes {done['local_over_fused']:.2f} times as long, "
-            f"a process a run {done['processes_over_fused']:.2f} times",
             flush=True,
         )
     if options.json:
@@ -206,7 +157,7 @@ def main() -> None:
             "versions": {"torch": torch.__version__, "python": platform.python_version()},
             "options": {name: str(value) for name, value in vars(options).items()},
         }
-        options.json.write_text(json.dumps({**about, **found}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**about, "steps": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

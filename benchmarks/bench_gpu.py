@@ -43,7 +43,7 @@ def parts(small: bool) -> dict[str, list[str]]:
             "networks": steps([CIFAR + CBAM], ARMS, 160, 1, *less),
             "fused": fused(4, [4], 2, 2, 1),
             "fused, eager": [*fused(4, [4], 2, 5, 1), "--compile", "off"],
-            "sweep": [*fused(4, [32], 2, 2, 1), "--sweep"],
+            "sweep": ["bench_sweep.py", *less, "train.epochs=1", "--runs", "2", "--sample", "1"],
             "start-up": ["bench_startup.py", *less, "data.train_size=200", "--runs", "2"],
             "accuracy": [
                 *steps([CIFAR], ["plain"], 160, 1, *less, "optimizer.lr=0.05"),
@@ -58,7 +58,7 @@ def parts(small: bool) -> dict[str, list[str]]:
         "batch 4": steps(both[1:], eager_and_not, 2000, 3, "train.batch_size=4"),
         "fused": [*fused(16, [4, 32], 8, 128, 3), "--data", "cifar10"],
         "fused, eager": [*fused(16, [4, 32], 8, 16, 3), "--data", "cifar10", "--compile", "off"],
-        "sweep": [*fused(16, [32], 8, 2, 1), "--sweep"],
+        "sweep": ["bench_sweep.py"],
         "start-up": ["bench_startup.py"],
         "accuracy": [*steps([CIFAR], ["plain"], 10_000, 1), "--accuracy", "--epochs", "4"],
         "small": steps([CIFAR, CIFAR + CBAM], eager_and_not, 25_600, 4),

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cbam_ablate.cli import fail
-from cbam_ablate.report import render_terminal, write_table
 from cbam_ablate.sweep.ledger import Ledger, Waiting
 from cbam_ablate.sweep.plan import Plan, clock
 from cbam_ablate.sweep.run import Outcome
@@ -77,6 +76,8 @@ def close(outcome: Outcome, words: list[str]) -> int:
             "command without detach=true waits for the rest."
         )
         return 0
+    from cbam_ablate.report import render_terminal, write_table
+
     table = write_table(plan.store.root, plan.study)
     print(render_terminal(table))
     print(f"\n{plan.summary()}. Written: {plan.store.study(plan.study)}/table.md, .tex, .csv, .html, .json")

@@ -173,7 +173,7 @@ class TrainConfig:
     precision: str = option("auto", "auto is bf16 where the device has it in hardware",
                             choices=("auto", "bf16", "fp32"), off="auto")  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda or cuda:N", identity=False)
-    compile: str = option("auto", "on: torch.compile; graph: a CUDA graph; auto: CUDA, a graph or compiled",
+    compile: str = option("auto", "on CUDA all but off record the step; on: compiled too; auto: if that pays",
                           choices=("auto", "on", "graph", "off"), identity=False)  # fmt: skip
     threads: int | None = option(
         None, "CPU threads; null shares the cores among the jobs", low=1, identity=False

@@ -1,4 +1,7 @@
-"""torch.compile for a network, where it pays, tried before it is used so that it can't fail a run."""
+"""torch.compile for a network, where it pays, tried before it is used so that it can't fail a run.
+
+On CUDA its kernels then become part of the recorded step (`training/recorded.py`), as an eager network's do.
+"""
 
 import contextlib
 import time
@@ -15,8 +18,6 @@ COST = 60.0
 """Seconds that `auto` reckons for compiling a network."""
 GAIN = 0.25
 """The part of the time on CUDA, of steps recorded as a graph, that `auto` reckons to save."""
-TRIALS = {"cuda": 3, "cpu": 1}
-"""Steps after which a compiled network is all recorded: on CUDA its kernels become a graph at the second."""
 
 
 def pays(device: torch.device, seconds: float) -> bool:
@@ -71,22 +72,19 @@ def compiled_or_eager(
 ) -> nn.Module:
     """The compiled network where a step of it works here, else the network.
 
-    `dtype` is that of the images it will be given. On CUDA its passes are replayed as graphs. The trial
-    leaves weights, buffers and gradients as they were.
+    `dtype` is that of the images it will be given. The trial leaves weights, buffers and gradients as they
+    were.
     """
     facts = DATASETS[cfg.data.name]
     shape = (cfg.train.batch_size, facts.channels, facts.size, facts.size)
     images = torch.zeros(shape, dtype=dtype, device=device)
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
     started = time.perf_counter()
     try:
-        network: nn.Module = torch.compile(model, mode=mode)  # type: ignore[assignment]
-        for _ in range(TRIALS[device.type]):
-            with as_in_eager_mode(), cast:
-                logits = network(images.contiguous(memory_format=torch.channels_last))
-            logits.float().sum().backward()
-            model.zero_grad(set_to_none=True)
+        network: nn.Module = torch.compile(model)  # type: ignore[assignment]
+        with as_in_eager_mode(), cast:
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+        logits.float().sum().backward()
         say(f"compiled in {time.perf_counter() - started:.0f} s, which the training time leaves out")
     except Exception as error:  # compilers fail in every way there is, and none is worth the run
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

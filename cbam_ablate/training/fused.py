@@ -126,7 +126,7 @@ class FusedTrainer:
             self.parts.append(Part(self.stack, list(part), sum(len(p.trainers) for p in self.parts)))
         self.totals = Totals(self.device, len(self.lanes))
         how, logs = self.lanes[0].cfg.train.compile, [lane.log for lane in self.lanes]
-        self.recorded = recorded("auto" if how == "on" else how, self.device, partial(_tell, logs))
+        self.recorded = recorded(how, self.device, partial(_tell, logs))
 
     def _keep(self, lanes: list[Lane]) -> None:
         if lanes and len(lanes) < len(self.lanes):

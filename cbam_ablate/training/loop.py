@@ -105,8 +105,7 @@ class Trainer:
         if self.alone and cfg.train.compile in ("on", "auto"):
             self._take_over_or_compile()
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
-        own = self.alone and self.network is self.model
-        self.recorded = recorded(cfg.train.compile if own else "off", device, log.line)
+        self._record_anew()
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
         self.done = Progress()
@@ -127,6 +126,8 @@ class Trainer:
                 to_go = self.cfg.train.epochs - self.done.epoch
                 if undecided and pays(self.device, to_go * self.done.epoch_seconds):
                     self._compile()
+                    if self.network is not self.model:
+                        self._record_anew()
                 undecided = False
             return self._result()
         finally:
@@ -189,9 +190,10 @@ class Trainer:
         self.network = compiled_or_eager(
             self.model, self.cfg, self.device, self.cast(), self._dtype, self.log.line
         )
-        if self.network is not self.model:
-            # A compiled network's passes are graphs of their own.
-            self.recorded = recorded("off", self.device, self.log.line)
+
+    def _record_anew(self) -> None:
+        """Has the steps of the network as it is recorded, where `train.compile` asks for that."""
+        self.recorded = recorded(self.cfg.train.compile if self.alone else "off", self.device, self.log.line)
 
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps

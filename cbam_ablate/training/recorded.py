@@ -171,5 +171,5 @@ def recorded(how: str, device: torch.device, say: Callable[[str], None]) -> Reco
     """What does a run's steps where `train.compile` is `how`: recorded where that is asked for and can be."""
     if how == "graph" and device.type != "cuda":
         say("train.compile=graph is for CUDA; the run goes on without it")
-    wanted = device.type == "cuda" and how in ("auto", "graph")
+    wanted = device.type == "cuda" and how != "off"
     return Recorded(device, say, CudaGraph() if wanted else None)

@@ -152,7 +152,7 @@ def test_on_a_cpu_a_run_says_that_it_goes_on_without_a_graph(tmp_path, tiny):
 @pytest.mark.slow
 def test_auto_compiles_once_after_the_first_epoch_and_where_it_pays(tmp_path, tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr("torch.compile", lambda model, mode: asked.append(mode) or model)
+    monkeypatch.setattr("torch.compile", lambda model: asked.append(model) or model)
     for name, worth in (("no", False), ("yes", True)):
         monkeypatch.setattr("cbam_ablate.training.loop.pays", lambda device, seconds, worth=worth: worth)
         _, folder = train([*tiny, "train.epochs=3"], tmp_path / name)
@@ -160,7 +160,7 @@ def test_auto_compiles_once_after_the_first_epoch_and_where_it_pays(tmp_path, ti
         said = [next(word for word in ("compiled", "epoch") if word in line) for line in lines
                 if "compiled in" in line or ("epoch " in line and "train loss" in line)]  # fmt: skip
         assert said == (["epoch", "compiled", "epoch", "epoch"] if worth else 3 * ["epoch"])
-    assert asked == ["default"]
+    assert len(asked) == 1
 
 
 def test_compiling_pays_where_it_saves_more_than_it_costs():

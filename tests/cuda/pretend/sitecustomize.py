@@ -49,6 +49,11 @@ def install() -> None:
             super().__init__()
             self.calls, self.replays = [], -1
 
+        @classmethod
+        def ignore_compile_internals(cls):
+            """Compiled code runs while it is recorded, as on a real one."""
+            return True
+
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             out = func(*args, **(kwargs or {}))
             tensors = [each for each in tree_leaves((args, kwargs, out)) if isinstance(each, torch.Tensor)]

@@ -1,0 +1,79 @@
+"""A sweep of short runs beside one command after another, whole: start-up, training, evaluation and table.
+
+    python benchmarks/bench_sweep.py [OVERRIDES ...] [--runs 32] [--sample 3] [--rounds 1] [--json FILE]
+
+The runs are seeds of ResNet-20 with CBAM in every block at batch 32, on generated images. One command after
+another is `--sample` commands of a run each, times the number of runs: they all take as long. Ratios are of
+that to the sweep's time, by the launcher.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+SHORT = ["backbone=resnet_cifar", "depth=20", "placement=block", "reduction=4", "data=synthetic"]
+SHORT += ["train.batch_size=32", "train.epochs=4"]
+LAUNCHERS = ("local", "fused")
+
+
+def seconds(*words: str) -> float:
+    """What `train` takes."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "cbam_ablate", "train", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return time.perf_counter() - began
+
+
+def measured(words: list[str], runs: int, sample: int) -> dict[str, Any]:
+    """One round: seconds of each command of the sample, of the sweep by each launcher, and the ratios."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = [seconds(*words, f"seed={seed}", f"store={folder}/alone") for seed in range(sample)]
+        swept = {
+            name: seconds(
+                "-m", *words, f"seed=range({runs})", f"hydra/launcher={name}", f"store={folder}/{name}"
+            )
+            for name in LAUNCHERS
+        }
+    one_by_one = runs * statistics.mean(alone)
+    return {"alone": alone, **swept, "ratios": {name: one_by_one / swept[name] for name in LAUNCHERS}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", help="further overrides")
+    parser.add_argument("--runs", type=int, default=32)
+    parser.add_argument("--sample", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    if min(asked.runs, asked.sample, asked.rounds) < 1:
+        parser.error("--runs, --sample and --rounds are at least 1")
+    print(f"{os.cpu_count()} cores, torch {metadata.version('torch')}, Python {platform.python_version()}")
+    rounds = []
+    for _ in range(asked.rounds):
+        rounds.append(found := measured([*SHORT, *asked.words], asked.runs, asked.sample))
+        alone = ", ".join(f"{took:.1f}" for took in found["alone"])
+        swept = ", ".join(
+            f"{name} {found[name]:.1f} s, {found['ratios'][name]:.1f} times faster" for name in LAUNCHERS
+        )
+        print(f"{asked.runs} runs: a command of its own {alone} s each; {swept}", flush=True)
+    if asked.json:
+        ratios = {name: statistics.median(one["ratios"][name] for one in rounds) for name in LAUNCHERS}
+        asked.json.write_text(json.dumps({"runs": asked.runs, "ratios": ratios, "rounds": rounds}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
