@@ -29,7 +29,9 @@ SHORT += ["data.val_size=500", "train.epochs=1"]
 def seconds(*words: str) -> float:
     """What a command takes."""
     began = time.perf_counter()
-    subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
+    done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
     return time.perf_counter() - began
 
 

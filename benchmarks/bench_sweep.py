@@ -9,39 +9,28 @@ that to the sweep's time, by the launcher.
 
 import argparse
 import json
-import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from bench_startup import seconds
 
 SHORT = ["backbone=resnet_cifar", "depth=20", "placement=block", "reduction=4", "data=synthetic"]
 SHORT += ["train.batch_size=32", "train.epochs=4"]
 LAUNCHERS = ("local", "fused")
 
 
-def seconds(*words: str) -> float:
-    """What `train` takes."""
-    began = time.perf_counter()
-    command = [sys.executable, "-m", "cbam_ablate", "train", *words]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return time.perf_counter() - began
-
-
 def measured(words: list[str], runs: int, sample: int) -> dict[str, Any]:
     """One round: seconds of each command of the sample, of the sweep by each launcher, and the ratios."""
     with tempfile.TemporaryDirectory() as folder:
-        alone = [seconds(*words, f"seed={seed}", f"store={folder}/alone") for seed in range(sample)]
+        alone = [seconds("train", *words, f"seed={seed}", f"store={folder}/alone") for seed in range(sample)]
         swept = {
             name: seconds(
-                "-m", *words, f"seed=range({runs})", f"hydra/launcher={name}", f"store={folder}/{name}"
+                *("train", "-m", *words, f"seed=range({runs})"),
+                *(f"hydra/launcher={name}", f"store={folder}/{name}"),
             )
             for name in LAUNCHERS
         }
@@ -61,7 +50,6 @@ def main() -> None:
     asked = parser.parse_args()
     if min(asked.runs, asked.sample, asked.rounds) < 1:
         parser.error("--runs, --sample and --rounds are at least 1")
-    print(f"{os.cpu_count()} cores, torch {metadata.version('torch')}, Python {platform.python_version()}")
     rounds = []
     for _ in range(asked.rounds):
         rounds.append(found := measured([*SHORT, *asked.words], asked.runs, asked.sample))
@@ -70,9 +58,19 @@ def main() -> None:
             f"{name} {found[name]:.1f} s, {found['ratios'][name]:.1f} times faster" for name in LAUNCHERS
         )
         print(f"{asked.runs} runs: a command of its own {alone} s each; {swept}", flush=True)
+    from cbam_ablate.training.device import device_name, pick_device
+
+    about = {
+        "device": device_name(pick_device("auto")),
+        "torch": metadata.version("torch"),
+        "python": platform.python_version(),
+        "words": asked.words,
+        "runs": asked.runs,
+    }
+    print(f"{about['device']}, torch {about['torch']}, Python {about['python']}")
     if asked.json:
         ratios = {name: statistics.median(one["ratios"][name] for one in rounds) for name in LAUNCHERS}
-        asked.json.write_text(json.dumps({"runs": asked.runs, "ratios": ratios, "rounds": rounds}, indent=1))
+        asked.json.write_text(json.dumps({**about, "ratios": ratios, "rounds": rounds}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The trainer's side of the loggers: a process each, started beside the run, ended within seconds of it."""
 
 import contextlib
+import json
 import os
 import shlex
 import signal
@@ -17,6 +18,7 @@ from cbam_ablate.runs import Run
 
 WANDB = "cbam_ablate.loggers.wandb_run:WandbRun"
 TENSORBOARD = "cbam_ablate.loggers.tensorboard:TensorBoard"
+DRAW = [sys.executable, "-m", "cbam_ablate.loggers.draw"]
 PATIENCE = 25.0
 """Seconds that loggers may take after their run has ended. W&B's own limits add up to less."""
 SWEEP_PATIENCE = 90.0
@@ -51,23 +53,35 @@ def following(run: Run, cfg: RunConfig, say: Callable[[str], None]) -> Iterator[
 def viewing() -> Iterator[Callable[[Iterable[Run]], None]]:
     """A process beside the block makes the views of those runs it is given that have finished.
 
-    It ends when it has made them, also where this process is killed.
+    It ends when it has made them, also where this process is killed. If it can't, stderr says so.
     """
-    command = [sys.executable, "-m", "cbam_ablate.loggers.views"]
-    # A session of its own: Ctrl-C in the terminal is for the sweep.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    with cast(IO[bytes], process.stdin) as asked:
-        os.set_blocking(asked.fileno(), False)
+    try:
+        # A group of its own: Ctrl-C in the terminal is for the sweep.
+        process = subprocess.Popen(DRAW, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0)
+    except OSError as error:
+        print(f"no curves are drawn: {error}", file=sys.stderr)
+        yield lambda runs: None
+        return
+    missed = 0
+    try:
+        with cast(IO[bytes], process.stdin) as asked:
+            os.set_blocking(asked.fileno(), False)  # one that hangs isn't waited for
 
-        def view(runs: Iterable[Run]) -> None:
-            for run in runs:
-                if run.result() is not None:
-                    with contextlib.suppress(OSError):  # one that hangs isn't waited for
-                        os.write(asked.fileno(), f"{run.path.absolute()}\n".encode())
+            def view(runs: Iterable[Run]) -> None:
+                nonlocal missed
+                for run in runs:
+                    if run.result() is not None:
+                        try:
+                            os.write(asked.fileno(), f"{json.dumps(str(run.path.absolute()))}\n".encode())
+                        except OSError:
+                            missed += 1
 
-        yield view
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(SWEEP_PATIENCE)
+            yield view
+    finally:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(SWEEP_PATIENCE)
+        if missed or process.returncode:
+            print("not all curves are drawn; the next sweep of the study draws them", file=sys.stderr)
 
 
 def wandb_mode(cfg: WandbConfig) -> Any:

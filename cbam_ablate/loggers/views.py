@@ -1,29 +1,23 @@
-"""The files of a run that has finished: its curves, and what its `logger` options ask for.
-
-python -m cbam_ablate.loggers.views makes those of every run whose folder it reads, one a line.
-"""
+"""The files of a run that has finished: its curves, and what its `logger` options ask for."""
 
 import contextlib
 import csv
-import os
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.loggers.words import name_of
 from cbam_ablate.runs import Run
-from cbam_ablate.runs.writer import note
 
 
-def write_views(run: Run) -> None:
-    """What goes wrong is a line in the run's log: a view is never worth a run."""
+def write_views(run: Run, say: Callable[[str], None]) -> None:
+    """What goes wrong is a line that `say` takes, for the run's log: a view is never worth a run."""
     try:
         _write(run, from_dict(run.config() or {}))
     except Exception as error:
         with contextlib.suppress(OSError):  # as on a disk that is full
-            note(run, f"the run is whole, but its views could not be made: {type(error).__name__}: {error}")
+            say(f"the run is whole, but its views could not be made: {type(error).__name__}: {error}")
 
 
 def _write(run: Run, cfg: RunConfig) -> None:
@@ -41,15 +35,3 @@ def _write_csv(history: list[dict[str, Any]], run: Run) -> None:
         writer = csv.DictWriter(file, fieldnames=list(history[0]))
         writer.writeheader()
         writer.writerows(history)
-
-
-def main() -> None:
-    os.nice(10)
-    import cbam_ablate.loggers.curves  # noqa: F401  while the first runs are trained
-
-    for line in sys.stdin:
-        write_views(Run(Path(line.removesuffix("\n"))))
-
-
-if __name__ == "__main__":
-    main()

@@ -53,7 +53,7 @@ class RunWriter:
         self.release()
 
     def release(self) -> None:
-        """Gives the claim back; nothing may be written afterwards."""
+        """Gives the claim back; nothing but views and a `note` on them may be written afterwards."""
         self._stop()
         self._claim.release()
 

@@ -147,7 +147,7 @@ def run_one(
             result = _train(cfg, writer, stop, device or cfg.train.device, cfg.train.threads or threads)
             writer.finish(result)
             if views:
-                write_views(run)
+                write_views(run, writer.line)
         except (Interrupted, KeyboardInterrupt):
             writer.interrupt()
         except (Exception, TimedOut) as error:  # whatever a job raises is an outcome, with its traceback

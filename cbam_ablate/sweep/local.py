@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -47,6 +47,7 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
     On Ctrl-C running jobs save and end before KeyboardInterrupt goes on; a second one kills them.
     """
     with viewing() as view:
+        view(_without_curves(manifest_path))
         pool = _Pool(manifest_path, view)
         try:
             pool.work([list(job) for job in keys], list(slots))
@@ -61,6 +62,7 @@ def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
     """Runs jobs one after another in this process, for debugging, unless the study was told to stop."""
     store = RunStore(read(manifest_path)["constants"]["store"])
     with viewing() as view:
+        view(_without_curves(manifest_path))
         for job in keys:
             states = run_group(manifest_path, job, print)
             view(map(store.run, job))
@@ -68,6 +70,13 @@ def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
                 return
             if any(state.name == "interrupted" for state in states):
                 raise KeyboardInterrupt
+
+
+def _without_curves(manifest_path: Path) -> Iterator[Run]:
+    """The study's runs of which an earlier sweep, that was killed say, drew none."""
+    manifest = read(manifest_path)
+    runs = map(RunStore(manifest["constants"]["store"]).run, manifest["runs"])
+    return (run for run in runs if not (run.path / "curves.png").exists())
 
 
 class _Pool:

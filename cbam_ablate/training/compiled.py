@@ -81,6 +81,8 @@ def compiled_or_eager(
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     started = time.perf_counter()
     try:
+        # PyTorch keeps eight graphs of a function, and from then on runs it eagerly without a word.
+        torch.compiler.reset()
         network: nn.Module = torch.compile(model)  # type: ignore[assignment]
         with as_in_eager_mode(), cast:
             logits = network(images.contiguous(memory_format=torch.channels_last))

@@ -183,7 +183,7 @@ class FusedTrainer:
         return losses
 
     def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> Tensor:
-        # Before the forward pass, for which a replayed graph takes the gradients' memory.
+        # Before the forward pass, which can then use the gradients' memory.
         self.stack.zero_grad()
         with self._cast():
             logits = self.stack(images).float()

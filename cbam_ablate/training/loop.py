@@ -125,9 +125,8 @@ class Trainer:
                 self._end_epoch()
                 to_go = self.cfg.train.epochs - self.done.epoch
                 if undecided and pays(self.device, to_go * self.done.epoch_seconds):
+                    self._record_anew()  # and so lets the memory of the recording go
                     self._compile()
-                    if self.network is not self.model:
-                        self._record_anew()
                 undecided = False
             return self._result()
         finally:
@@ -226,7 +225,7 @@ class Trainer:
 
     def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> Tensor:
         set_rate(self.optimizer, *rates)
-        # Before the forward pass, for which a replayed graph takes the gradients' memory.
+        # Before the forward pass, which can then use the gradients' memory.
         self.optimizer.zero_grad(set_to_none=True)
         with self.cast():
             logits = self.network(images)

@@ -41,7 +41,7 @@ def test_every_network_of_every_part_is_one_that_can_be_trained():
 def test_a_small_one_measures_each_part_it_is_asked_for_and_keeps_the_others(tmp_path):
     file = tmp_path / "gpu.json"
     file.write_text('{"deep": {"rows": []}}')
-    asked = ["networks", "fused, eager"]
+    asked = ["networks", "fused, eager", "sweep"]
     done = subprocess.run(
         [sys.executable, SCRIPT, "--small", "--json", file, "--parts", *asked],
         capture_output=True, text=True, timeout=600,
@@ -58,6 +58,8 @@ def test_a_small_one_measures_each_part_it_is_asked_for_and_keeps_the_others(tmp
     ]
     assert all(row["rate"] > 0 for row in found["networks"]["rows"])
     assert found["fused, eager"]["steps"][0]["ratio"] > 0
+    assert all(ratio > 0 for ratio in found["sweep"]["ratios"].values())
+    assert found["sweep"]["device"].startswith("cuda: ")
 
 
 def test_what_a_job_takes_beyond_training_is_measured_too(tmp_path):

@@ -1,11 +1,14 @@
 """The files of a finished run: made though the sweep is gone, and never worth a run."""
 
+import shutil
 import subprocess
 import sys
 
+import pytest
 from matplotlib.figure import Figure
 
-from cbam_ablate.loggers import viewing, write_views
+from cbam_ablate.loggers import beside, viewing, write_views
+from cbam_ablate.runs import Run
 
 KILLED = """
 import os, signal
@@ -34,11 +37,34 @@ def test_a_view_that_fails_is_a_line_in_its_runs_log_and_the_others_are_made(sto
 
 
 def test_runs_that_have_not_finished_have_no_views(store):
-    run = store.train(store.config(), ended="failed")
-    before = sorted(run.path.iterdir())
+    failed = store.train(store.config(), ended="failed")
+    finished = store.train(store.config("seed=1"))
+    before = sorted(failed.path.iterdir())
+    with viewing() as view:
+        view([failed, finished])
+    assert (finished.path / "curves.png").exists()
+    assert sorted(failed.path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["by \udcff", "new\nline", "café 'quoted'"])
+def test_any_folder_can_be_drawn_in(store, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    run = Run(shutil.copytree(store.train(store.config()).path, tmp_path / name))
     with viewing() as view:
         view([run])
-    assert sorted(run.path.iterdir()) == before
+    assert (run.path / "curves.png").exists()
+
+
+DIES = [sys.executable, "-c", "raise SystemExit(3)"]
+
+
+@pytest.mark.parametrize(("command", "said"), [(["/not/there"], "no curves"), (DIES, "not all curves")])
+def test_a_process_that_can_not_draw_is_said_and_stops_nothing(store, monkeypatch, capsys, command, said):
+    monkeypatch.setattr(beside, "DRAW", command)
+    run = store.train(store.config())
+    with viewing() as view:
+        view([run])
+    assert said in capsys.readouterr().err
 
 
 def test_a_picture_that_is_being_drawn_is_not_there_yet(store, monkeypatch):
@@ -50,5 +76,5 @@ def test_a_picture_that_is_being_drawn_is_not_there_yet(store, monkeypatch):
         seen.append((run.path / "curves.png").exists())
 
     monkeypatch.setattr(Figure, "savefig", look)
-    write_views(run)
+    write_views(run, str)
     assert [*seen, (run.path / "curves.png").exists()] == [False, True]

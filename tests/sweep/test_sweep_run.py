@@ -178,9 +178,14 @@ def test_jobs_can_run_in_the_sweeps_own_process(cli, words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [["hydra.launcher.jobs=1"], [HERE], ["hydra/launcher=fused"]])
-def test_a_sweep_draws_the_runs_that_finish(cli, words, how):
-    assert cli("train", *words, "seed=0,1", *how).returncode == 0
-    assert [(folder / "curves.png").exists() for folder in cli.runs().values()] == [True, True]
+def test_a_sweep_draws_the_runs_that_finish_and_those_that_an_earlier_one_left_undrawn(cli, words, how):
+    assert cli("train", *words, "seed=0", HERE).returncode == 0
+    (first,) = cli.runs().values()
+    (first / "curves.png").unlink()
+    done = cli("train", *words, "seed=0,1,2", *how)
+    assert done.returncode == 0
+    assert "Warning" not in done.stderr
+    assert [(folder / "curves.png").exists() for folder in cli.runs().values()] == 3 * [True]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
 from cbam_ablate.models import build_model
 from cbam_ablate.sweep.job import run_one
-from cbam_ablate.training.compiled import COST, GAIN, pays
+from cbam_ablate.training.compiled import COST, GAIN, compiled_or_eager, pays
 from cbam_ablate.training.evaluate import Totals
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
 
@@ -161,6 +162,28 @@ def test_auto_compiles_once_after_the_first_epoch_and_where_it_pays(tmp_path, ti
                 if "compiled in" in line or ("epoch " in line and "train loss" in line)]  # fmt: skip
         assert said == (["epoch", "compiled", "epoch", "epoch"] if worth else 3 * ["epoch"])
     assert len(asked) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's own
+def test_however_many_networks_a_process_compiles_the_last_runs_compiled(tiny, monkeypatch):
+    """PyTorch has a limit for the graphs of one function, beyond which it runs eagerly in silence."""
+    ran, lines = [], []
+
+    def backend(graph, _):
+        return lambda *given: ran.append(len(given)) or graph.forward(*given)
+
+    monkeypatch.setattr("torch._dynamo.config.recompile_limit", 2)
+    monkeypatch.setattr("torch.compile", partial(torch.compile, backend=backend))
+    for width in (4, 8, 12, 16):
+        cfg = load_config([*tiny, f"model.width={width}"])
+        eager = build_model(cfg)
+        cast = torch.autocast("cpu", enabled=False)
+        network = compiled_or_eager(eager, cfg, CPU, cast, torch.float32, lines.append)
+        ran.clear()
+        network(torch.zeros(cfg.train.batch_size, 3, 32, 32).contiguous(memory_format=torch.channels_last))
+        assert ran, f"width {width} of {lines}"
+    torch._dynamo.reset()
 
 
 def test_compiling_pays_where_it_saves_more_than_it_costs():
