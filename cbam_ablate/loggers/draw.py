@@ -5,7 +5,6 @@ python -m cbam_ablate.loggers.draw reads the folders of finished runs, a JSON st
 
 import contextlib
 import json
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ from cbam_ablate.runs.writer import note
 
 
 def main() -> None:
-    os.nice(10)
     with contextlib.suppress(Exception):  # each run will say what is wrong
         import cbam_ablate.loggers.curves  # noqa: F401  while the first runs are trained
     for line in sys.stdin:

@@ -4,12 +4,14 @@ import shutil
 import subprocess
 import sys
 
+import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
 from cbam_ablate.loggers import beside, viewing, write_views
 from cbam_ablate.runs import Run
 
+FONTS = matplotlib.get_cachedir()
 KILLED = """
 import os, signal
 from cbam_ablate.loggers import viewing
@@ -18,6 +20,12 @@ with viewing() as view:
     view(RunStore({root!r}).runs())
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+@pytest.fixture(autouse=True)
+def fonts(store, monkeypatch):
+    """Of the machine's own home, where Matplotlib has looked for them before."""
+    monkeypatch.setenv("MPLCONFIGDIR", FONTS)
 
 
 def test_views_that_were_asked_for_are_made_though_the_sweep_is_killed(store, until):
@@ -49,7 +57,8 @@ def test_runs_that_have_not_finished_have_no_views(store):
 @pytest.mark.parametrize("name", ["by \udcff", "new\nline", "café 'quoted'"])
 def test_any_folder_can_be_drawn_in(store, tmp_path, monkeypatch, name):
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
-    run = Run(shutil.copytree(store.train(store.config()).path, tmp_path / name))
+    made = store.train(store.config())
+    run = Run(shutil.copytree(made.path, tmp_path / name / made.key))
     with viewing() as view:
         view([run])
     assert (run.path / "curves.png").exists()
