@@ -111,7 +111,8 @@ def compiler(monkeypatch, works):
     monkeypatch.setattr(torch, "compile", TRACED if works else lambda model: 1 / 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's own
+# PyTorch's own, of its compiler's parts.
+@pytest.mark.filterwarnings("ignore:.*(should not be instantiated|is deprecated):DeprecationWarning")
 @pytest.mark.parametrize("works", [True, False])
 def test_the_steps_of_a_compiled_network_are_recorded_too(
     words, trainer, assert_same_weights, exact, replays, monkeypatch, works
