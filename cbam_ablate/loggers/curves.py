@@ -40,13 +40,14 @@ def _frame() -> tuple[Figure, dict[str, Axes]]:
     """A picture without curves: a process draws many, and what is around them takes as long as they do."""
     # Fixed places and a loose compression: finding the places takes longer than all the rest.
     figure = Figure(figsize=(9, 3.4))
-    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.15, top=0.9, wspace=0.19)
+    figure.subplots_adjust(left=0.09, right=0.99, bottom=0.15, top=0.9, wspace=0.23)
     sides = dict(zip(("loss", "top1"), figure.subplots(1, 2), strict=True))
     for axes in sides.values():
         for label, color in PARTS.values():
             axes.plot([], [], label=label, color=color, markersize=3)
         axes.set_xlabel("epoch")
         axes.xaxis.set_label_coords(0.5, -0.11)
+        axes.yaxis.set_label_coords(-0.16, 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, **TICKS))
         axes.yaxis.set_major_locator(MaxNLocator(**TICKS))
         axes.spines[["top", "right"]].set_visible(False)
