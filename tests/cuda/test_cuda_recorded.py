@@ -9,7 +9,7 @@ import torch
 
 from cbam_ablate.training import Trainer, checkpoint, compiled
 from cbam_ablate.training.fused import FusedTrainer, Lane
-from cbam_ablate.training.recorded import WARM_UP
+from cbam_ablate.training.recorded import WARM_UP, Recorded
 
 pytestmark = pytest.mark.cuda
 GRAPH = "train.compile=graph"
@@ -111,29 +111,33 @@ def compiler(monkeypatch, works):
     monkeypatch.setattr(torch, "compile", TRACED if works else lambda model: 1 / 0)
 
 
+class Unrecorded(Trainer):
+    """Does every step as it is."""
+
+    def _record_anew(self):
+        self.recorded = Recorded(self.device, self.log.line, None)
+
+
 # PyTorch's own, of its compiler's parts.
 @pytest.mark.filterwarnings("ignore:.*(should not be instantiated|is deprecated):DeprecationWarning")
 @pytest.mark.parametrize("works", [True, False])
 def test_the_steps_of_a_compiled_network_are_recorded_too(
-    words, trainer, assert_same_weights, exact, replays, monkeypatch, works
+    words, trainer, assert_same_weights, replays, monkeypatch, works
 ):
-    """With train.compile=on from the first, with auto from the epoch on after which it is compiled.
-
-    A traced network rounds elsewhere.
-    """
-    assert_alike = torch.testing.assert_close if exact and works else assert_same_weights
+    """With train.compile=on from the first, with auto from the epoch on after which it is compiled."""
     words = [*words, "data.train_size=50", "train.epochs=3"]
-    expected = trainer([*words, "train.compile=off"])
-    expected.run()
     monkeypatch.setattr("cbam_ablate.training.loop.pays", lambda device, seconds: True)
     for how, recordings in (("on", 1), ("auto", 2)):
-        compiler(monkeypatch, works)
-        replays[0] = 0
-        ours = trainer([*words, f"train.compile={how}"])
-        ours.run()
+        ends = []
+        for kind in (Unrecorded, Trainer):
+            compiler(monkeypatch, works)
+            replays[0] = 0
+            run = trainer([*words, f"train.compile={how}"], kind)
+            run.run()
+            assert ("compiled in" in " ".join(run.log.lines)) == works
+            ends.append(end(run))
         assert replays[0] == 15 - recordings * WARM_UP
-        assert ("compiled in" in " ".join(ours.log.lines)) == works
-        assert_alike(end(ours), end(expected))
+        assert_same_weights(*ends)
 
 
 def test_when_one_diverges_the_others_are_recorded_again(words, trainer, assert_same_weights, replays):
