@@ -119,7 +119,7 @@ class Unrecorded(Trainer):
 
 
 # PyTorch's own, of its compiler's parts.
-@pytest.mark.filterwarnings("ignore:.*(should not be instantiated|is deprecated):DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*(should not be instantiated|torch.jit.*deprecated):DeprecationWarning")
 @pytest.mark.parametrize("works", [True, False])
 def test_the_steps_of_a_compiled_network_are_recorded_too(
     words, trainer, assert_same_weights, replays, monkeypatch, works

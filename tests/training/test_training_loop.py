@@ -166,7 +166,7 @@ def test_auto_compiles_once_after_the_first_epoch_and_where_it_pays(tmp_path, ti
 
 @pytest.mark.slow
 # PyTorch's own, of its compiler's parts.
-@pytest.mark.filterwarnings("ignore:.*(should not be instantiated|is deprecated):DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*(should not be instantiated|torch.jit.*deprecated):DeprecationWarning")
 def test_however_many_networks_a_process_compiles_the_last_runs_compiled(tiny, monkeypatch):
     """PyTorch has a limit for the graphs of one function, beyond which it runs eagerly in silence."""
     ran, lines = [], []
