@@ -70,9 +70,9 @@ def run(command: str, words: list[str]) -> int:
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        from cbam_ablate.config.errors import ConfigError
+        from cbam_ablate.config.errors import UserError
 
-        if isinstance(error, ConfigError | OSError):
+        if isinstance(error, UserError | OSError):
             return fail(str(error))
         return fail(f"{type(error).__name__}: {error}\n(a bug of ours; HYDRA_FULL_ERROR=1 shows where)")
 

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.errors import ConfigError, UserError
 from cbam_ablate.config.schema import RunConfig
 
 ALIASES = {
@@ -159,7 +159,7 @@ def verify(words: Iterable[Word], sweeping: bool) -> None:
                 found.append(f"{word.said}: several values make a sweep; add -m to run it, or give one value")
             else:
                 found += _bad_choices(word) if name in groups() else _bad_values(word)
-        except ConfigError as error:
+        except UserError as error:
             found.append(str(error))
     if found:
         raise ConfigError("\n".join(found))
@@ -199,7 +199,7 @@ def _bad_values(word: Word) -> list[str]:
     for value in word.values:
         try:
             coerce(key, value)
-        except ConfigError as error:
+        except UserError as error:
             found.append(str(error))
     return found
 

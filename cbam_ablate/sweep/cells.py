@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.canonical import OFF_THE_SHELF, effective, leaves, resolve, run_key
 from cbam_ablate.config.compose import compose_words, to_run_config
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.errors import UserError
 from cbam_ablate.config.overrides import coerce, groups
 from cbam_ablate.config.rules import violations
 from cbam_ablate.config.schema import RunConfig
@@ -39,7 +39,7 @@ def make_cells(fixed: list[str], assignments: Iterable[Assignment], axes: list[s
         try:
             cfg = compose_once(assignment)
             broken = violations(cfg)
-        except ConfigError as error:
+        except UserError as error:
             cells.append(Cell(said, {}, RunConfig(), "", [str(error)]))
             continue
         key = "" if broken else run_key(cfg)

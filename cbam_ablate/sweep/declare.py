@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.errors import ConfigError, UserError
 from cbam_ablate.config.overrides import ALIASES, Word, parse, same, spell, verify
 
 Assignment = dict[str, Word]
@@ -73,7 +73,7 @@ def _words(params: Any, where: str) -> dict[str, Word]:
     try:
         words = parse(spelled)
         verify(words, sweeping=True)
-    except ConfigError as error:
+    except UserError as error:
         raise ConfigError(f"hydra.sweeper.{where}: {error}") from error
     return {axis_name(word.name): word for word in words}
 

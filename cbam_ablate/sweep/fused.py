@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from cbam_ablate.config.canonical import effective, flatten, run_key, to_dict
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.errors import ConfigError, UserError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import Feed
@@ -141,7 +141,7 @@ def _by_progress(store: RunStore, keys: Sequence[str]) -> list[list[str]]:
 def _progress(run: Run) -> tuple[Any, ...]:
     try:
         state = checkpoint.load(run.last)
-    except ConfigError:
+    except UserError:
         return 0, 0, None, None
     done = state["progress"]
     return done["epoch"], done["step"], state["threads"], state.get("precision")

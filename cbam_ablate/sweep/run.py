@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.errors import ConfigError, UserError
 from cbam_ablate.data import prepare
 from cbam_ablate.loggers import close_sweep
 from cbam_ablate.runs import State
@@ -98,7 +98,7 @@ def _launch(launch: Launch, path: Path, keys: list[str]) -> None:
     """A launcher that breaks down leaves runs undone as a job does; the store says which."""
     try:
         launch(path, keys)
-    except (ConfigError, OSError):
+    except (UserError, OSError):
         raise
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":

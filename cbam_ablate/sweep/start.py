@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.canonical import effective, from_dict, is_run_key
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.errors import ConfigError, UserError
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.runs import Run, RunStore
@@ -33,7 +33,7 @@ def starting_point(cfg: RunConfig, writer: RunWriter) -> tuple[dict[str, Any] | 
             elif state["progress"]["best_epoch"]:
                 raise ConfigError(f"{writer.best}: not of epoch {state['progress']['best_epoch']}, its best")
             return state, OWN
-        except ConfigError as error:
+        except UserError as error:
             writer.line(f"starts over: {error}")
     writer.start_over()
     parent = cfg.train.resume_from

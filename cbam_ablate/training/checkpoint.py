@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.errors import ConfigError, UserError
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ def best_of(best: Path, epoch: int) -> Path | None:
         try:
             if load(path).get("epoch") == epoch:
                 return path
-        except ConfigError:
+        except UserError:
             continue
     return None
 

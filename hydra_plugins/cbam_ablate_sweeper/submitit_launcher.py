@@ -27,7 +27,7 @@ class SlurmLauncher(EngineLauncher):
     needed = ("pack", "array_parallelism", "max_num_timeout", "signal_delay_s")
 
     def submit(self, manifest: Path, keys: list[str]) -> None:
-        from cbam_ablate.config.errors import ConfigError
+        from cbam_ablate.config.errors import UserError
         from cbam_ablate.sweep import submit
         from cbam_ablate.sweep.ledger import Ledger
 
@@ -35,7 +35,7 @@ class SlurmLauncher(EngineLauncher):
         if new:
             try:
                 self._queue(manifest, new)
-            except ConfigError as error:
+            except UserError as error:
                 if len(new) == len(keys):
                     raise
                 submit.say(f"{error}; waiting for those that are queued")
