@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from cbam_ablate.config import load_config
     from cbam_ablate.models import build_model, model_cost
 
+__version__ = "0.2.0"
+
 __all__ = ["build_model", "load_config", "model_cost"]
 
 

@@ -4,8 +4,10 @@ import difflib
 import io
 import os
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import NoReturn
+
+from cbam_ablate import __version__
 
 COMMANDS = {
     "train": "train one run, or with -m or study=NAME a sweep",
@@ -41,7 +43,7 @@ def main() -> NoReturn:
         print(usage())
         sys.exit(0 if words else 2)
     if words[0] == "--version":
-        print(metadata.version("cbam_ablate"))
+        print(__version__)
         sys.exit(0)
     sys.exit(run(words[0], words[1:]))
 
