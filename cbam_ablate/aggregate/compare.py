@@ -49,9 +49,17 @@ def _difference(pair: Paired, p_holm: float | None, level: float) -> Difference:
             few, many = statistics.seeds_range(mean, pair.sd, pair.n, level)
             more = _beyond(few, pair.n), _beyond(many, pair.n)
     return Difference(
-        tidy(mean), pair.n, tidy(pair.sd), tidy_pair(pair.interval), tidy(pair.p), tidy(p_holm),
-        tidy(pair.effect), significant, tidy(smallest), more,
-    )  # fmt: skip
+        value=tidy(mean),
+        n=pair.n,
+        sd=tidy(pair.sd),
+        interval=tidy_pair(pair.interval),
+        p=tidy(pair.p),
+        p_holm=tidy(p_holm),
+        effect=tidy(pair.effect),
+        significant=significant,
+        smallest=tidy(smallest),
+        more_seeds=more,
+    )
 
 
 def _beyond(total: int | None, n: int) -> int | None:

@@ -134,8 +134,17 @@ def _corrected(quantity: str, contrasts: list[Contrast]) -> list[Effect]:
         significant = p_holm is not None and p_holm < ALPHA
         made.append(
             Effect(
-                quantity, contrast.axes, contrast.levels, contrast.against, tidy(one.mean), one.n,
-                tidy(one.sd), tidy_pair(one.interval), tidy(one.p), tidy(p_holm), significant,
+                quantity=quantity,
+                axes=contrast.axes,
+                levels=contrast.levels,
+                against=contrast.against,
+                value=tidy(one.mean),
+                n=one.n,
+                sd=tidy(one.sd),
+                interval=tidy_pair(one.interval),
+                p=tidy(one.p),
+                p_holm=tidy(p_holm),
+                significant=significant,
             )
-        )  # fmt: skip
+        )
     return made

@@ -1,15 +1,10 @@
-"""What the table shows, in sentences: what can be told apart, and what more seeds would settle."""
+"""What the table shows, in sentences: what can be told apart, and how much each axis moves the result."""
 
 from cbam_ablate.aggregate.compare import TASK, Contest
 from cbam_ablate.aggregate.model import Cell, Difference, Effect, Quantity, Row
 from cbam_ablate.aggregate.names import Names, rough
-from cbam_ablate.aggregate.records import Study
-from cbam_ablate.aggregate.statistics import MOST_SEEDS
-from cbam_ablate.aggregate.words import more_command
 
-MOST_SAID = 6
-MOST_OFFERED = 30
-"""More seeds than this are not offered as a command."""
+MOST_LISTED = 6
 
 
 def find(
@@ -27,36 +22,15 @@ def find(
         for group in contest.groups
         if sum(rows[index].cell(quantity.name).value is not None for index in group) > 1
     ]
-    sentences += [_without_spread(row, found) for row, found in _unsettled(rows, results[0]) if found.sd == 0]
-    sentences += _sensitivity([found for _, found in _unsettled(rows, results[0])], results[0])
+    sentences += [
+        _without_spread(row, found) for row, found in unsettled_rows(rows, results[0]) if found.sd == 0
+    ]
+    sentences += _sensitivity([found for _, found in unsettled_rows(rows, results[0])], results[0])
     clear = [effect for effect in moved if effect.significant]
-    sentences += [_effect(effect, quantities, names) for effect in clear[:MOST_SAID]]
-    if len(clear) > MOST_SAID:
-        sentences.append(f"{len(clear) - MOST_SAID} more effects are in table.json.")
+    sentences += [_effect(effect, quantities, names) for effect in clear[:MOST_LISTED]]
+    if len(clear) > MOST_LISTED:
+        sentences.append(f"{len(clear) - MOST_LISTED} more effects are in table.json.")
     return sentences
-
-
-def advise(study: Study, rows: list[Row], quantities: list[Quantity]) -> list[str]:
-    """How many more seeds would settle what is open in the first metric, and the command that adds them."""
-    results = compared(rows, quantities)
-    if not results:
-        return []
-    if max(row.n for row in rows) < 2:
-        return _offer(study, 2) if max(row.expected for row in rows) < 2 else []
-    known = [(row, found) for row, found in _unsettled(rows, results[0]) if found.more_seeds is not None]
-    sentences = [_seeds(row, found, results[0]) for row, found in known[:MOST_SAID]]
-    if len(known) > MOST_SAID:
-        sentences.append(f"{len(known) - MOST_SAID} more open comparisons are in table.json.")
-    fewest = [found.more_seeds[0] for _, found in known if found.more_seeds and found.more_seeds[0]]
-    fewest += [1 for _, found in _unsettled(rows, results[0]) if found.sd == 0 and found.value]
-    if fewest and min(fewest) <= MOST_OFFERED:
-        sentences += _offer(study, min(fewest))
-    return sentences
-
-
-def _offer(study: Study, count: int) -> list[str]:
-    command = more_command(study, count)
-    return [f"To add {count} seed{'s' * (count > 1)}: {command}"] if command else []
 
 
 def compared(rows: list[Row], quantities: list[Quantity]) -> list[Quantity]:
@@ -65,7 +39,7 @@ def compared(rows: list[Row], quantities: list[Quantity]) -> list[Quantity]:
     return [q for q in directed if any(row.cell(q.name).value is not None for row in rows)]
 
 
-def _unsettled(rows: list[Row], quantity: Quantity) -> list[tuple[Row, Difference]]:
+def unsettled_rows(rows: list[Row], quantity: Quantity) -> list[tuple[Row, Difference]]:
     """The rows that don't differ from their baseline as far as is known."""
     pairs = [(row, row.cell(quantity.name).difference) for row in rows]
     return [(row, found) for row, found in pairs if found is not None and not found.significant]
@@ -80,23 +54,25 @@ def _verdict(rows: list[Row], quantity: Quantity, contest: Contest, names: Names
     where = [
         f" on {names.axis(name)} {rows[0].labels[name]}" for name in rows[0].axes if name.startswith(TASK)
     ]
-    said = f"{quantity.label}{''.join(where) if len(contest.groups) > 1 else ''}"
+    verdict = f"{quantity.label}{''.join(where) if len(contest.groups) > 1 else ''}"
     if len(best) == len(values) and not apart:
         return (
-            f"{said}: nothing can be told apart at 5 % "
+            f"{verdict}: nothing can be told apart at 5 % "
             f"(paired t-tests, Holm over {contest.tested} comparison{'s' * (contest.tested != 1)})."
         )
     if len(best) == len(values):
         return (
-            f"{said}: {_listed(apart)} differ{'s' * (len(apart) == 1)} from the baseline, "
+            f"{verdict}: {_listed(apart)} differ{'s' * (len(apart) == 1)} from the baseline, "
             "but which is best can't be told."
         )
     if len(best) == 1:
-        said += f": {best[0]} is best."
+        verdict += f": {best[0]} is best."
     else:
-        said += f": the best can't be told apart: {_listed(best)}."
+        verdict += f": the best can't be told apart: {_listed(best)}."
     ahead = _ahead(rows, quantity)
-    return f"{said} {_listed(ahead)}: a better mean, but worse on the seeds they share." if ahead else said
+    return (
+        f"{verdict} {_listed(ahead)}: a better mean, but worse on the seeds they share." if ahead else verdict
+    )
 
 
 def _ahead(rows: list[Row], quantity: Quantity) -> list[str]:
@@ -120,8 +96,8 @@ def _differs(cell: Cell) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    more = [f"{len(names) - MOST_SAID} more"] if len(names) > MOST_SAID else []
-    *most, last = [*names[:MOST_SAID], *more]
+    more = [f"{len(names) - MOST_LISTED} more"] if len(names) > MOST_LISTED else []
+    *most, last = [*names[:MOST_LISTED], *more]
     return f"{', '.join(most)} and {last}" if most else last
 
 
@@ -132,22 +108,13 @@ def _sensitivity(unsettled: list[Difference], quantity: Quantity) -> list[str]:
     ends = list(dict.fromkeys([rough(sizes[0]), rough(sizes[-1])]))
     return [
         "Smallest difference that these n and spreads could have shown with 80 % power: "
-        f"{' to '.join(ends)}{_unit(quantity)}."
+        f"{' to '.join(ends)}{unit_text(quantity)}."
     ]
-
-
-def _seeds(row: Row, found: Difference, quantity: Quantity) -> str:
-    few, many = found.more_seeds or (None, None)
-    size = f"{rough(abs(found.value))}{_unit(quantity)}"
-    if few is None:
-        return f"{label(row)}: {size} would take over {MOST_SEEDS} seeds to resolve."
-    upto = f"{few} to over {MOST_SEEDS}" if many is None else f"{few} to {many}" if many > few else f"{few}"
-    return f"{label(row)}: {upto} more seed{'s' * (upto != '1')} would resolve {size} at 80 % power."
 
 
 def _effect(effect: Effect, quantities: list[Quantity], names: Names) -> str:
     quantity = next(quantity for quantity in quantities if quantity.name == effect.quantity)
-    change = f"{rough(effect.value, '+')}{_unit(quantity)}"
+    change = f"{rough(effect.value, '+')}{unit_text(quantity)}"
     steps = [
         f"{names.axis(axis)} {names.value(axis, level)} against {names.value(axis, against)}"
         for axis, level, against in zip(effect.axes, effect.levels, effect.against, strict=True)
@@ -157,7 +124,7 @@ def _effect(effect: Effect, quantities: list[Quantity], names: Names) -> str:
     return f"Interaction on {quantity.label}: {steps[0]} gains {change} with {steps[1]}."
 
 
-def _unit(quantity: Quantity) -> str:
+def unit_text(quantity: Quantity) -> str:
     return " points" if quantity.unit == "%" else f" {quantity.unit}".rstrip()
 
 

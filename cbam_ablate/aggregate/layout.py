@@ -80,7 +80,7 @@ def settings_of(study: Study, places: Iterable[Place], axes: list[str]) -> list[
             if len(records) > 1:
                 keys = ", ".join(record.key for record in records)
                 study.warnings.append(
-                    f"{said(setting.axes, names)} has {len(records)} runs of seed {seed} ({keys}); "
+                    f"{setting_text(setting.axes, names)} has {len(records)} runs of seed {seed} ({keys}); "
                     "their mean counts as one seed."
                 )
     return list(found.values())
@@ -151,7 +151,7 @@ def baselines(settings: list[Setting], wanted: dict[str, Any]) -> list[int | Non
     return found
 
 
-def said(axes: dict[str, Any], names: Names) -> str:
+def setting_text(axes: dict[str, Any], names: Names) -> str:
     """A setting in words: `placement block, kernel 7`; axes without effect are left out."""
     parts = [
         f"{names.axis(name)} {names.value(name, value)}" for name, value in axes.items() if value is not None

@@ -16,16 +16,16 @@ class Metric(NamedTuple):
 
 def _accuracies() -> dict[str, Metric]:
     found = {}
-    for part, said in (
+    for part, label in (
         ("test", "test"),
         ("last_test", "test, last epoch"),
         ("val", "val."),
         ("train", "train"),
     ):
         for k in (1, 5):
-            found[f"{part}_top{k}"] = Metric(f"{said} top-{k}", "%", "up")
-            found[f"{part}_error{k}"] = Metric(f"{said} top-{k} error", "%", "down")
-        found[f"{part}_loss"] = Metric(f"{said} loss", "nats", "down")
+            found[f"{part}_top{k}"] = Metric(f"{label} top-{k}", "%", "up")
+            found[f"{part}_error{k}"] = Metric(f"{label} top-{k} error", "%", "down")
+        found[f"{part}_loss"] = Metric(f"{label} loss", "nats", "down")
     return found
 
 

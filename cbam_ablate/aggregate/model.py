@@ -1,13 +1,13 @@
 """The table model: what every rendering shows, and what table.json holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 FORMAT = 1
 Pair = tuple[float, float]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Axis:
     """A swept axis: its dotted name, its printed one, and its values in the order in which they are shown."""
 
@@ -16,7 +16,7 @@ class Axis:
     values: list[Any]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Quantity:
     """What a column measures. `better` is up, down or empty; `kind` is result or cost."""
 
@@ -27,7 +27,7 @@ class Quantity:
     kind: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Difference:
     """A cell less its baseline, paired by seed over n pairs.
 
@@ -49,7 +49,7 @@ class Difference:
     more_seeds: tuple[int | None, int | None] | None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Cell:
     """One quantity in one row: mean over n seeds, standard deviation (ddof 1), 95 % t-interval."""
 
@@ -63,7 +63,7 @@ class Cell:
     difference: Difference | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Row:
     """One setting of the swept axes, over its seeds. A pivoted rendering puts several on one line.
 
@@ -78,15 +78,15 @@ class Row:
     expected: int
     missing: dict[str, int]
     run_keys: list[str]
-    baseline: bool
-    mixes: list[str]
     cells: dict[str, Cell]
+    baseline: bool = False
+    mixes: list[str] = field(default_factory=list)
 
     def cell(self, quantity: str) -> Cell:
         return self.cells[quantity]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Reference:
     """Published numbers for comparison: `values` are (rows,) as printed there, empty where there is none."""
 
@@ -96,7 +96,7 @@ class Reference:
     values: list[str]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Effect:
     """How much one swept axis, or two together, moves a quantity, averaged over the other axes.
 
@@ -118,7 +118,7 @@ class Effect:
     significant: bool
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Table:
     """A study's table. `caption`, `findings` and `advice` (on seeds) are sentences.
 

@@ -23,21 +23,21 @@ class Names:
 
     def axis(self, dotted: str) -> str:
         """Its group's name where it has one, else the last part, or all of it where that is ambiguous."""
-        said = self._said(_spellings(dotted))
-        if said is not None:
-            return said
+        label = self._label(_spellings(dotted))
+        if label is not None:
+            return label
         return short_name(dotted, self._dotted).replace("_", " ")
 
     def value(self, dotted: str, value: Any) -> str:
         if value is None:
             return NO_EFFECT
         text = spell(value)
-        return self._said([*(f"{name}={text}" for name in _spellings(dotted)), text]) or text
+        return self._label([*(f"{name}={text}" for name in _spellings(dotted)), text]) or text
 
     def metric(self, name: str, default: str) -> str:
-        return self._said([name]) or default
+        return self._label([name]) or default
 
-    def _said(self, names: Iterable[str]) -> str | None:
+    def _label(self, names: Iterable[str]) -> str | None:
         return next((self._labels[name] for name in names if name in self._labels), None)
 
 

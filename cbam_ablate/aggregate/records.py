@@ -4,7 +4,7 @@ import json
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ FORMAT = 1
 """The version of result.json and manifest.json that is read here."""
 SEED = "seed"
 SECTIONS = ("metrics", "cost", "selection", "provenance")
-WORDS = {
+OUTCOMES = {
     "out_of_memory": "out of memory",
     "timeout": "timed out",
     "bug": "failed",
@@ -37,6 +37,7 @@ class Record:
 
     key: str
     state: str
+    _: KW_ONLY
     why: str = ""
     error: str = ""
     values: dict[str, float] = field(default_factory=dict)
@@ -55,7 +56,7 @@ class Place:
     key: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Study:
     """A study's manifest with the records of its runs. `warnings` are sentences about what was odd."""
 
@@ -116,14 +117,14 @@ def read_manifest(store: Path | str, study: str) -> Study:
     if wrong:
         raise ConfigError(f"{path}: has no usable {', '.join(wrong)}; plan the study again")
     found = Study(
-        study,
-        [str(word) for word in manifest.get("command") or []],
-        {str(name): list(values) for name, values in manifest["axes"].items()},
-        manifest["constants"],
-        manifest["runs"],
-        [],
-        manifest.get("table") or {},
-        manifest.get("costs") or {},
+        name=study,
+        command=[str(token) for token in manifest.get("command") or []],
+        axes={str(name): list(values) for name, values in manifest["axes"].items()},
+        constants=manifest["constants"],
+        runs=manifest["runs"],
+        places=[],
+        table=manifest.get("table") or {},
+        costs=manifest.get("costs") or {},
     )
     for cell in manifest["cells"]:
         axes, key = (cell.get("axes"), cell.get("key")) if isinstance(cell, dict) else (None, None)
@@ -146,16 +147,16 @@ def read_record(store: RunStore, key: str) -> tuple[Record, list[str]]:
     _, problem = _read(f"{folder}/status.json")
     odd = [f"Run {key}: status.json {problem}."] if problem else []
     if state.name == "failed":
-        why = WORDS.get(state.failure or "bug", state.failure or "failed")
-        return Record(key, "failed", why, state.error), odd
-    return Record(key, state.name, WORDS.get(state.name, state.name), state.error), odd
+        why = OUTCOMES.get(state.failure or "bug", state.failure or "failed")
+        return Record(key, "failed", why=why, error=state.error), odd
+    return Record(key, state.name, why=OUTCOMES.get(state.name, state.name), error=state.error), odd
 
 
 def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
     """The record of a result.json, and sentences about what is odd in it."""
     if result.get("schema") != FORMAT:
-        said = f"result.json has format {result.get('schema')}, this version reads {FORMAT}"
-        return _refused(key, "other format", said)
+        error = f"result.json has format {result.get('schema')}, this version reads {FORMAT}"
+        return _refused(key, "other format", error)
     if result.get("key") != key:
         return _refused(key, "foreign", f"result.json belongs to run {result.get('key')}")
     parts = {name: result[name] for name in SECTIONS if isinstance(result.get(name), dict)}
@@ -177,7 +178,7 @@ def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
     facts = {"rule": rule, "epochs": str(parts["selection"].get("epochs")), **_facts(parts["provenance"])}
     if rule != FOREIGN_RULE:  # whose accuracies may be fractions
         values = complete(values)
-    return Record(key, "finished", "", "", values, facts), odd
+    return Record(key, "finished", values=values, facts=facts), odd
 
 
 def _facts(provenance: dict[str, Any]) -> dict[str, str]:
@@ -206,7 +207,7 @@ def _code(provenance: dict[str, Any]) -> str:
 
 
 def _refused(key: str, why: str, error: str) -> tuple[Record, list[str]]:
-    return Record(key, "refused", why, error), [f"Run {key} is not used: {error}."]
+    return Record(key, "refused", why=why, error=error), [f"Run {key} is not used: {error}."]
 
 
 def _bytes(path: str | Path) -> bytes:

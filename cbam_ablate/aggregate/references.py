@@ -38,7 +38,8 @@ def read_references(
             for index in rows:
                 texts[index] = str(item["value"])
             if not rows:
-                said = ", ".join(f"{name} {spell(value)}" for name, value in item.items() if name != "value")
-                odd.append(f"{entry['label']}: no row for {said}, {item['value']}.")
-        found.append(Reference(str(entry["label"]), str(entry.get("cite") or ""), metric, texts))
+                place = ", ".join(f"{name} {spell(value)}" for name, value in item.items() if name != "value")
+                odd.append(f"{entry['label']}: no row for {place}, {item['value']}.")
+        cite = str(entry.get("cite") or "")
+        found.append(Reference(label=str(entry["label"]), cite=cite, quantity=metric, values=texts))
     return found, odd

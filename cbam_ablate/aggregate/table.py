@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from cbam_ablate.aggregate.advice import advise
+from cbam_ablate.aggregate.caption import caption
 from cbam_ablate.aggregate.compare import TASK, Contest, Groups, differences
 from cbam_ablate.aggregate.effects import effects
-from cbam_ablate.aggregate.findings import advise, find
+from cbam_ablate.aggregate.findings import find
 from cbam_ablate.aggregate.layout import (
     Matrix,
     Setting,
@@ -21,6 +23,7 @@ from cbam_ablate.aggregate.layout import (
 from cbam_ablate.aggregate.metrics import COSTS, METRICS, complete, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Row, Table, tidy, tidy_pair
 from cbam_ablate.aggregate.names import Names
+from cbam_ablate.aggregate.notes import failures, mixtures
 from cbam_ablate.aggregate.options import (
     axes_of,
     axis_named,
@@ -32,7 +35,6 @@ from cbam_ablate.aggregate.options import (
 from cbam_ablate.aggregate.records import Record, Study
 from cbam_ablate.aggregate.references import read_references
 from cbam_ablate.aggregate.statistics import BOOTSTRAP_FROM, Interval, bootstrap_interval, summarise
-from cbam_ablate.aggregate.words import caption, failures, mixtures
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import TableConfig
@@ -67,25 +69,25 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     published, odd = read_references(options.references, settings, study, shown)
     notes = [*mixtures(study, settings, rows), *failures(settings, names), *odd, *study.warnings]
     return Table(
-        study.name,
-        caption(study, options, names, quantities, settings, [*down, *across]),
-        [_axis(name, names, settings, study) for name in down],
-        [_axis(name, names, settings, study) for name in across],
-        quantities,
-        rows,
-        moved,
-        published,
-        find(rows, quantities, contest, moved, names),
-        advise(study, rows, quantities),
-        list(dict.fromkeys(notes)),
-        dataclasses.asdict(options),
+        study=study.name,
+        caption=caption(study, options, names, quantities, settings, [*down, *across]),
+        row_axes=[_axis(name, names, settings, study) for name in down],
+        column_axes=[_axis(name, names, settings, study) for name in across],
+        quantities=quantities,
+        rows=rows,
+        effects=moved,
+        references=published,
+        findings=find(rows, quantities, contest, moved, names),
+        advice=advise(study, rows, quantities),
+        notes=list(dict.fromkeys(notes)),
+        options=dataclasses.asdict(options),
     )
 
 
 def _axis(name: str, names: Names, settings: list[Setting], study: Study) -> Axis:
     ordered = arrange(settings, [name], study.axes)
     values = {hashable(setting.axes[name]): setting.axes[name] for setting in ordered}
-    return Axis(name, names.axis(name), list(values.values()))
+    return Axis(name=name, label=names.axis(name), values=list(values.values()))
 
 
 def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool) -> list[Quantity]:
@@ -113,7 +115,10 @@ def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool)
             study.warnings.append(f"No run measured {name}.")
         if metric.unit == "%" and _fractions(name, finished):
             metric = metric._replace(unit="")
-        found.append(Quantity(name, names.metric(name, metric.label), *metric[1:]))
+        label = names.metric(name, metric.label)
+        found.append(
+            Quantity(name=name, label=label, unit=metric.unit, better=metric.better, kind=metric.kind)
+        )
     return found
 
 
@@ -134,9 +139,9 @@ def _baseline(study: Study, options: TableConfig, settings: list[Setting]) -> di
     fixed = {name: value for name, value in declared.items() if name not in wanted}
     there = matches({}, fixed, study) and any(index is not None for index in baselines(settings, wanted))
     if not there and len(settings) > 1:
-        said = ", ".join(f"{name} {spell(value)}" for name, value in options.baseline.items())
+        listed = ", ".join(f"{name} {spell(value)}" for name, value in options.baseline.items())
         study.warnings.append(
-            f"No row, or no single one, is the baseline ({said}): no differences are shown."
+            f"No row, or no single one, is the baseline ({listed}): no differences are shown."
         )
     return wanted if there else {}
 
@@ -150,15 +155,13 @@ def _row(
     options: TableConfig,
 ) -> Row:
     return Row(
-        {name: setting.axes[name] for name in axes},
-        {name: names.value(name, setting.axes[name]) for name in axes},
-        setting.n,
-        len(setting.by_seed),
-        setting.missing(),
-        [record.key for record in setting.records],
-        False,
-        [],
-        {quantity.name: _cell(study, setting, quantity, options) for quantity in quantities},
+        axes={name: setting.axes[name] for name in axes},
+        labels={name: names.value(name, setting.axes[name]) for name in axes},
+        n=setting.n,
+        expected=len(setting.by_seed),
+        missing=setting.missing(),
+        run_keys=[record.key for record in setting.records],
+        cells={quantity.name: _cell(study, setting, quantity, options) for quantity in quantities},
     )
 
 
@@ -174,7 +177,7 @@ def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConf
     interval = found.interval
     if options.interval == "bootstrap" and quantity.kind == "result":
         interval = _bootstrapped(values, quantity)
-    return Cell(tidy(value), found.n, tidy(found.sd), tidy_pair(interval), keys)
+    return Cell(value=tidy(value), n=found.n, sd=tidy(found.sd), interval=tidy_pair(interval), run_keys=keys)
 
 
 def _bootstrapped(values: list[float], quantity: Quantity) -> Interval:

@@ -8,13 +8,13 @@ from typing import Any
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.aggregate.records import check_name
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.report import json
+from cbam_ablate.report import table_json
 from cbam_ablate.report.write import rendered
 from cbam_ablate.runs import RunStore
 
 CLOSE = 1e-9
 """Relative difference that other versions of a maths library may make in a number's last digits."""
-MOST_SAID = 20
+MOST_LISTED = 20
 NUMBER = re.compile(r"\d[\d.,]*")
 MARK = re.compile(r"[+−-]?\d[\d.,]*|\*+|<u>|<strong>|mathbf|textbf|underline")
 """Numbers with their signs, and what says that one is best or differs from the baseline."""
@@ -38,13 +38,13 @@ def check_table(store: Path | str, study: str) -> list[str]:
         written = (folder / "table.json").read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{folder / 'table.json'}: no table to check ({error.strerror})") from error
-    old = json.parse(written)
-    new = json.parse(json.render(build_table(load_study(store, study), old.options)))
+    old = table_json.parse(written)
+    new = table_json.parse(table_json.render(build_table(load_study(store, study), old.options)))
     changed: list[str] = []
     _compare("table", _plain(old), _plain(new), changed)
     if changed:
-        more = [f"{len(changed) - MOST_SAID} more changes"] if len(changed) > MOST_SAID else []
-        return [*changed[:MOST_SAID], *more]
+        more = [f"{len(changed) - MOST_LISTED} more changes"] if len(changed) > MOST_LISTED else []
+        return [*changed[:MOST_LISTED], *more]
     found = []
     for ending, text in rendered(old):
         path = folder / f"table.{ending}"

@@ -42,8 +42,9 @@ def pareto(axes: Axes, table: Table, result: Quantity) -> None:
         x, y = chosen.T
         axes.errorbar(x, y, error, fmt="o", color=color, markersize=5, capsize=2, linewidth=1)
     for index in range(len(rows)) if len(rows) <= MOST_NAMED else front:
-        said = label(rows[index])
-        axes.annotate(said, points[index], textcoords="offset points", xytext=(6, 4), fontsize=8)
+        axes.annotate(
+            label(rows[index]), points[index], textcoords="offset points", xytext=(6, 4), fontsize=8
+        )
     line = np.array(sorted(points[index] for index in front))
     axes.plot(line[:, 0], line[:, 1], "--", color=COLORS[0], linewidth=1, zorder=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1e6:g}"))

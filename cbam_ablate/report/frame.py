@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from cbam_ablate.aggregate.model import Table
-from cbam_ablate.report.csv import record
+from cbam_ablate.report.table_csv import record
 
 if TYPE_CHECKING:
     import pandas as pd

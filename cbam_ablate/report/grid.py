@@ -9,7 +9,7 @@ from cbam_ablate.aggregate.compare import TASK
 from cbam_ablate.aggregate.layout import hashable
 from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Reference, Row, Table
 from cbam_ablate.aggregate.names import NO_EFFECT
-from cbam_ablate.report import numbers
+from cbam_ablate.report import digits
 
 BASELINE = "baseline"
 MIXED = "‡"
@@ -98,7 +98,7 @@ def _headings(table: Table, above: tuple[str, ...], group: tuple[Any, ...]) -> l
     pivoted = bool(table.column_axes)
     last = [quantity for quantity in table.quantities if quantity.kind == "result"][-1]
     for quantity in table.quantities:
-        found.append(Heading(numbers.heading(quantity), quantity.kind, above, group, quantity))
+        found.append(Heading(digits.heading(quantity), quantity.kind, above, group, quantity))
         compared = any(row.cell(quantity.name).difference is not None for row in table.rows)
         if compared and not pivoted:
             unit = " (points)" if quantity.unit == "%" else ""
@@ -163,12 +163,12 @@ def _text(row: Row, cell: Cell, quantity: Quantity, kind: str, pivoted: bool) ->
     if kind == "difference":
         if found is None:
             return Text(BASELINE if row.baseline else "", kind, cell=cell, row=row)
-        text = numbers.difference(found, quantity.unit)
+        text = digits.difference(found, quantity.unit)
         return Text(text, kind, star=star, cell=cell, row=row, value=found.value)
     if kind == "cost":
-        text = numbers.cost(cell.value, quantity.name) or NO_EFFECT
+        text = digits.cost(cell.value, quantity.name) or NO_EFFECT
         return Text(text, kind, cell=cell, row=row, value=cell.value)
-    text = numbers.result(cell, quantity.unit) or NO_EFFECT
+    text = digits.result(cell, quantity.unit) or NO_EFFECT
     if 0 < cell.n < row.n:
         text += f" (n = {cell.n})"
     if pivoted and row.mixes:

@@ -54,8 +54,8 @@ def draw(table: Table, grid: Grid) -> str:
     lines += ["\\resizebox{\\textwidth}{!}{%", *tabular, "}"] if width > WIDE else tabular
     below = [*table.findings, *table.notes]
     if below:
-        said = "\\\\\n".join(escape(sentence) for sentence in below)
-        lines += [f"\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright {said}}}"]
+        printed = "\\\\\n".join(escape(sentence) for sentence in below)
+        lines += [f"\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright {printed}}}"]
     lines += [f"\\end{{table{star}}}", *(f"% {' '.join(sentence.split())}" for sentence in table.advice)]
     return "\n".join(lines) + "\n"
 
@@ -79,8 +79,8 @@ def _spans(grid: Grid) -> list[str]:
     for level in range(grid.levels):
         cells, rules, column = [], [], 1
         for text, span in grid.spans(level):
-            said = f"{grid.across[level]} {text}" if text else ""
-            cells.append(f"\\multicolumn{{{span}}}{{c}}{{{escape(said)}}}")
+            printed = f"{grid.across[level]} {text}" if text else ""
+            cells.append(f"\\multicolumn{{{span}}}{{c}}{{{escape(printed)}}}")
             if text:
                 rules.append(f"\\cmidrule(lr){{{column}-{column + span - 1}}}")
             column += span
@@ -100,14 +100,14 @@ def _heading(heading: Heading) -> str:
 def _cell(text: Text) -> str:
     if text.kind == "cost":
         return _number(text.text)
-    said = escape(text.text)
+    printed = escape(text.text)
     if text.kind == "result" and "±" in text.text:
-        said = f"${_math(text.text)}$" if not text.bold else f"$\\mathbf{{{_math(text.text)}}}$"
+        printed = f"${_math(text.text)}$" if not text.bold else f"$\\mathbf{{{_math(text.text)}}}$"
     elif text.bold:
-        said = f"\\textbf{{{said}}}"
+        printed = f"\\textbf{{{printed}}}"
     if text.underline:
-        said = f"\\underline{{{said}}}"
-    return f"{said}\\rlap{{$^{{*}}$}}" if text.star else said
+        printed = f"\\underline{{{printed}}}"
+    return f"{printed}\\rlap{{$^{{*}}$}}" if text.star else printed
 
 
 def _math(text: str) -> str:

@@ -40,14 +40,14 @@ def _headings(grid: Grid) -> list[str]:
 
 
 def _cell(text: Text) -> str:
-    said = escape(text.text)
-    if not said:
+    printed = escape(text.text)
+    if not printed:
         return ""
     if text.bold:
-        said = f"**{said}**"
+        printed = f"**{printed}**"
     if text.underline:
-        said = f"<u>{said}</u>"
-    return f"{said} \\*" if text.star else said
+        printed = f"<u>{printed}</u>"
+    return f"{printed} \\*" if text.star else printed
 
 
 def _pipes(cells: list[str]) -> str:

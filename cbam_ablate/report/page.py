@@ -11,13 +11,13 @@ from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.metrics import COSTS
 from cbam_ablate.aggregate.model import Difference, Effect, Row
 from cbam_ablate.aggregate.names import rough
+from cbam_ablate.aggregate.notes import FACTS
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
-from cbam_ablate.aggregate.words import FACTS
 from cbam_ablate.config.overrides import short_name, spell
-from cbam_ablate.report import numbers, plots
+from cbam_ablate.report import digits, plots
 from cbam_ablate.report.grid import lay_out
-from cbam_ablate.report.html import fragment, listed, page
+from cbam_ablate.report.table_html import fragment, listed, page
 from cbam_ablate.report.write import write_table
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.files import write_text
@@ -100,7 +100,7 @@ def _comparisons(table: Table) -> str:
                 [
                     ("text", label(row), None),
                     ("label", quantity.label, None),
-                    ("", numbers.difference(found, quantity.unit) + " *" * found.significant, found.value),
+                    ("", digits.difference(found, quantity.unit) + " *" * found.significant, found.value),
                     ("", str(found.n), found.n),
                     *(("", "" if value is None else rough(value), value) for value in numbered),
                     ("", _seeds(found), None),
@@ -110,10 +110,10 @@ def _comparisons(table: Table) -> str:
         return ""
     heads = ["row", "result", "difference to the baseline [95 % interval]", "pairs", "p", "p after Holm"]
     heads += ["Hedges' g", "could have shown", "more seeds"]
-    said = (
+    text = (
         "Paired by seed; t-tests; Holm over all of these. What n and spread could have shown with 80 % power."
     )
-    return f"<p>{escape(said)}</p>{_grid(heads, lines)}"
+    return f"<p>{escape(text)}</p>{_grid(heads, lines)}"
 
 
 def _seeds(found: Difference) -> str:
@@ -141,8 +141,8 @@ def _effects(table: Table) -> str:
         for effect in table.effects
     ]
     heads = ["result", "effect", "levels", "size [95 % interval]", "seeds", "p after Holm"]
-    said = "Contrasts within each seed, averaged over the other axes; Holm over each result's effects."
-    return f"<p>{escape(said)}</p>{_grid(heads, lines)}"
+    text = "Contrasts within each seed, averaged over the other axes; Holm over each result's effects."
+    return f"<p>{escape(text)}</p>{_grid(heads, lines)}"
 
 
 def _contrast(effect: Effect) -> str:
@@ -154,11 +154,11 @@ def _contrast(effect: Effect) -> str:
 
 def _size(effect: Effect, unit: str) -> str:
     if effect.interval is None:
-        return numbers.fixed(effect.value, 2, signed=True)
-    decimals = numbers.decimals_of((effect.interval[1] - effect.interval[0]) / 2)
-    low, high = (numbers.fixed(bound, decimals, signed=True) for bound in effect.interval)
+        return digits.fixed(effect.value, 2, signed=True)
+    decimals = digits.decimals_of((effect.interval[1] - effect.interval[0]) / 2)
+    low, high = (digits.fixed(bound, decimals, signed=True) for bound in effect.interval)
     star = " *" if effect.significant else ""
-    return f"{numbers.fixed(effect.value, decimals, signed=True)} [{low}, {high}]{star}"
+    return f"{digits.fixed(effect.value, decimals, signed=True)} [{low}, {high}]{star}"
 
 
 def _failures(study: Study) -> str:
@@ -175,14 +175,14 @@ def _failures(study: Study) -> str:
         ]
         for record in missing
     ]
-    said = f"<p>{len(missing)} of {len(study.records)} runs are not finished.</p>"
-    return f"{said}{_grid(['run', 'setting', 'why', 'error'], lines)}{odd}"
+    text = f"<p>{len(missing)} of {len(study.records)} runs are not finished.</p>"
+    return f"{text}{_grid(['run', 'setting', 'why', 'error'], lines)}{odd}"
 
 
 def _setting(study: Study, key: str) -> str:
     own = next(place.axes for place in study.places if place.key == key)
-    said = (f"{short_name(name, own)} {spell(value)}" for name, value in own.items() if value is not None)
-    return ", ".join(said)
+    text = (f"{short_name(name, own)} {spell(value)}" for name, value in own.items() if value is not None)
+    return ", ".join(text)
 
 
 def _runs(study: Study, table: Table, store: RunStore) -> str:
@@ -211,11 +211,11 @@ def _run(study: Study, record: Record, metric: str, store: RunStore, whole: bool
     )
     curve = sparkline(plots.curve_of(store, record.key)) if whole else ""
     seed = study.config(record.key).get(SEED)
-    said = escape(record.why) if value is None else f"{value:.2f}"
+    text = escape(record.why) if value is None else f"{value:.2f}"
     return [
         ("text", f"<code>{escape(record.key)}</code>", None),
         ("", escape(spell(seed)), None),
-        ("failed" if value is None else "", said, value),
+        ("failed" if value is None else "", text, value),
         ("", curve, None),
         ("text", files, None),
     ]
@@ -233,10 +233,10 @@ def sparkline(values: list[float]) -> str:
         f"{100 * index / (len(thin) - 1):.1f},{30 - scale * (value - low):.1f}"
         for index, value in enumerate(thin)
     )
-    said = f"validation top-1 from {values[0]:.2f} to {values[-1]:.2f} % over {len(values)} epochs"
+    text = f"validation top-1 from {values[0]:.2f} to {values[-1]:.2f} % over {len(values)} epochs"
     return (
-        f'<svg class="curve" viewBox="0 0 100 32" preserveAspectRatio="none" role="img" aria-label="{said}">'
-        f'<title>{said}</title><polyline points="{points}"/></svg>'
+        f'<svg class="curve" viewBox="0 0 100 32" preserveAspectRatio="none" role="img" aria-label="{text}">'
+        f'<title>{text}</title><polyline points="{points}"/></svg>'
     )
 
 
@@ -254,9 +254,9 @@ def _provenance(study: Study) -> str:
         for record in finished:
             if fact in record.facts:
                 counts[record.facts[fact]] = counts.get(record.facts[fact], 0) + 1
-        said = ", ".join(f"{value} ({count} run{'s' * (count != 1)})" for value, count in counts.items())
-        if said:
-            lines.append([("text", words, None), ("text", said, None)])
+        text = ", ".join(f"{value} ({count} run{'s' * (count != 1)})" for value, count in counts.items())
+        if text:
+            lines.append([("text", words, None), ("text", text, None)])
     constants = "\n".join(f"{name}={spell(value)}" for name, value in sorted(study.constants.items()))
     command = escape(shlex.join(study.command))
     return (

@@ -65,28 +65,28 @@ def plots_of(table: Table, store: RunStore) -> list[Plot]:
     ]
     shown = [one for one in shown if one.values.shape[1] > 1]
     if shown:
-        said = "Validation accuracy by epoch: mean over seeds, band of one standard deviation"
+        text = "Validation accuracy by epoch: mean over seeds, band of one standard deviation"
         some = f" (baselines and the best of {len(table.rows)} rows)" if len(shown) < len(table.rows) else ""
         draw = partial(figures.curves, rows=shown, name="validation top-1, %")
-        found.append(Plot("curves", f"{said}{some}.", draw))
+        found.append(Plot("curves", f"{text}{some}.", draw))
     count = sum(row.cell(result.name).difference is not None for row in table.rows)
     if count:
-        said = "Difference to the baseline, paired by seed, with 95 % intervals; blue: holds after Holm."
+        text = "Difference to the baseline, paired by seed, with 95 % intervals; blue: holds after Holm."
         height = 1.2 + 0.28 * min(count, figures.MOST_ROWS)
-        found.append(Plot("differences", said, partial(figures.forest, table=table, result=result), height))
+        found.append(Plot("differences", text, partial(figures.forest, table=table, result=result), height))
     pair = figures.widest_pair(table)
     if pair is not None:
-        said = f"Mean over all runs by {pair[0].label} and {pair[1].label}."
+        text = f"Mean over all runs by {pair[0].label} and {pair[1].label}."
         draw = partial(figures.heat_map, table=table, result=result, pair=pair)
-        found.append(Plot("heat_map", said, draw))
+        found.append(Plot("heat_map", text, draw))
     effects = figures.main_effects_of(table, result)
     if effects:
-        said = (
+        text = (
             "Main effects: each level against the first, averaged over the other axes, with 95 % intervals."
         )
         height = 1.2 + 0.28 * min(len(effects), figures.MOST_ROWS)
         found.append(
-            Plot("main_effects", said, lambda axes: figures.main_effects(axes, table, result), height)
+            Plot("main_effects", text, lambda axes: figures.main_effects(axes, table, result), height)
         )
     return found
 

@@ -9,9 +9,8 @@ from typing import Any
 from cbam_ablate.aggregate import Table, build_table, load_study
 from cbam_ablate.aggregate.records import check_name
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.report import csv, html, json, latex, markdown
+from cbam_ablate.report import latex, markdown, table_csv, table_html, table_json
 from cbam_ablate.report.grid import lay_out
-from cbam_ablate.report.index import remember, unchanged
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.files import write_text
 
@@ -24,17 +23,13 @@ def write_table(store: Path | str, study: str, values: Mapping[str, Any] | None 
     `values` are table options by name (`table.rows` or `rows`) over those the study declares. Each file is
     replaced at once, and is the same, byte for byte, as long as the runs are. Raises `ConfigError`.
     """
-    found = RunStore(store)
-    folder = found.study(check_name(study))
+    folder = RunStore(store).study(check_name(study))
     with _nothing_to_collect():
-        if unchanged(found, folder, values or {}):
-            return json.parse((folder / "table.json").read_text(encoding="utf-8"))
         loaded = load_study(store, study)
         table = build_table(loaded, values)
         try:
             for ending, text in rendered(table):
                 write_text(folder / f"table.{ending}", text)
-            remember(found, folder, values or {}, loaded)
         except OSError as error:
             raise ConfigError(f"{folder}: the table can't be written ({error.strerror})") from error
     return table
@@ -43,10 +38,10 @@ def write_table(store: Path | str, study: str, values: Mapping[str, Any] | None 
 def rendered(table: Table) -> Iterator[tuple[str, str]]:
     """The file ending and the text of each form."""
     grid = lay_out(table)
-    for ending, draw in (("md", markdown.draw), ("tex", latex.draw), ("html", html.draw)):
+    for ending, draw in (("md", markdown.draw), ("tex", latex.draw), ("html", table_html.draw)):
         yield ending, draw(table, grid)
-    yield "csv", csv.render(table)
-    yield "json", json.render(table)
+    yield "csv", table_csv.render(table)
+    yield "json", table_json.render(table)
 
 
 @contextmanager

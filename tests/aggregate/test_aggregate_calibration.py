@@ -23,14 +23,17 @@ def study_of(results):
     names = ["test_top1", "test_top5"][: results.shape[2]]
     labels = ["none", *(f"variant {index}" for index in range(1, len(results)))]
     axes = {PLACEMENT: labels, "seed": list(range(results.shape[1]))}
-    made = Study("simulated", ["cbam-ablate", "train"], axes, {}, {}, [], {"metrics": names}, {})
+    made = Study(
+        name="simulated", command=["cbam-ablate", "train"], axes=axes, constants={}, runs={}, places=[],
+        table={"metrics": names}, costs={},
+    )  # fmt: skip
     facts = {"rule": "highest validation top-1"}
     for row, label in enumerate(labels):
         for seed in axes["seed"]:
             key = f"{row:08x}{seed:08x}"
             values = dict(zip(names, map(float, results[row, seed]), strict=True))
             made.places.append(Place({PLACEMENT: label, "seed": seed}, key))
-            made.records[key] = Record(key, "finished", "", "", values, facts)
+            made.records[key] = Record(key, "finished", values=values, facts=facts)
     return made
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.report import csv, markdown
+from cbam_ablate.report import markdown, table_csv
 from cbam_ablate.report.plots import plots_of
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.provenance import FOREIGN_RULE
@@ -139,7 +139,7 @@ def test_two_references_of_one_name_are_one_column(stand_in):
         for placement, value in (("none", "91.25"), ("block", "92.5"))
     ]
     table = make(stand_in, {"none": NONE, "block": NONE}, table={"references": declared})
-    lines = csv.render(table).splitlines()
+    lines = table_csv.render(table).splitlines()
     assert ["91.25" in line for line in lines] == [False, True, False]
     assert ["92.5" in line for line in lines] == [False, False, True]
 

@@ -1,6 +1,6 @@
 """Every rendering shows the same model, and no text in it is taken for anything but text."""
 
-import csv as csv_module
+import csv
 import io
 import json
 import random
@@ -9,11 +9,17 @@ from html.parser import HTMLParser
 import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
-from cbam_ablate.report import csv, html, latex, markdown, terminal, to_frame
-from cbam_ablate.report import json as json_form
+from cbam_ablate.report import latex, markdown, table_csv, table_html, table_json, terminal, to_frame
 
 PLACEMENT, REDUCTION, KERNEL = (f"model.attention.{name}" for name in ("placement", "reduction", "kernel"))
-RENDERERS = {"md": markdown, "tex": latex, "csv": csv, "html": html, "json": json_form, "terminal": terminal}
+RENDERERS = {
+    "md": markdown,
+    "tex": latex,
+    "csv": table_csv,
+    "html": table_html,
+    "json": table_json,
+    "terminal": terminal,
+}
 GAINS = {"none": 0.0, "block": 3.0, "class": 0.1}
 THREE = {PLACEMENT: ["none", "block", "class"], "seed": [0, 1, 2]}
 PIVOT = {PLACEMENT: ["none", "block"], REDUCTION: [4, 16], KERNEL: [3, 7], "seed": [0, 1]}
@@ -129,7 +135,7 @@ def test_pivoted_axes_stand_across_with_nested_headings(stand_in):
     text = latex.render(table)
     assert text.count("\\multicolumn{2}{c}{kernel 3}") == 2
     assert "\\multicolumn{4}{c}{reduction 4}" in text
-    page = html.render(table)
+    page = table_html.render(table)
     assert '<th colspan="4" class="across">reduction 16</th>' in page
 
 
@@ -151,11 +157,11 @@ def test_a_published_number_has_a_column_with_its_source(stand_in):
 
 def test_json_reads_back_as_the_same_table(stand_in):
     table = make(stand_in, PIVOT)
-    assert json_form.parse(json_form.render(table)) == table
+    assert table_json.parse(table_json.render(table)) == table
 
 
 def test_json_maps_each_cell_to_its_run_keys(stand_in):
-    found = json.loads(json_form.render(make(stand_in)))
+    found = json.loads(table_json.render(make(stand_in)))
     for row in found["rows"]:
         cell = row["cells"]["test_top1"]
         assert len(cell["run_keys"]) == cell["n"] == 3
@@ -165,7 +171,7 @@ def test_json_maps_each_cell_to_its_run_keys(stand_in):
 
 def test_csv_holds_the_numbers_in_full(stand_in):
     table = make(stand_in)
-    rows = list(csv_module.DictReader(io.StringIO(csv.render(table))))
+    rows = list(csv.DictReader(io.StringIO(table_csv.render(table))))
     assert [row[PLACEMENT] for row in rows] == ["none", "block", "class"]
     assert float(rows[1]["test_top1"]) == table.rows[1].cell("test_top1").value
     assert float(rows[1]["test_top1_difference"]) == pytest.approx(3, abs=0.2)
@@ -199,7 +205,7 @@ def test_a_long_table_is_cut_on_the_terminal_and_says_so(stand_in):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_html_shows_hostile_text_as_text(stand_in, text):
-    page = Reader(html.render(hostile(stand_in, text)))
+    page = Reader(table_html.render(hostile(stand_in, text)))
     assert page.tags.count("script") == 1
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert all(
@@ -229,7 +235,7 @@ def test_latex_runs_no_command_of_a_text(stand_in, text):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_csv_holds_no_formula(stand_in, text):
-    rows = list(csv_module.reader(io.StringIO(csv.render(hostile(stand_in, text)))))
+    rows = list(csv.reader(io.StringIO(table_csv.render(hostile(stand_in, text)))))
     for cell in (cell for row in rows for cell in row):
         assert not cell.startswith(("=", "+", "@", "\t", "\r"))
         assert not cell.startswith("-") or float(cell) < 0

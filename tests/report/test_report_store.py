@@ -1,4 +1,4 @@
-"""Files of a study's table: written, remembered, checked and exported."""
+"""Files of a study's table: written, checked and exported."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.report import check_table, index, write_table
+from cbam_ablate.report import check_table, write_table
 from cbam_ablate.report.export import export_study
 
 PLACEMENT = "model.attention.placement"
@@ -23,11 +23,6 @@ def score(chosen):
 @pytest.fixture
 def keys(stand_in):
     return stand_in.build(AXES, score)
-
-
-@pytest.fixture
-def indexed(monkeypatch):
-    monkeypatch.setattr(index, "WORTH_IT", 1)
 
 
 def write(stand_in, values=None):
@@ -47,34 +42,28 @@ def test_writing_again_gives_the_same_bytes(stand_in, keys):
     assert {path.name: path.read_bytes() for path in stand_in.folder.glob("table.*")} == before
 
 
-def test_an_unchanged_study_is_not_read_again(stand_in, keys, indexed, monkeypatch):
-    first = write(stand_in)
-    monkeypatch.setattr("cbam_ablate.report.write.load_study", None)
-    assert write(stand_in) == first
-
-
 CHANGES = {
     "a result": lambda s, key: s.finish(key, 95.0),
     "a run gone": lambda s, key: (s.run(key) / "result.json").unlink(),
     "the manifest": lambda s, key: s.write_manifest({**s.manifest(), "table": {"metrics": ["test_top5"]}}),
-    "a form deleted": lambda s, key: (s.folder / "table.md").unlink(),
-    "a form edited": lambda s, key: (s.folder / "table.md").write_text("edited"),
-    "the index deleted": lambda s, key: (s.folder / index.NAME).unlink(),
-    "the index broken": lambda s, key: (s.folder / index.NAME).write_text('{"keys": 3'),
 }
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
-def test_the_index_never_hides_a_change(stand_in, keys, indexed, change):
-    write(stand_in)
+def test_a_table_shows_what_changed_since_the_last(stand_in, keys, change):
+    before = write(stand_in)
     CHANGES[change](stand_in, keys["block", 1])
-    found = write(stand_in)
-    (stand_in.folder / index.NAME).unlink()
-    assert write(stand_in) == found
+    assert write(stand_in).rows != before.rows
+
+
+def test_a_form_edited_by_hand_is_written_anew(stand_in, keys):
+    write(stand_in)
+    (stand_in.folder / "table.md").write_text("edited")
+    write(stand_in)
     assert "edited" not in (stand_in.folder / "table.md").read_text()
 
 
-def test_the_index_sees_an_unfinished_run_change(stand_in, keys, indexed):
+def test_another_failure_of_an_unfinished_run_is_seen(stand_in, keys):
     key = keys["block", 1]
     (stand_in.run(key) / "result.json").unlink()
     stand_in.fail(key, failure="diverged")
@@ -83,14 +72,9 @@ def test_the_index_sees_an_unfinished_run_change(stand_in, keys, indexed):
     assert write(stand_in).rows[1].missing == {"timed out": 1}
 
 
-def test_other_options_make_another_table(stand_in, keys, indexed):
+def test_other_options_make_another_table(stand_in, keys):
     write(stand_in)
     assert [q.name for q in write(stand_in, {"table.costs": ["macs"]}).quantities] == ["test_top1", "macs"]
-
-
-def test_a_small_study_keeps_no_index(stand_in, keys):
-    write(stand_in)
-    assert not (stand_in.folder / index.NAME).exists()
 
 
 def test_a_written_table_agrees_with_its_runs(stand_in, keys):

@@ -99,8 +99,8 @@ def _spans(grid: Grid) -> list[str]:
     for level in range(grid.levels):
         cells = []
         for text, span in grid.spans(level):
-            said = escape(f"{grid.across[level]} {text}") if text else ""
-            cells.append(f'<th colspan="{span}" class="across">{said}</th>')
+            shown = escape(f"{grid.across[level]} {text}") if text else ""
+            cells.append(f'<th colspan="{span}" class="across">{shown}</th>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return lines
 
@@ -113,19 +113,19 @@ def _heading(heading: Heading) -> str:
 def _cell(text: Text, link: Link) -> str:
     if text.kind == "label":
         return f'<th scope="row">{escape(text.text)}</th>'
-    said = escape(text.text)
+    shown = escape(text.text)
     if text.bold:
-        said = f"<strong>{said}</strong>"
+        shown = f"<strong>{shown}</strong>"
     if text.underline:
-        said = f"<u>{said}</u>"
+        shown = f"<u>{shown}</u>"
     if text.star:
-        said += " *"
+        shown += " *"
     target = link(text.row) if text.row is not None and text.text else ""
     if target:
-        said = f'<a href="{escape(target)}">{said}</a>'
+        shown = f'<a href="{escape(target)}">{shown}</a>'
     value = "" if text.value is None else f' data-value="{text.value!r}"'
     title = f' title="{escape(_title(text))}"' if text.cell is not None and text.cell.n else ""
-    return f'<td class="{text.kind}"{value}{title}>{said}</td>'
+    return f'<td class="{text.kind}"{value}{title}>{shown}</td>'
 
 
 def _title(text: Text) -> str:
@@ -133,18 +133,18 @@ def _title(text: Text) -> str:
     if text.cell is None:
         return ""
     if text.kind == "difference":
-        return "" if text.cell.difference is None else said_of_difference(text.cell.difference)
-    return said_of_cell(text.cell)
+        return "" if text.cell.difference is None else difference_title(text.cell.difference)
+    return cell_title(text.cell)
 
 
-def said_of_cell(cell: Cell) -> str:
+def cell_title(cell: Cell) -> str:
     parts = [f"mean {cell.value:.6g}", f"n {cell.n}"]
     if cell.sd is not None and cell.interval is not None:
         parts += [f"sd {cell.sd:.3g}", f"95 % interval {cell.interval[0]:.6g} to {cell.interval[1]:.6g}"]
     return "; ".join([*parts, f"runs {' '.join(cell.run_keys)}"])
 
 
-def said_of_difference(found: Difference) -> str:
+def difference_title(found: Difference) -> str:
     parts = [f"{found.n} pairs"]
     if found.p is not None and found.p_holm is not None:
         parts += [f"p {found.p:.3g}", f"after Holm {found.p_holm:.3g}"]

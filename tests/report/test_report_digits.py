@@ -3,7 +3,7 @@
 import pytest
 
 from cbam_ablate.aggregate.model import Cell, Difference
-from cbam_ablate.report import numbers
+from cbam_ablate.report import digits
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from cbam_ablate.report import numbers
     ],
 )
 def test_an_uncertainty_has_one_digit_or_two_if_it_starts_low(sd, decimals):
-    assert numbers.decimals_of(sd) == decimals
+    assert digits.decimals_of(sd) == decimals
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,19 @@ def test_an_uncertainty_has_one_digit_or_two_if_it_starts_low(sd, decimals):
     ],
 )
 def test_a_result_is_rounded_by_its_spread(value, sd, text):
-    assert numbers.result(Cell(value, 3, sd, None, []), "%") == text
+    assert digits.result(Cell(value=value, n=3, sd=sd, interval=None, run_keys=[]), "%") == text
 
 
 def test_a_difference_is_rounded_by_its_interval_and_signed():
-    found = Difference(-0.1234, 3, 0.3, (-0.9, 0.64), 0.5, 0.5, None, False, None, None)
-    assert numbers.difference(found, "%") == "−0.1 [−0.9, +0.6]"
+    found = Difference(
+        value=-0.1234, n=3, sd=0.3, interval=(-0.9, 0.64), p=0.5, p_holm=0.5, effect=None, significant=False,
+        smallest=None, more_seeds=None,
+    )  # fmt: skip
+    assert digits.difference(found, "%") == "−0.1 [−0.9, +0.6]"
 
 
 def test_there_is_no_negative_zero():
-    assert numbers.fixed(-0.001, 2, signed=True) == "0.00"
+    assert digits.fixed(-0.001, 2, signed=True) == "0.00"
 
 
 @pytest.mark.parametrize(
@@ -66,4 +69,4 @@ def test_there_is_no_negative_zero():
     ],
 )
 def test_a_cost_reads_in_its_own_unit(name, value, text):
-    assert numbers.cost(value, name) == text
+    assert digits.cost(value, name) == text
