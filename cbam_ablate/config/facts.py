@@ -82,41 +82,43 @@ def _unknown(depth: int, width: int) -> tuple[int, ...]:
 
 
 BACKBONES = {
-    "resnet": Backbone("cbam_ablate.models.resnet:resnet", (18, 34, 50, 101, 152), 64, _resnet),
+    "resnet": Backbone("cbam_ablate.models.backbones.resnet:resnet", (18, 34, 50, 101, 152), 64, _resnet),
     "resnet_cifar": Backbone(
-        "cbam_ablate.models.resnet_cifar:resnet_cifar", (20, 32, 44, 56, 110), 16, _resnet_cifar
+        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar", (20, 32, 44, 56, 110), 16, _resnet_cifar
     ),
     "resnet_preact": Backbone(
-        "cbam_ablate.models.resnet:resnet_preact", (18, 34, 50, 101, 152), 64, _resnet
+        "cbam_ablate.models.backbones.resnet:resnet_preact", (18, 34, 50, 101, 152), 64, _resnet
     ),
     "resnet_imagenet": Backbone(
-        "cbam_ablate.models.resnet_imagenet:resnet_imagenet", (18, 34, 50, 101, 152), 64, _resnet,
+        "cbam_ablate.models.backbones.resnet_imagenet:resnet_imagenet", (18, 34, 50, 101, 152), 64, _resnet,
         uses=frozenset({"stride_in_1x1", "pretrained"}),
     ),
     "resnext": Backbone(
-        "cbam_ablate.models.resnet_imagenet:resnext", (50, 101), 64, _resnet,
+        "cbam_ablate.models.backbones.resnet_imagenet:resnext", (50, 101), 64, _resnet,
         uses=frozenset({"stride_in_1x1", "pretrained"}),
     ),
     "vgg": Backbone(
-        "cbam_ablate.models.vgg:vgg", (19, 11, 13, 16), 64, _vgg, uses=frozenset({"classifier", "dropout"})
+        "cbam_ablate.models.backbones.vgg:vgg", (19, 11, 13, 16), 64, _vgg,
+        uses=frozenset({"classifier", "dropout"}),
     ),
     "mobilenet": Backbone(
-        "cbam_ablate.models.mobilenet:mobilenet", (28,), 64, _mobilenet, uses=frozenset({"multiplier"})
+        "cbam_ablate.models.backbones.mobilenet:mobilenet", (28,), 64, _mobilenet,
+        uses=frozenset({"multiplier"}),
     ),
     "residual_attention": Backbone(
-        "cbam_ablate.models.residual_attention:residual_attention", (56, 92, 128, 164, 236), 64,
+        "cbam_ablate.models.backbones.residual_attention:residual_attention", (56, 92, 128, 164, 236), 64,
         _residual_attention, uses=frozenset({"mode", "mask", "widths", "dropout"}),
     ),
     "residual_attention_imagenet": Backbone(
-        "cbam_ablate.models.residual_attention:residual_attention_imagenet", (56, 92), 64,
+        "cbam_ablate.models.backbones.residual_attention:residual_attention_imagenet", (56, 92), 64,
         _residual_attention_imagenet, uses=frozenset({"mode", "mask", "dropout"}),
     ),
     "timm": Backbone(
-        "cbam_ablate.models.foreign:timm", (), None, _unknown,
+        "cbam_ablate.models.backbones.foreign:timm", (), None, _unknown,
         uses=frozenset({"timm"}), needs=frozenset({"timm"}),
     ),
     "torchvision": Backbone(
-        "cbam_ablate.models.foreign:torchvision", (), None, _unknown,
+        "cbam_ablate.models.backbones.foreign:torchvision", (), None, _unknown,
         uses=frozenset({"torchvision"}), needs=frozenset({"torchvision"}),
     ),
 }  # fmt: skip
@@ -132,19 +134,19 @@ TIMM_ATTENTIONS = (
 
 ATTENTIONS = {
     "cbam": Attention(
-        "cbam_ablate.models.cbam:cbam",
+        "cbam_ablate.models.attention.cbam:cbam",
         frozenset(
             {"reduction", "kernel", "pool", "order", "mlp_bias", "conv_bias", "spatial_norm", "descriptor"}
         ),
     ),
-    "se": Attention("cbam_ablate.models.se:se", frozenset({"reduction"})),
-    "bam": Attention("cbam_ablate.models.bam:bam", frozenset({"reduction"})),
-    "eca": Attention("cbam_ablate.models.eca:eca"),
-    "simam": Attention("cbam_ablate.models.simam:simam"),
-    "coordinate": Attention("cbam_ablate.models.coordinate:coordinate", frozenset({"reduction"})),
-    "gc": Attention("cbam_ablate.models.gc:gc", frozenset({"reduction"})),
+    "se": Attention("cbam_ablate.models.attention.se:se", frozenset({"reduction"})),
+    "bam": Attention("cbam_ablate.models.attention.bam:bam", frozenset({"reduction"})),
+    "eca": Attention("cbam_ablate.models.attention.eca:eca"),
+    "simam": Attention("cbam_ablate.models.attention.simam:simam"),
+    "coordinate": Attention("cbam_ablate.models.attention.coordinate:coordinate", frozenset({"reduction"})),
+    "gc": Attention("cbam_ablate.models.attention.gc:gc", frozenset({"reduction"})),
     "timm": Attention(
-        "cbam_ablate.models.timm_attention:timm_attention", frozenset({"timm"}), needs=frozenset({"timm"})
+        "cbam_ablate.models.attention.timm:timm_attention", frozenset({"timm"}), needs=frozenset({"timm"})
     ),
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from cbam_ablate.models.cbam import CBAM
+from cbam_ablate.models.attention.cbam import CBAM
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.network import ConvNorm, conv
 from cbam_ablate.models.norm import add_relu, forked, normalise, stored

@@ -8,7 +8,7 @@ from torch import nn
 from cbam_ablate.config.facts import BACKBONES, DATASETS
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.models.imports import load
-from cbam_ablate.models.pretrained import load_pretrained
+from cbam_ablate.models.weights import load_pretrained
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.facts import ATTENTIONS, TIMM_ATTENTIONS
 from cbam_ablate.config.schema import AttentionConfig
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention, build_model
-from cbam_ablate.models.bam import BAM
-from cbam_ablate.models.coordinate import CoordinateAttention
-from cbam_ablate.models.eca import ECA
-from cbam_ablate.models.gc import GlobalContext as OurGlobalContext
+from cbam_ablate.models.attention.bam import BAM
+from cbam_ablate.models.attention.coordinate import CoordinateAttention
+from cbam_ablate.models.attention.eca import ECA
+from cbam_ablate.models.attention.gc import GlobalContext as OurGlobalContext
+from cbam_ablate.models.attention.se import SE
+from cbam_ablate.models.attention.simam import SimAM
 from cbam_ablate.models.imports import load
-from cbam_ablate.models.se import SE
-from cbam_ablate.models.simam import SimAM
 from cbam_ablate.sweep.plan import make_plan
 
 

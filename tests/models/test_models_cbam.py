@@ -5,7 +5,7 @@ from torch import nn
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention
-from cbam_ablate.models.cbam import DESCRIPTORS
+from cbam_ablate.models.attention.cbam import DESCRIPTORS
 
 
 def random_parameters(module: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 
 from cbam_ablate.models import CBAM, SpatialAttention, build_model
-from cbam_ablate.models.cbam import DESCRIPTORS
+from cbam_ablate.models.attention.cbam import DESCRIPTORS
 from cbam_ablate.training.compiled import as_in_eager_mode
 
 # Dynamo's own, of a custom gradient.

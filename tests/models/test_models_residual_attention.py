@@ -4,8 +4,8 @@ from torch import nn
 
 from cbam_ablate.config.schema import AttentionConfig
 from cbam_ablate.models import build_model
+from cbam_ablate.models.backbones.residual_attention import MASKS, AttentionModule, MaskBranch
 from cbam_ablate.models.gates import Gates
-from cbam_ablate.models.residual_attention import MASKS, AttentionModule, MaskBranch
 
 NO_GATES = Gates(AttentionConfig(placement="none"))
 

@@ -7,8 +7,9 @@ from torchvision import models as torchvision
 from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.models import build_model, pretrained
-from cbam_ablate.models.pretrained import load_pretrained
+from cbam_ablate.models import build_model
+from cbam_ablate.models import weights as weights_module
+from cbam_ablate.models.weights import load_pretrained
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
 
@@ -76,7 +77,7 @@ def test_a_run_that_goes_on_reads_no_weights_to_overwrite_them(narrow, monkeypat
     run_one(cfg)
     run = RunStore(cfg.store).run(run_key(cfg))
     (run.path / "result.json").unlink()
-    monkeypatch.delattr(pretrained, "_read")
+    monkeypatch.delattr(weights_module, "_read")
     assert run_one(cfg).name == "finished"
     log = (run.path / "train.log").read_text()
     assert "goes on from its own last.pt" in log

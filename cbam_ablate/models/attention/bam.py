@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from cbam_ablate.config.schema import AttentionConfig
-from cbam_ablate.models.cbam import hidden_channels
+from cbam_ablate.models.attention.cbam import hidden_channels
 from cbam_ablate.models.network import conv
 
 DILATION = 4

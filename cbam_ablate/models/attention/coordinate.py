@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cbam_ablate.config.schema import AttentionConfig
-from cbam_ablate.models.cbam import hidden_channels
+from cbam_ablate.models.attention.cbam import hidden_channels
 
 NARROWEST = 8
 

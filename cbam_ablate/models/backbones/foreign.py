@@ -7,8 +7,8 @@ from torch import nn
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import AttentionConfig, ModelConfig
-from cbam_ablate.models.attach import attach
 from cbam_ablate.models.gates import Gates
+from cbam_ablate.models.placement import attach
 from cbam_ablate.models.timm_import import import_timm
 from cbam_ablate.torchvision_shim import import_torchvision
 

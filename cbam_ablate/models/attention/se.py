@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from cbam_ablate.config.schema import AttentionConfig
-from cbam_ablate.models.cbam import ChannelAttention
+from cbam_ablate.models.attention.cbam import ChannelAttention
 
 
 class SE(nn.Module):

@@ -9,10 +9,10 @@ from functools import partial
 from torch import nn
 
 from cbam_ablate.config.schema import ModelConfig
+from cbam_ablate.models.backbones.resnet import BOTTLENECK_FROM, COUNTS, stage_widths
 from cbam_ablate.models.blocks import BasicBlock, Bottleneck, residual_stages
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.network import Network, conv, depth_and_width
-from cbam_ablate.models.resnet import BOTTLENECK_FROM, COUNTS, stage_widths
 
 STEM_WIDTH = 64
 
