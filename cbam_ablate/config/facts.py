@@ -161,3 +161,16 @@ DATASETS = {
 
 DEVICES = r"auto|cpu|cuda(:\d+)?"
 """What `train.device` may be."""
+
+METRICS = {
+    **dict.fromkeys(
+        (
+            "accuracy", "balanced_accuracy", "precision_macro", "precision_micro", "precision_weighted",
+            "recall_macro", "recall_micro", "recall_weighted", "f1_macro", "f1_micro", "f1_weighted",
+            "auroc", "auroc_ovo", "average_precision", "kappa", "mcc",
+        ),
+        "up",
+    ),
+    **dict.fromkeys(("log_loss", "brier", "ece", "adaptive_ece"), "down"),
+}  # fmt: skip
+"""Metrics of stored predictions, and which direction is better; `cbam_ablate.metrics` defines them."""

@@ -14,15 +14,16 @@ MAY_IMPORT = {
     "config": set(),
     "models": {"config"},
     "data": {"config"},
-    "training": {"config"},
+    "training": {"config", "metrics"},
     "runs": {"config"},
-    "aggregate": {"runs", "config"},
-    "report": {"aggregate", "runs", "config"},
+    "metrics": {"config", "runs"},
+    "aggregate": {"runs", "config", "metrics"},
+    "report": {"aggregate", "runs", "config", "metrics"},
     "loggers": {"runs", "config", "report"},
-    "sweep": {"config", "runs", "models", "data", "training", "loggers"},
+    "sweep": {"config", "runs", "models", "data", "training", "loggers", "metrics"},
     "explain": {"models", "data", "runs", "config", "training"},
 }
-WITHOUT_TORCH = ("config", "runs", "aggregate", "report", "loggers")
+WITHOUT_TORCH = ("config", "runs", "metrics", "aggregate", "report", "loggers")
 
 
 def imported(path):
