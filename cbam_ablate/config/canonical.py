@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import ATTENTIONS, BACKBONES
-from cbam_ablate.config.schema import OFF_UNSET, OPTIMIZER_USES, SCHEDULE_USES, RunConfig
+from cbam_ablate.config.schema import OFF_UNSET, RunConfig
+from cbam_ablate.registry import Attention, Backbone, Optimizer, Schedule, find, rows
 
 SCHEMA_VERSION = 1
 """Part of every run key. It rises when a fix changes what a config measures."""
@@ -48,7 +48,7 @@ def flatten(cfg: RunConfig) -> dict[str, Any]:
 
 def resolve(cfg: RunConfig) -> RunConfig:
     """Fills in, in place, the automatic values that don't depend on a machine."""
-    backbone = BACKBONES.get(cfg.model.backbone)
+    backbone = rows(Backbone).get(cfg.model.backbone)
     if backbone is not None:
         if cfg.model.depth is None:
             cfg.model.depth = backbone.default_depth
@@ -65,22 +65,22 @@ def inert(cfg: RunConfig) -> set[str]:
     if attention.placement == "none":
         unused = fields
     else:
-        unused = fields - {"kind", "residual"} - ATTENTIONS[attention.kind].uses
+        unused = fields - {"kind", "residual"} - find(Attention, attention.kind).uses
         unused |= ORDER_IGNORES.get(attention.order, set()) if "order" not in unused else set()
     names |= {f"model.attention.{name}" for name in unused}
 
-    common = {"backbone", "depth", "width", "attention"} | BACKBONES[cfg.model.backbone].uses
+    common = {"backbone", "depth", "width", "attention"} | find(Backbone, cfg.model.backbone).uses
     names |= {f"model.{f.name}" for f in dataclasses.fields(cfg.model) if f.name not in common}
 
-    used = OPTIMIZER_USES[cfg.optimizer.name]
-    names |= {f"optimizer.{name}" for other in OPTIMIZER_USES.values() for name in other - used}
+    used = find(Optimizer, cfg.optimizer.name).uses
+    names |= {f"optimizer.{name}" for other in rows(Optimizer).values() for name in other.uses - used}
     if cfg.optimizer.momentum == 0:
         names.add("optimizer.nesterov")
     if cfg.optimizer.weight_decay == 0:
         names.add("optimizer.decay_norm_bias")
 
-    used = SCHEDULE_USES[cfg.schedule.name]
-    names |= {f"schedule.{name}" for other in SCHEDULE_USES.values() for name in other - used}
+    used = find(Schedule, cfg.schedule.name).uses
+    names |= {f"schedule.{name}" for other in rows(Schedule).values() for name in other.uses - used}
 
     if cfg.data.train_size is None:
         names.add("data.subset_seed")

@@ -6,8 +6,8 @@ from typing import Any
 
 from cbam_ablate.config.canonical import inert, is_run_key, leaves
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS, DEVICES, PRETRAINED
-from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.schema import DEVICES, RunConfig
+from cbam_ablate.registry import Attention, Backbone, Dataset, Logger, find, rows
 
 NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
 """Options whose value says which rules apply."""
@@ -37,14 +37,18 @@ def wrong(name: str, rule: Any, value: Any) -> list[str]:
         return []
     if value == "???":
         return [f"{name}=???: has no value; pick its group or set it"]
-    said = f"{name}={_show(value)}"
+    shown = f"{name}={_show(value)}"
+    if rule["part"] is not None:
+        try:
+            find(rule["part"], value, name)
+        except ConfigError as error:
+            return [str(error)]
     if rule["choices"] is not None:
         given = value if isinstance(value, list) else [value]
-        wrong = [item for item in given if item not in rule["choices"]]
-        if wrong or not given:
-            return [f"{said}: not one of {', '.join(rule['choices'])}"]
+        if not given or any(item not in rule["choices"] for item in given):
+            return [f"{shown}: not one of {', '.join(rule['choices'])}"]
         if len(set(given)) < len(given):
-            return [f"{said}: each choice once"]
+            return [f"{shown}: each choice once"]
         return []
     if not isinstance(value, int | float) or isinstance(value, bool):
         return []
@@ -57,7 +61,9 @@ def wrong(name: str, rule: Any, value: Any) -> list[str]:
     set_bounds = {word: bound for word, (bound, _) in bounds.items() if bound is not None}
     if all(bounds[word][1](bound) for word, bound in set_bounds.items()):
         return []
-    return [f"{said}: must be {' and '.join(f'{word} {_show(bound)}' for word, bound in set_bounds.items())}"]
+    return [
+        f"{shown}: must be {' and '.join(f'{word} {_show(bound)}' for word, bound in set_bounds.items())}"
+    ]
 
 
 def _show(value: Any) -> str:
@@ -66,7 +72,7 @@ def _show(value: Any) -> str:
 
 def _model(cfg: RunConfig) -> list[str]:
     model, attention = cfg.model, cfg.model.attention
-    backbone = BACKBONES[model.backbone]
+    backbone = find(Backbone, model.backbone)
     found = []
     if not backbone.depths:
         found += [
@@ -87,6 +93,12 @@ def _model(cfg: RunConfig) -> list[str]:
         for name, field, value in leaves(model, "model.")
         if name.count(".") == 1 and name in inert(cfg) and value != field.metadata["off"]
     ]
+    found += [
+        f"model.attention.{name}={value}: not one of {', '.join(legal)}"
+        for part in rows(Attention).values()
+        for name, legal in part.choices.items()
+        if (value := getattr(attention, name)) is not None and value not in legal
+    ]
     if attention.kernel % 2 == 0:
         near = f"{max(1, attention.kernel - 1)} or {attention.kernel + 1}"
         found.append(f"model.attention.kernel={attention.kernel}: must be odd, say {near}")
@@ -99,7 +111,7 @@ def _model(cfg: RunConfig) -> list[str]:
         return found
     found += [
         f"model.attention.{name}=null: attention={attention.kind} needs it"
-        for name in sorted(ATTENTIONS[attention.kind].needs)
+        for name in sorted(find(Attention, attention.kind).needs)
         if getattr(attention, name) is None
     ]
     # The widths of another implementation are in the network alone.
@@ -118,7 +130,7 @@ def _model(cfg: RunConfig) -> list[str]:
 
 
 def _pretrained(cfg: RunConfig) -> list[str]:
-    model, channels = cfg.model, DATASETS[cfg.data.name].channels
+    model, channels = cfg.model, find(Dataset, cfg.data.name).channels
     if model.pretrained is None or "model.pretrained" in inert(cfg):
         return []
     said = f"model.pretrained={model.pretrained}"
@@ -129,9 +141,10 @@ def _pretrained(cfg: RunConfig) -> list[str]:
             "model.stride_in_1x1=true, or start from fresh weights"
         )
     if model.pretrained == "imagenet":
-        depths, width = PRETRAINED[model.backbone], BACKBONES[model.backbone].width
-        if model.depth not in depths or model.width != width or channels != 3:
-            legal = ", ".join(map(str, depths))
+        backbone = find(Backbone, model.backbone)
+        width = backbone.width
+        if model.depth not in backbone.published or model.width != width or channels != 3:
+            legal = ", ".join(map(str, backbone.published))
             found.append(
                 f"{said}: torchvision has weights of {model.backbone} for depth {legal}, width {width} and 3 "
                 f"channels, not for depth {model.depth}, width {model.width} and {channels} channels; give a "
@@ -143,7 +156,7 @@ def _pretrained(cfg: RunConfig) -> list[str]:
 
 
 def _data(cfg: RunConfig) -> list[str]:
-    data, facts = cfg.data, DATASETS[cfg.data.name]
+    data, facts = cfg.data, find(Dataset, cfg.data.name)
     found = []
     room = facts.train - data.val_size
     if not facts.classes <= data.val_size <= facts.train - facts.classes:
@@ -187,8 +200,10 @@ def _train(cfg: RunConfig) -> list[str]:
 
 
 def _logger(cfg: RunConfig) -> list[str]:
-    return [
-        f"logger.own.{name}={target}: must be module:Class, say my_loggers:Ping"
-        for name, target in cfg.logger.own.items()
-        if not re.fullmatch(r"\w+(\.\w+)*:\w+", target)
-    ]
+    found = []
+    for name, target in cfg.logger.own.items():
+        try:
+            find(Logger, target, f"logger.own.{name}")
+        except ConfigError as error:
+            found.append(str(error))
+    return found

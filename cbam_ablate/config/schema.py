@@ -8,18 +8,14 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from cbam_ablate.config.facts import ATTENTIONS, BACKBONES, DATASETS, TIMM_ATTENTIONS
+from cbam_ablate.registry import Attention, Backbone, Dataset, Optimizer, Part, Schedule
 
 PLACEMENTS = ("none", "block", "class", "both", "stage")
 POOLS = ("avg", "max", "lp", "lse")
 ORDERS = ("channel_first", "spatial_first", "parallel", "channel_only", "spatial_only")
 SPATIAL_DESCRIPTORS = ("pool", "conv")
-OPTIMIZER_USES = {
-    "sgd": {"momentum", "nesterov"},
-    "adamw": {"beta1", "beta2"},
-    "adam": {"beta1", "beta2"},
-}
-SCHEDULE_USES: dict[str, set[str]] = {"cosine": set(), "constant": set(), "step": {"milestones", "gamma"}}
+DEVICES = r"auto|cpu|cuda(:\d+)?"
+"""What `train.device` may be."""
 OFF_UNSET = object()
 
 
@@ -28,6 +24,7 @@ def option(
     help: str = "",
     *,
     choices: Any = None,
+    part: type[Part] | None = None,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -35,14 +32,15 @@ def option(
     identity: bool = True,
     off: Any = OFF_UNSET,
 ) -> Any:
-    """A field with its rule: `low <= value <= high`, `above < value < below`, or one of `choices`.
+    """A field with its rule: `low <= value <= high`, `above < value < below`, one of `choices`,
+    or the name of a `part`.
 
     `identity=False` keeps it out of the run key (it doesn't change what is measured). At its `off` value
     it leaves the key alone, so that options can be added without renaming old runs.
     """
     rule = {
-        "help": help, "choices": choices, "low": low, "high": high, "above": above, "below": below,
-        "identity": identity, "off": off,
+        "help": help, "choices": choices, "part": part, "low": low, "high": high, "above": above,
+        "below": below, "identity": identity, "off": off,
     }  # fmt: skip
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=rule)
@@ -53,7 +51,7 @@ def option(
 class AttentionConfig:
     """An attention module and where it stands in the network."""
 
-    kind: str = option(help="attention module", choices=tuple(ATTENTIONS))
+    kind: str = option(help="attention module", part=Attention)
     placement: str = option(help="where in the network", choices=PLACEMENTS)
     reduction: int = option(help="channel reduction ratio r of the gate's MLP", low=1)
     kernel: int = option(help="side of the spatial convolution, pixels; odd", low=1)
@@ -67,15 +65,14 @@ class AttentionConfig:
     )
     descriptor: str = option("pool", "what the spatial gate sees: max and mean over channels, or a learned "
                              "1x1 convolution", choices=SPATIAL_DESCRIPTORS, off="pool")  # fmt: skip
-    timm: str | None = option(None, "attention=timm: name in timm.layers.create_attn",
-                              choices=TIMM_ATTENTIONS, off=None)  # fmt: skip
+    timm: str | None = option(None, "attention=timm: name in timm.layers.create_attn", off=None)
 
 
 @dataclass
 class ModelConfig:
     """The network."""
 
-    backbone: str = option(help="network family", choices=tuple(BACKBONES))
+    backbone: str = option(help="network family", part=Backbone)
     depth: int | None = option(help="layers; null takes the backbone's default", low=1)
     width: int | None = option(None, "channels of the first stage; null takes the backbone's", low=1)
     attention: AttentionConfig = field(default_factory=AttentionConfig)
@@ -103,7 +100,7 @@ class ModelConfig:
 class DataConfig:
     """A data set, its source and its split. Sizes are images."""
 
-    name: str = option(help="data set", choices=tuple(DATASETS))
+    name: str = option(help="data set", part=Dataset)
     root: str | None = option(None, "folder with a local copy; null looks in the cache, then downloads",
                               identity=False)  # fmt: skip
     cache: str | None = option(None, "decoded arrays; null is cbam_ablate in the user's cache folder",
@@ -139,7 +136,7 @@ class AugmentConfig:
 class OptimizerConfig:
     """The optimiser."""
 
-    name: str = option(help="algorithm", choices=tuple(OPTIMIZER_USES))
+    name: str = option(help="algorithm", part=Optimizer)
     lr: float = option(help="peak learning rate", above=0, high=100)
     weight_decay: float = option(help="L2 coefficient (decoupled in adamw)", low=0, high=1)
     momentum: float = option(0.9, "sgd", low=0, below=1)
@@ -154,7 +151,7 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The learning rate over the run, set at every step."""
 
-    name: str = option(help="shape", choices=tuple(SCHEDULE_USES))
+    name: str = option(help="shape", part=Schedule)
     warmup_epochs: float = option(0.0, "linear warm-up from 0, epochs", low=0, off=0.0)
     milestones: list[float] = option([0.5, 0.75], "step: where the rate drops, as fractions of the run")
     gamma: float = option(0.1, "step: factor at each milestone", above=0, below=1)

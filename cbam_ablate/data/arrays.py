@@ -1,4 +1,4 @@
-"""A data set as arrays in memory, and what is said when it can't be had."""
+"""A data set as arrays in memory."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -6,14 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cbam_ablate.config.errors import ConfigError
-
 FILES = ("train_images", "train_labels", "test_images", "test_labels")
 GENERATED = "generated"
-
-
-class DataError(ConfigError):
-    """A data set can't be had, or is not what it should be; says what was tried and what to do."""
 
 
 class Arrays(NamedTuple):

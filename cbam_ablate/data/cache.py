@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbam_ablate.config.schema import DataConfig
-from cbam_ablate.data.arrays import FILES, Arrays, DataError, hashes, sha256
+from cbam_ablate.data.arrays import FILES, Arrays, hashes, sha256
+from cbam_ablate.errors import DataError, UserError
 
 Source = tuple[str, Callable[[], Arrays]]
 """What a source is called, and how to get the arrays from it."""
 Check = Callable[[Arrays], None]
 """Raises `ValueError` where arrays are not the data set's."""
-UNUSABLE = (OSError, ValueError, RuntimeError, EOFError)
+UNUSABLE = (OSError, ValueError, RuntimeError, EOFError, UserError)
 """What a source raises that doesn't have the data set, or has it damaged."""
 
 

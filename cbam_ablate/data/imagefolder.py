@@ -14,9 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import DataConfig
-from cbam_ablate.data.arrays import Arrays, DataError
+from cbam_ablate.data.arrays import Arrays
 from cbam_ablate.data.cache import (
     cache_folder,
     filling,
@@ -27,6 +26,8 @@ from cbam_ablate.data.cache import (
     usable_cache,
     write_meta,
 )
+from cbam_ablate.errors import DataError
+from cbam_ablate.registry import Dataset, find
 from cbam_ablate.torchvision_shim import import_torchvision
 
 PARTS = {"train": "train", "test": "val"}
@@ -69,7 +70,7 @@ def imagefolder(data: DataConfig) -> Arrays:
 
 def _usable(data: DataConfig) -> Arrays | None:
     """The cached arrays, where they are as many and as large as the data set's images are."""
-    arrays, facts = usable_cache(data), DATASETS[data.name]
+    arrays, facts = usable_cache(data), find(Dataset, data.name)
     image = (facts.size, facts.size, facts.channels)
     if arrays is None or [arrays.train_images.shape, arrays.test_images.shape] != [
         (facts.train, *image),
@@ -97,7 +98,7 @@ def _part(data: DataConfig, part: str, folder: str) -> Any:
     import_torchvision()
     from torchvision.datasets import ImageFolder
 
-    facts, path = DATASETS[data.name], Path(data.root or "").expanduser() / folder
+    facts, path = find(Dataset, data.name), Path(data.root or "").expanduser() / folder
     said = f"data.root={data.root}: {folder}/"
     try:
         found = ImageFolder(path)
@@ -112,7 +113,7 @@ def _part(data: DataConfig, part: str, folder: str) -> Any:
 
 
 def _refuse_full_disk(data: DataConfig, images: int) -> None:
-    facts, folder = DATASETS[data.name], cache_folder(data).parent
+    facts, folder = find(Dataset, data.name), cache_folder(data).parent
     needed, free = images * facts.size**2 * facts.channels, shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
@@ -132,7 +133,7 @@ def _listing(data: DataConfig, samples: dict[str, Samples]) -> str:
 
 def _decode_all(data: DataConfig, samples: dict[str, Samples], folder: Path) -> Arrays:
     def images(part: str) -> NDArray[np.uint8]:
-        facts, paths = DATASETS[data.name], [path for path, _ in samples[part]]
+        facts, paths = find(Dataset, data.name), [path for path, _ in samples[part]]
         shape = (len(paths), facts.size, facts.size, facts.channels)
         filled = open_memmap(folder / f"{part}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
         decode(paths, filled, f"decoding {data.name} {part}")

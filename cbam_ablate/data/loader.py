@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import DataConfig, RunConfig
 from cbam_ablate.data.arrays import FILES, GENERATED, Arrays, hashes
 from cbam_ablate.data.cache import cache_folder
 from cbam_ablate.data.moments import moments
 from cbam_ablate.data.noise import noisy
 from cbam_ablate.data.split import split
+from cbam_ablate.registry import Dataset, find
 
 MOST_ON_DEVICE = 8 * 2**30
 """Bytes of images beyond which a part of a data set stays on disk and its batches are read from there."""
@@ -61,8 +60,7 @@ class Splits:
 
 def load_arrays(data: DataConfig) -> Arrays:
     """The whole data set, from wherever it is to be had, and verified. Raises `DataError`."""
-    module, _, name = DATASETS[data.name].loader.partition(":")
-    arrays: Arrays = getattr(import_module(module), name)(data)
+    arrays: Arrays = find(Dataset, data.name).load()(data)
     return arrays if arrays.digests else arrays._replace(digests=tuple(hashes(arrays).values()))
 
 
@@ -83,7 +81,7 @@ def load_splits(cfg: RunConfig, device: torch.device) -> Splits:
 
 
 def _load(data: DataConfig, device: torch.device) -> Splits:
-    classes = DATASETS[data.name].classes
+    classes = find(Dataset, data.name).classes
     arrays = load_arrays(data)
     labels = np.asarray(arrays.train_labels).astype(np.int64)
     chosen = split(labels, data)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import DataConfig
-from cbam_ablate.data.arrays import FILES, Arrays, DataError, hashes
+from cbam_ablate.data.arrays import FILES, Arrays, hashes
 from cbam_ablate.data.cache import Source, cached, root_source
 from cbam_ablate.data.fetch import from_torchvision
+from cbam_ablate.errors import DataError
+from cbam_ablate.registry import Dataset, find
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def _download(official: Official) -> Arrays:
 
 
 def _check(name: str, official: Official, arrays: Arrays) -> None:
-    facts = DATASETS[name]
+    facts = find(Dataset, name)
     shape = (facts.size, facts.size, facts.channels)
     for part, count in (("train", facts.train), ("test", facts.test)):
         images, labels = getattr(arrays, f"{part}_images"), getattr(arrays, f"{part}_labels")

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.data.arrays import Arrays
+from cbam_ablate.registry import Dataset, find
 
 
 def synthetic(data: DataConfig) -> Arrays:
     """The same images always; a small network learns the classes in a few epochs."""
-    facts = DATASETS[data.name]
+    facts = find(Dataset, data.name)
     draw = np.random.default_rng(20180717)
     coarse = draw.uniform(0, 255, (facts.classes, 4, 4, facts.channels))
     patterns = coarse.repeat(facts.size // 4, axis=1).repeat(facts.size // 4, axis=2)

@@ -6,5 +6,11 @@ loggers each follow the run's folder from a process of their own, started and en
 
 from cbam_ablate.loggers.beside import close_sweep, following, viewing
 from cbam_ablate.loggers.views import write_views
+from cbam_ablate.registry import Logger
 
-__all__ = ["close_sweep", "following", "viewing", "write_views"]
+__all__ = ["LOGGERS", "close_sweep", "following", "viewing", "write_views"]
+
+LOGGERS = {
+    "tensorboard": Logger("cbam_ablate.loggers.tensorboard:TensorBoard"),
+    "wandb": Logger("cbam_ablate.loggers.wandb_run:WandbRun"),
+}

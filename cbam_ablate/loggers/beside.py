@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from cbam_ablate.config.schema import LoggerConfig, RunConfig, WandbConfig
+from cbam_ablate.registry import Logger, find
 from cbam_ablate.runs import Run
 
-WANDB = "cbam_ablate.loggers.wandb_run:WandbRun"
-TENSORBOARD = "cbam_ablate.loggers.tensorboard:TensorBoard"
 DRAW = [sys.executable, "-m", "cbam_ablate.loggers.draw"]
 PATIENCE = 25.0
 """Seconds that loggers may take after their run has ended. W&B's own limits add up to less."""
@@ -92,12 +91,13 @@ def wandb_mode(cfg: WandbConfig) -> Any:
 
 
 def _chosen(cfg: LoggerConfig) -> dict[str, str]:
+    """`module:Class` of each logger by name."""
     found = dict(cfg.own)
     if cfg.tensorboard:
-        found["tensorboard"] = TENSORBOARD
+        found["tensorboard"] = "tensorboard"
     if wandb_mode(cfg.wandb) != "disabled":
-        found["wandb"] = WANDB
-    return found
+        found["wandb"] = "wandb"
+    return {name: find(Logger, target).builder for name, target in found.items()}
 
 
 def _start(target: str, run: Run) -> "subprocess.Popen[str]":

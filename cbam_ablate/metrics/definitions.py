@@ -11,7 +11,6 @@ from functools import partial
 from numpy.typing import ArrayLike
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import METRICS
 from cbam_ablate.metrics import calibration, decisions, ranking
 from cbam_ablate.metrics.sample import Sample, Undefined, Value
 
@@ -34,10 +33,7 @@ class Definition:
     absent: str
     oracle: str
     function: Callable[[Sample], Value]
-
-    @property
-    def better(self) -> str:
-        return METRICS.get(self.name, "up")
+    better: str = "up"
 
     @property
     def scale(self) -> float:
@@ -123,23 +119,24 @@ _ALL = [
     ),
     Definition(
         "log_loss", "log loss", "nats", "mean of minus the log of the true class's probability, from logits "
-        "without clipping", NONE, "sklearn.metrics.log_loss", calibration.log_loss,
+        "without clipping", NONE, "sklearn.metrics.log_loss", calibration.log_loss, "down",
     ),
     Definition(
         "brier", "Brier score", "", "squared error of the probabilities, summed over classes (0 to 2), mean "
         "over images", NONE,
-        "sklearn.metrics.brier_score_loss(scale_by_half=False)", calibration.brier,
+        "sklearn.metrics.brier_score_loss(scale_by_half=False)", calibration.brier, "down",
     ),
     Definition(
         "ece", "ECE", PERCENT, f"distance of accuracy from confidence (the greatest probability) in "
         f"{calibration.BINS} bins of equal width, each with its lower edge, mean weighted by images", NONE,
         f"torchmetrics MulticlassCalibrationError(n_bins={calibration.BINS}, norm='l1')", calibration.ece,
+        "down",
     ),
     Definition(
         "adaptive_ece", "adaptive ECE", PERCENT, f"as ECE, in {calibration.BINS} bins between quantiles of "
         "confidence, so of as many images each as ties allow: equal confidences share a bin", NONE,
         f"sklearn.calibration.calibration_curve(n_bins={calibration.BINS}, strategy='quantile')",
-        calibration.adaptive_ece,
+        calibration.adaptive_ece, "down",
     ),
 ]  # fmt: skip
 

@@ -5,10 +5,9 @@ from collections.abc import Callable
 
 from torch import nn
 
-from cbam_ablate.config.facts import BACKBONES, DATASETS
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.models.imports import load
 from cbam_ablate.models.weights import load_pretrained
+from cbam_ablate.registry import Backbone, Dataset, find
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +21,8 @@ def build_model(
     `model.pretrained` is then loaded into it, unless `pretrained` is false (a checkpoint follows) or it is on
     the meta device; `say` takes one line about what was and what wasn't loaded.
     """
-    data, backbone = DATASETS[cfg.data.name], BACKBONES[cfg.model.backbone]
-    network: nn.Module = load(backbone.builder)(cfg.model, data.classes, data.channels)
+    data, backbone = find(Dataset, cfg.data.name), find(Backbone, cfg.model.backbone)
+    network: nn.Module = backbone.load()(cfg.model, data.classes, data.channels)
     on_meta = any(parameter.is_meta for parameter in network.parameters())
     if pretrained and cfg.model.pretrained is not None and "pretrained" in backbone.uses and not on_meta:
         say(str(load_pretrained(network, cfg.model)))

@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import AttentionConfig, RunConfig
 from cbam_ablate.models.build import build_model
+from cbam_ablate.registry import Dataset, find
 
 CONV_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.addmm, torch.ops.aten.mm)
 FILLS = (Tensor.normal_, Tensor.uniform_)
@@ -78,7 +78,7 @@ def _network(cfg: RunConfig) -> tuple[str, str]:
 
 @torch.inference_mode(False)  # that mode calls convolutions and linear layers by other names
 def _count(cfg: RunConfig) -> ModelCost:
-    data = DATASETS[cfg.data.name]
+    data = find(Dataset, cfg.data.name)
     with torch.device("meta"), _Unfilled():
         network = build_model(cfg).eval()
         image = torch.empty(1, data.channels, data.size, data.size)

@@ -2,9 +2,8 @@
 
 from torch import Tensor, nn
 
-from cbam_ablate.config.facts import ATTENTIONS
 from cbam_ablate.config.schema import AttentionConfig
-from cbam_ablate.models.imports import load
+from cbam_ablate.registry import Attention, find
 
 
 class AddInput(nn.Module):
@@ -40,6 +39,6 @@ class Gates:
     def _at(self, placements: tuple[str, ...], channels: int) -> nn.Module:
         if self.cfg.placement not in placements:
             return nn.Identity()
-        attention: nn.Module = load(ATTENTIONS[self.cfg.kind].builder)(channels, self.cfg)
+        attention: nn.Module = find(Attention, self.cfg.kind).load()(channels, self.cfg)
         attention.is_gate = True  # type: ignore[assignment]
         return AddInput(attention) if self.cfg.residual in placements else attention

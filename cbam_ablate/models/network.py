@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import BACKBONES
 from cbam_ablate.config.schema import ModelConfig
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.norm import normalise
+from cbam_ablate.registry import Backbone, find
 
 
 class Network(nn.Module):
@@ -87,7 +87,7 @@ def conv(
 
 def depth_and_width(model: ModelConfig) -> tuple[int, int]:
     """Layers and channels of the first stage, the backbone's own where the config leaves them open."""
-    backbone = BACKBONES[model.backbone]
+    backbone = find(Backbone, model.backbone)
     depth = backbone.default_depth if model.depth is None else model.depth
     width = backbone.width if model.width is None else model.width
     if depth is None or width is None or depth not in backbone.depths:

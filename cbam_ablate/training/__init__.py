@@ -1,3 +1,24 @@
-from cbam_ablate.training.loop import Diverged, Interrupted, Result, Trainer
+"""Training of one network. Names are imported when they are used: no torch here."""
 
-__all__ = ["Diverged", "Interrupted", "Result", "Trainer"]
+from typing import TYPE_CHECKING
+
+from cbam_ablate.lazy import names_of
+from cbam_ablate.registry import Optimizer, Schedule
+
+if TYPE_CHECKING:
+    from cbam_ablate.training.loop import Diverged, Interrupted, Result, Trainer
+
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Diverged", "Interrupted", "Result", "Trainer"]
+
+OPTIMIZERS = {
+    "sgd": Optimizer("cbam_ablate.training.optimizer:sgd", frozenset({"momentum", "nesterov"})),
+    "adamw": Optimizer("cbam_ablate.training.optimizer:adamw", frozenset({"beta1", "beta2"})),
+    "adam": Optimizer("cbam_ablate.training.optimizer:adam", frozenset({"beta1", "beta2"})),
+}
+SCHEDULES = {
+    "cosine": Schedule("cbam_ablate.training.optimizer:cosine"),
+    "constant": Schedule("cbam_ablate.training.optimizer:constant"),
+    "step": Schedule("cbam_ablate.training.optimizer:step", frozenset({"milestones", "gamma"})),
+}
+
+__getattr__ = names_of(__name__, {"loop": ("Diverged", "Interrupted", "Result", "Trainer")})

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from cbam_ablate.config.canonical import network_of
-from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.registry import Dataset, find
 
 COST = 60.0
 """Seconds that `auto` reckons for compiling a network."""
@@ -75,7 +75,7 @@ def compiled_or_eager(
     `dtype` is that of the images it will be given. The trial leaves weights, buffers and gradients as they
     were.
     """
-    facts = DATASETS[cfg.data.name]
+    facts = find(Dataset, cfg.data.name)
     shape = (cfg.train.batch_size, facts.channels, facts.size, facts.size)
     images = torch.zeros(shape, dtype=dtype, device=device)
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]

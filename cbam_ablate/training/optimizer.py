@@ -7,15 +7,25 @@ import torch
 from torch import Tensor, nn
 
 from cbam_ablate.config.schema import OptimizerConfig, ScheduleConfig
+from cbam_ablate.registry import Optimizer, Schedule, find
 
 
 def build_optimizer(cfg: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The configured optimiser over all parameters, its rate set by the schedule before each step."""
-    groups = _groups(cfg, model)
-    if cfg.name == "sgd":
-        return torch.optim.SGD(groups, cfg.lr, momentum=cfg.momentum, nesterov=cfg.nesterov, fused=True)
-    kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
-    return kind(groups, cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True)
+    made: torch.optim.Optimizer = find(Optimizer, cfg.name).load()(_groups(cfg, model), cfg)
+    return made
+
+
+def sgd(groups: list[dict[str, object]], cfg: OptimizerConfig) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, cfg.lr, momentum=cfg.momentum, nesterov=cfg.nesterov, fused=True)
+
+
+def adam(groups: list[dict[str, object]], cfg: OptimizerConfig) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True)
+
+
+def adamw(groups: list[dict[str, object]], cfg: OptimizerConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
@@ -47,16 +57,22 @@ def _groups(cfg: OptimizerConfig, model: nn.Module) -> list[dict[str, object]]:
 def build_schedule(cfg: ScheduleConfig, lr: float, epochs: int, steps: int) -> Callable[[int], float]:
     """The learning rate of each step, counted from 0 over the whole run of `epochs * steps`.
 
-    Linear warm-up to `lr`; then cosine to 0, or a factor `gamma` at each milestone, or constant.
+    Linear warm-up to `lr`; then the schedule's factor of it.
     """
-    total = epochs * steps
     warmup = round(cfg.warmup_epochs * steps)
+    factor: Callable[[int], float] = find(Schedule, cfg.name).load()(cfg, warmup, epochs * steps)
+    return lambda step: lr * ((step + 1) / warmup if step < warmup else factor(step))
 
-    def shape(step: int) -> float:
-        if cfg.name == "cosine":
-            return (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
-        if cfg.name == "step":
-            return cfg.gamma ** sum(step >= round(mark * total, 6) for mark in cfg.milestones)
-        return 1.0
 
-    return lambda step: lr * ((step + 1) / warmup if step < warmup else shape(step))
+def cosine(cfg: ScheduleConfig, warmup: int, total: int) -> Callable[[int], float]:
+    """Half a cosine from 1, which would reach 0 one step after the last."""
+    return lambda step: (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
+
+
+def step(cfg: ScheduleConfig, warmup: int, total: int) -> Callable[[int], float]:
+    """A factor `gamma` at each milestone, a fraction of the whole run."""
+    return lambda step: cfg.gamma ** sum(step >= round(mark * total, 6) for mark in cfg.milestones)
+
+
+def constant(cfg: ScheduleConfig, warmup: int, total: int) -> Callable[[int], float]:
+    return lambda step: 1.0

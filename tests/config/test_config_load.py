@@ -2,8 +2,8 @@ import pytest
 
 from cbam_ablate import load_config
 from cbam_ablate.config import ConfigError
-from cbam_ablate.config.facts import BACKBONES, PRETRAINED
 from cbam_ablate.config.overrides import parse
+from cbam_ablate.models.backbones import BACKBONES
 from cbam_ablate.torchvision_shim import import_torchvision
 
 
@@ -140,13 +140,13 @@ def test_weights_that_can_not_fit_are_refused_before_anything_is_built(line):
     assert [part for part in IMPOSSIBLE[line] if part not in said] == []
 
 
-@pytest.mark.parametrize("backbone", PRETRAINED)
-def test_the_weights_that_torchvision_has_are_those_the_facts_tell(backbone):
+@pytest.mark.parametrize("backbone", [name for name, row in BACKBONES.items() if "pretrained" in row.uses])
+def test_the_weights_that_torchvision_has_are_those_the_table_tells(backbone):
     torchvision = import_torchvision()
     names = {"resnet_imagenet": "resnet{}", "resnext": "resnext{}_32x4d"}
     known = torchvision.models.list_models(module=torchvision.models)
     has = tuple(depth for depth in BACKBONES[backbone].depths if names[backbone].format(depth) in known)
-    assert has == PRETRAINED[backbone]
+    assert has == BACKBONES[backbone].published
 
 
 def test_all_violations_are_reported_at_once():

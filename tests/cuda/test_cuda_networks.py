@@ -2,8 +2,9 @@
 
 import pytest
 
-from cbam_ablate.config.facts import ATTENTIONS, BACKBONES
 from cbam_ablate.config.schema import ORDERS
+from cbam_ablate.models.attention import ATTENTIONS
+from cbam_ablate.models.backbones import BACKBONES
 
 pytestmark = pytest.mark.cuda
 OPTIONS = {

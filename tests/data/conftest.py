@@ -8,9 +8,8 @@ import tarfile
 import numpy as np
 import pytest
 
-from cbam_ablate.config.facts import DATASETS
 from cbam_ablate.config.schema import DataConfig
-from cbam_ablate.data import cifar
+from cbam_ablate.data import DATASETS, cifar
 
 TRAIN, TEST = 100, 20
 

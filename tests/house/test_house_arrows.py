@@ -23,7 +23,11 @@ MAY_IMPORT = {
     "sweep": {"config", "runs", "models", "data", "training", "loggers", "metrics"},
     "explain": {"models", "data", "runs", "config", "training"},
 }
-WITHOUT_TORCH = ("config", "runs", "metrics", "aggregate", "report", "loggers")
+FOUNDATION = ("errors", "lazy", "registry", "torchvision_shim")
+"""What every room may import, and what imports none."""
+WITHOUT_TORCH = (
+    "config", "registry", "models", "data", "training", "runs", "metrics", "aggregate", "report", "loggers",
+)  # fmt: skip
 
 
 def imported(path):
@@ -41,9 +45,22 @@ def test_a_room_knows_only_the_rooms_before_it(room):
         for path in (ROOT / room).rglob("*.py")
         for name in imported(path)
         if name.startswith("cbam_ablate.")
-        and name.split(".")[1] not in {room, "torchvision_shim"} | MAY_IMPORT[room]
+        and name.split(".")[1] not in {room, *FOUNDATION} | MAY_IMPORT[room]
     }
     assert known == set()
+
+
+@pytest.mark.parametrize("name", FOUNDATION)
+def test_what_every_room_may_import_imports_no_room(name):
+    known = {other for other in imported(ROOT / f"{name}.py") if other.startswith("cbam_ablate.")}
+    assert known <= {f"cbam_ablate.{other}" for other in FOUNDATION}
+
+
+def test_what_can_be_chosen_is_known_without_torch():
+    code = "import sys; sys.modules['torch'] = None; from cbam_ablate.registry import Part, rows; "
+    code += "print(all(rows(kind) for kind in Part.__subclasses__()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
 
 
 @pytest.mark.parametrize("room", WITHOUT_TORCH)

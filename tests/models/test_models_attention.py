@@ -7,16 +7,15 @@ from timm.layers.coord_attn import CoordAttn
 from torch.nn import functional as F
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import ATTENTIONS, TIMM_ATTENTIONS
 from cbam_ablate.config.schema import AttentionConfig
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention, build_model
+from cbam_ablate.models.attention import ATTENTIONS, TIMM_ATTENTIONS
 from cbam_ablate.models.attention.bam import BAM
 from cbam_ablate.models.attention.coordinate import CoordinateAttention
 from cbam_ablate.models.attention.eca import ECA
 from cbam_ablate.models.attention.gc import GlobalContext as OurGlobalContext
 from cbam_ablate.models.attention.se import SE
 from cbam_ablate.models.attention.simam import SimAM
-from cbam_ablate.models.imports import load
 from cbam_ablate.sweep.plan import make_plan
 
 
@@ -115,7 +114,7 @@ def test_projected_spatial_attention_starts_at_one_half_too():
 @pytest.mark.parametrize("kind", sorted(set(ATTENTIONS) - {"timm"}))
 def test_gradients_are_exact(kind, randomise):
     cfg = AttentionConfig(kind=kind, reduction=4, kernel=3)
-    module = randomise(load(ATTENTIONS[kind].builder)(16, cfg)).double().eval()
+    module = randomise(ATTENTIONS[kind].load()(16, cfg)).double().eval()
     torch.manual_seed(0)
     x = torch.randn(2, 16, 4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(module, x, fast_mode=True)
@@ -133,7 +132,7 @@ def test_every_attention_trains_in_every_placement(configure, kind, placement):
 @pytest.mark.parametrize("name", TIMM_ATTENTIONS)
 def test_every_listed_timm_attention_keeps_the_shape(name):
     cfg = AttentionConfig(kind="timm", timm=name)
-    module = load(ATTENTIONS["timm"].builder)(64, cfg)
+    module = ATTENTIONS["timm"].load()(64, cfg)
     x = torch.randn(2, 64, 16, 16, requires_grad=True)
     y = module(x)
     y.sum().backward()

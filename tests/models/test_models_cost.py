@@ -5,8 +5,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cbam_ablate import load_config
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import ATTENTIONS, DATASETS
+from cbam_ablate.data import DATASETS
 from cbam_ablate.models import build_model, cost, model_cost
+from cbam_ablate.models.attention import ATTENTIONS
 from cbam_ablate.models.cost import CONV_AND_LINEAR
 
 NAMED = {"timm": ["model.attention.timm=coord"]}

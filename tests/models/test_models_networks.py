@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.facts import BACKBONES
 from cbam_ablate.models import build_model
+from cbam_ablate.models.backbones import BACKBONES
 
 OURS = sorted(name for name, backbone in BACKBONES.items() if backbone.depths)
 EVERY_DEPTH = [
@@ -54,7 +54,7 @@ def test_every_parameter_learns(configure, backbone, placement):
 
 
 @pytest.mark.parametrize("backbone", OURS)
-def test_stage_widths_are_those_the_facts_tell(configure, backbone):
+def test_stage_widths_are_those_the_table_tells(configure, backbone):
     facts = BACKBONES[backbone]
     with torch.device("meta"):
         network = build_model(configure(backbone, facts.default_depth))

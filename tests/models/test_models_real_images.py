@@ -7,10 +7,11 @@ import torch
 
 from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
-from cbam_ablate.config.facts import ATTENTIONS, BACKBONES
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import DataError, prepare
 from cbam_ablate.models import build_model
+from cbam_ablate.models.attention import ATTENTIONS
+from cbam_ablate.models.backbones import BACKBONES
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.training import checkpoint
