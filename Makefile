@@ -29,18 +29,18 @@ evaluate: setup ## a stored run on the test set: make evaluate ARGS="run=KEY"
 	$(BIN)/cbam-ablate evaluate $(ARGS)
 
 test: setup ## the tests, at most 5 minutes on 2 cores
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: setup ## with the slow ones: kills, real engines, browser, TeX
-	$(BIN)/python -m pytest -n 2 -m 'not engines and not cuda'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not engines and not cuda'
 
 test-cuda: setup ## what is for CUDA: on a GPU, or where PyTorch has none on one made of the CPU
-	PYTHONPATH="$(CURDIR)/tests/cuda/pretend" $(BIN)/python -m pytest -n 2 -m cuda tests/cuda
+	PYTHONPATH="$(CURDIR)/tests/cuda/pretend" $(BIN)/python -m pytest -n 2 --dist worksteal -m cuda tests/cuda
 
 test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
 	tests/packages.sh slurmctld slurm-wlm munge
-	$(BIN)/python -m pytest -m engines -rs tests/engines
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m engines -rs tests/engines
 
 bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json
 	$(BIN)/python benchmarks/bench_gpu.py $(ARGS)

@@ -1,6 +1,7 @@
 """What many tests share: the real program on a tiny run, and a stand-in for trained runs."""
 
 import hashlib
+import importlib.util
 import itertools
 import json
 import os
@@ -11,6 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: processes with two threads each would wait for each other's.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+found = importlib.util.spec_from_file_location("warm", Path(__file__).with_name("warm.py"))
+warm = importlib.util.module_from_spec(found)
+found.loader.exec_module(warm)
 
 CONSTANTS = {
     "model.backbone": "resnet_cifar",
@@ -151,6 +160,7 @@ def stand_in(tmp_path):
 
 TINY = [
     "data=synthetic",
+    "data.train_size=128",
     "backbone=resnet_cifar",
     "model.width=4",
     "reduction=4",
@@ -160,7 +170,7 @@ TINY = [
     "train.device=cpu",
     "train.threads=1",
 ]
-"""A run of about a second."""
+"""A run of half a second."""
 TIMES = ("seconds", "images_per_second", "train_seconds", "peak_memory_mib")
 
 
@@ -173,25 +183,34 @@ def _without_times(value):
 
 
 class CommandLine:
-    """The real program in a process of its own, with a store of its own."""
+    """The real program in a process of its own, with a store of its own.
+
+    Importing it takes seconds, so the processes are forks of one that has. `cold` ones import it themselves:
+    where a test is about that, or looks for processes by their command line.
+    """
+
+    server, tiny = warm.Server(), TINY
 
     def __init__(self, store: Path) -> None:
         self.store = store
 
-    def start(self, *words: str, env=None) -> subprocess.Popen:
-        command = [sys.executable, "-m", "cbam_ablate", *words, f"store={self.store}"]
+    def start(self, *words: str, env=None, cold=False) -> "subprocess.Popen | warm.Process":
+        words = (*words, f"store={self.store}")
+        env = {**os.environ, **(env or {})}
+        if not cold and hasattr(os, "pidfd_open"):
+            return self.server.start(words, env)
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", "cbam_ablate", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(env or {})},
+            env=env,
             # A shell ignores Ctrl-C for what it starts in the background, and so would all that this starts.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def __call__(self, *words: str, env=None) -> subprocess.CompletedProcess:
-        process = self.start(*words, env=env)
+    def __call__(self, *words: str, env=None, cold=False) -> subprocess.CompletedProcess:
+        process = self.start(*words, env=env, cold=cold)
         out, err = process.communicate(timeout=240)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
@@ -214,6 +233,12 @@ class CommandLine:
     def history(self, key: str) -> list[dict]:
         lines = (self.store / "runs" / key / "history.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def command_line():
+    """For runs that several tests share."""
+    return CommandLine
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.slow
 def test_a_sweep_says_once_what_it_could_not_send_and_push_sends_it(cli, tiny, wandb_server, no_key):
-    env = {**no_key, **wandb_server.env, "OMP_NUM_THREADS": "1"}
+    env = {**no_key, **wandb_server.env}
     wandb_server.fail = {"graphql": 401}
     swept = cli("train", "-m", *tiny, "seed=0,1", "logger=wandb", env=env)
     assert swept.returncode == 0, swept.stderr
@@ -29,7 +29,7 @@ def test_a_sweep_says_once_what_it_could_not_send_and_push_sends_it(cli, tiny, w
 
 @pytest.mark.slow
 def test_each_job_of_a_sweep_is_a_run_and_the_study_a_table(cli, tiny, wandb_server, no_key):
-    env = {**no_key, **wandb_server.env, "OMP_NUM_THREADS": "1"}
+    env = {**no_key, **wandb_server.env}
     swept = cli("train", "-m", *tiny, "placement=none,block", "logger=wandb", env=env)
     assert swept.returncode == 0, swept.stderr
     (line,) = [line for line in swept.stderr.splitlines() if line.startswith("W&B")]

@@ -23,7 +23,7 @@ fused.FusedTrainer.step = step
 
 @pytest.fixture
 def words(tiny):
-    return ["train", "-m", *tiny, "train.epochs=2", "train.batch_size=32", "data.train_size=128"]
+    return ["train", "-m", *tiny, "train.epochs=2", "train.batch_size=32"]
 
 
 def logs(cli):

@@ -24,7 +24,7 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_same_table(cli, tiny, tm
         "-m",
         *tiny,
         "train.epochs=8",
-        "train.batch_size=32",
+        "train.batch_size=16",
         "placement=none,block",
         "seed=0,1,2",
     ]
@@ -35,7 +35,7 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_same_table(cli, tiny, tm
     while killed < KILLS:
         process = cli.start(*sweep)
         try:
-            process.communicate(timeout=dice.uniform(4, 8))
+            process.communicate(timeout=dice.uniform(1, 4))
             break
         except subprocess.TimeoutExpired:
             jobs = [pid for folder in cli.runs().values() for pid in _pids(folder)]

@@ -60,7 +60,7 @@ def states(cli):
 def test_a_sweep_trains_each_distinct_run_once_and_the_same_command_none(cli, words):
     sweep = ["train", *words, "placement=none,class", "reduction=2,4", "seed=0"]
     assert make_outline([*sweep[2:], f"store={cli.store}"]).unfinished()
-    first = cli(*sweep)
+    first = cli(*sweep, cold=True)
     assert first.returncode == 0, first.stderr
     assert len(cli.runs()) == 3
     logs = {key: (folder / "train.log").read_text() for key, folder in cli.runs().items()}
@@ -134,14 +134,14 @@ def processes(cli):
 
 @pytest.mark.slow
 def test_a_process_does_one_job_after_another_until_one_fails(cli, words, sabotage, tmp_path):
-    sweep = ["train", *words, "data.train_size=128", "seed=range(5)", "hydra.launcher.jobs=1"]
+    sweep = ["train", *words, "seed=range(5)", "hydra.launcher.jobs=1"]
     done = cli(*sweep, env=sabotage("raise2"))
     assert done.returncode == 1
     assert states(cli) == {0: "finished", 1: "finished", 2: "bug", 3: "finished", 4: "finished"}
     by = processes(cli)
     assert by[0] == by[1] == by[2] != by[3] == by[4]
     alone = type(cli)(tmp_path / "alone")
-    assert alone("train", *words[1:], "data.train_size=128", "seed=4").returncode == 0
+    assert alone("train", *words[1:], "seed=4").returncode == 0
     (key,) = alone.runs()
     assert cli.result(key)["metrics"] == alone.result(key)["metrics"]
 
@@ -149,7 +149,7 @@ def test_a_process_does_one_job_after_another_until_one_fails(cli, words, sabota
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [0, 1])
 def test_a_run_after_a_larger_one_in_the_same_process_has_a_peak_of_its_own(cli, words, jobs):
-    done = cli("train", *words, "data.train_size=128", "model.width=48,4", f"hydra.launcher.jobs={jobs}")
+    done = cli("train", *words, "model.width=48,4", f"hydra.launcher.jobs={jobs}")
     assert done.returncode == 0, done.stderr
     in_time = sorted(cli.runs().values(), key=lambda folder: (folder / "result.json").stat().st_mtime)
     first, second = (cli.result(folder.name)["cost"] for folder in in_time)
@@ -284,7 +284,9 @@ def test_ctrl_c_while_jobs_import_ends_in_one_line_at_once(cli, words, tmp_path)
     (tmp_path / "sitecustomize.py").write_text(SLOW_IMPORT)
     server = tmp_path / "server"
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    process = cli.start("train", *words, "seed=0,1", env={"PYTHONPATH": paths, "SERVER": str(server)})
+    process = cli.start(
+        "train", *words, "seed=0,1", env={"PYTHONPATH": paths, "SERVER": str(server)}, cold=True
+    )
     while not (server.exists() and server.read_text()) and process.poll() is None:
         time.sleep(0.05)
     for pid in (int(server.read_text()), process.pid):
@@ -297,7 +299,7 @@ def test_ctrl_c_while_jobs_import_ends_in_one_line_at_once(cli, words, tmp_path)
 @pytest.mark.slow
 def test_ctrl_c_saves_the_running_jobs_and_writes_the_table(cli, tiny):
     sweep = ["train", "-m", *tiny, "train.epochs=40", "train.batch_size=16", "seed=0,1,2"]
-    process = cli.start(*sweep)
+    process = cli.start(*sweep, cold=True)
 
     def one_epoch_is_saved():
         return any(folder.joinpath("checkpoints/last.pt").exists() for folder in cli.runs().values())

@@ -193,28 +193,39 @@ def test_compiling_pays_where_it_saves_more_than_it_costs():
     assert not pays(torch.device("cpu"), 1e6)
 
 
-@pytest.mark.slow
-def test_a_compiled_run_trains_like_an_eager_one(cli, tiny, tmp_path):
-    _, plain = train([*tiny, "placement=block"], tmp_path / "eager")
-    done = cli("train", *tiny, "placement=block", "train.compile=on")
-    assert (done.returncode, "does not work" in done.stdout) == (0, False), done.stderr
-    losses = [cli.result(plain.name)["metrics"]["train_loss"]]
-    losses.append(json.loads((plain / "result.json").read_text())["metrics"]["train_loss"])
-    assert losses[0] == pytest.approx(losses[1], rel=0.05)
-
-
-@pytest.mark.slow
-def test_runs_of_one_process_share_a_compiled_graph_and_nothing_else(cli, tiny, tmp_path):
-    """The second run is the one that a process of its own would have trained."""
-    words = [*tiny, "train.epochs=2", "train.compile=on"]
+@pytest.fixture(scope="module")
+def compiled_sweep(command_line, tmp_path_factory):
+    """Two compiled runs of one process, and the words that they have in common."""
+    cli = command_line(tmp_path_factory.mktemp("compiled"))
+    words = [*command_line.tiny, "placement=block", "train.epochs=2", "train.compile=on"]
     done = cli("train", "-m", *words, "seed=1,2", "hydra.launcher.jobs=0")
     assert done.returncode == 0, done.stderr
+    assert not any("does not work" in (folder / "train.log").read_text() for folder in cli.runs().values())
+    return cli, words
+
+
+def seed_of(folder):
+    return json.loads((folder / "config.json").read_text())["seed"]
+
+
+@pytest.mark.slow
+def test_a_compiled_run_trains_like_an_eager_one(compiled_sweep, tmp_path):
+    cli, words = compiled_sweep
+    (key, folder), *_ = cli.runs().items()
+    _, plain = train([*words, f"seed={seed_of(folder)}", "train.compile=off"], tmp_path)
+    eager = json.loads((plain / "result.json").read_text())["metrics"]["train_loss"]
+    assert cli.result(key)["metrics"]["train_loss"] == pytest.approx(eager, rel=0.05)
+
+
+@pytest.mark.slow
+def test_runs_of_one_process_share_a_compiled_graph_and_nothing_else(compiled_sweep, tmp_path):
+    """The second run is the one that a process of its own would have trained."""
+    cli, words = compiled_sweep
     logs = {key: (folder / "train.log").read_text() for key, folder in cli.runs().items()}
     (key,) = [key for key, log in logs.items() if "takes over" in log]
     assert sum("compiled in" in log for log in logs.values()) == 1
     shared, alone = cli.runs()[key], type(cli)(tmp_path / "alone")
-    seed = json.loads((shared / "config.json").read_text())["seed"]
-    assert alone("train", *words, f"seed={seed}").returncode == 0
+    assert alone("train", *words, f"seed={seed_of(shared)}").returncode == 0
     weights = [
         torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"]
         for folder in (shared, alone.runs()[key])

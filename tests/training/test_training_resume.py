@@ -35,7 +35,7 @@ EMA = ["train.ema=0.9", "train.save_every=2"]
     ],
 )
 def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, without_times, number, extra):
-    words = [*tiny, "placement=block", "train.epochs=4", "train.batch_size=32", *extra]
+    words = [*tiny, "placement=block", "train.epochs=4", "train.batch_size=16", *extra]
     cfg = load_config([*words, f"store={tmp_path / 'undisturbed'}"])
     key = run_key(cfg)
     run_one(cfg, echo=lambda line: None)
@@ -52,7 +52,7 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, witho
 
 
 def test_a_cut_short_checkpoint_starts_the_run_over(tmp_path, tiny):
-    cfg = load_config([*tiny, "data.train_size=128", f"store={tmp_path}"])
+    cfg = load_config([*tiny, f"store={tmp_path}"])
     key = run_key(cfg)
     run_one(cfg, echo=lambda line: None)
     folder = tmp_path / "runs" / key
@@ -68,7 +68,7 @@ def test_a_cut_short_checkpoint_starts_the_run_over(tmp_path, tiny):
 
 
 def test_a_history_line_cut_short_is_restored_from_the_checkpoint(tmp_path, tiny):
-    cfg = load_config([*tiny, "data.train_size=128", f"store={tmp_path}"])
+    cfg = load_config([*tiny, f"store={tmp_path}"])
     run_one(cfg, echo=lambda line: None)
     history = tmp_path / "runs" / run_key(cfg) / "history.jsonl"
     (history.parent / "result.json").unlink()
@@ -79,7 +79,6 @@ def test_a_history_line_cut_short_is_restored_from_the_checkpoint(tmp_path, tiny
 
 
 def test_more_epochs_go_on_from_a_parent_as_a_run_of_their_own(tmp_path, tiny):
-    tiny = [*tiny, "data.train_size=128"]
     short = load_config([*tiny, f"store={tmp_path}", "schedule=constant"])
     run_one(short, echo=lambda line: None)
     words = [*tiny, f"store={tmp_path}", "schedule=constant", "train.epochs=5"]
@@ -119,7 +118,7 @@ def test_a_run_killed_before_its_first_checkpoint_tells_each_epoch_once(cli, tin
 @pytest.fixture
 def between(tmp_path, tiny):
     """A run stopped after some steps, its best epoch and its checkpoints."""
-    cfg = load_config([*tiny, f"store={tmp_path}", *RARE, "data.train_size=128"])
+    cfg = load_config([*tiny, f"store={tmp_path}", *RARE])
     assert run_one(cfg, echo=lambda line: None).name == "finished"
     folder = tmp_path / "runs" / run_key(cfg)
     result = json.loads((folder / "result.json").read_text())
@@ -185,7 +184,7 @@ def test_a_run_goes_on_in_the_number_format_and_the_company_that_it_began_in(bet
         ("optimizer=adamw", "optimizer.name=adamw"),
         ("optimizer.decay_norm_bias=false", "began with"),
         ("placement=block", "model.attention.placement=block"),
-        ("data.train_size=256", "data.train_size=256: .* began with null"),
+        ("data.train_size=256", "data.train_size=256: .* began with 128"),
     ],
 )
 def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(tmp_path, tiny, word, said):
@@ -197,7 +196,6 @@ def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(t
 
 
 def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, monkeypatch):
-    tiny = [*tiny, "data.train_size=128"]
     monkeypatch.chdir(tmp_path)
     short = load_config([*tiny, f"store={tmp_path}"])
     run_one(short, echo=lambda line: None)
@@ -215,7 +213,6 @@ def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, mon
     ],
 )
 def test_a_checkpoint_that_lies_anywhere_is_refused_when_it_is_loaded(tmp_path, tiny, word, said):
-    tiny = [*tiny, "data.train_size=128"]
     short = load_config([*tiny, f"store={tmp_path}"])
     run_one(short, echo=lambda line: None)
     last = tmp_path / "some.pt"

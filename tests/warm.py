@@ -1,0 +1,208 @@
+"""Commands of the program as processes of their own that needn't import it: forks of one that has.
+
+`Server().start(words, env)` is like `subprocess.Popen` of `python -m cbam_ablate`: a process with a pid of
+its own, that any signal ends, in that environment and this folder. The server behind it is this file,
+
+    python warm.py FD
+
+At the socket FD, each message is a command's words, environment and folder as JSON, with the file
+descriptors of its report, stdin, stdout and stderr. The report gets the line "PID" at once and the line
+"CODE" at its end. The server ends when nobody holds the other end of its socket. A sweep's own server, which
+its jobs are forked from, is a fork of the sweep here.
+"""
+
+import atexit
+import contextlib
+import gc
+import importlib.machinery
+import json
+import os
+import runpy
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing import forkserver, util
+
+LIBRARIES = ["matplotlib.backends.backend_agg", "matplotlib.figure", "pandas", "scipy.stats", "wandb"]
+"""What commands import when they need it."""
+LARGEST = 1 << 20
+"""Bytes of a message."""
+
+
+class Process:
+    """One command, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, args: list[str], report: int, out: int, err: int) -> None:
+        self.args, self.returncode = args, None
+        self._report = os.fdopen(report)
+        self.pid = int(self._report.readline())
+        self._output = {os.fdopen(number, "rb", buffering=0): b"" for number in (out, err)}
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._report], [], [], 0)[0]:
+            # Without a line, the server is gone, and with it the way to know how this ended.
+            self.returncode = int(self._report.readline() or -signal.SIGKILL)
+            self._report.close()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None and not select.select([self._report], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.poll()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while opened := [stream for stream in self._output if not stream.closed]:
+            left = None if deadline is None else max(0, deadline - time.monotonic())
+            ready = select.select(opened, [], [], left)[0]
+            if not ready:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            for stream in ready:
+                part = stream.read(1 << 16)
+                self._output[stream] += part
+                if not part:
+                    stream.close()
+        self.wait(None if deadline is None else max(0, deadline - time.monotonic()))
+        out, err = (output.decode() for output in self._output.values())
+        return out, err
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+class Server:
+    """The process that commands are forked from, started when the first is asked for."""
+
+    def __init__(self) -> None:
+        self._socket = None
+
+    def start(self, words: list[str], env: dict[str, str]) -> Process:
+        if self._socket is None:
+            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                command = [sys.executable, __file__, str(theirs.fileno())]
+                self._process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+            atexit.register(self.close)
+        ours, theirs = zip(*(os.pipe() for _ in range(3)), strict=True)
+        stdin = os.open(os.devnull, os.O_RDONLY)
+        message = json.dumps({"words": words, "env": env, "folder": os.getcwd()}).encode()
+        socket.send_fds(self._socket, [message], [theirs[0], stdin, *theirs[1:]])
+        for descriptor in (stdin, *theirs):
+            os.close(descriptor)
+        return Process(["cbam_ablate", *words], *ours)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def serve(control: socket.socket) -> dict:
+    """The command that this process, forked from the server, is to be."""
+    waiting = selectors.DefaultSelector()
+    waiting.register(control, selectors.EVENT_READ)
+    while True:
+        for key, _ in waiting.select():
+            if key.fileobj is not control:
+                pid, report = key.data
+                waiting.unregister(key.fileobj)
+                tell(report, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                os.close(report)
+                os.close(key.fileobj)
+                continue
+            message, descriptors, _, _ = socket.recv_fds(control, LARGEST, 4)
+            if not message:
+                os._exit(0)
+            report, *standard = descriptors
+            pid = os.fork()
+            if pid == 0:
+                waiting.close()
+                control.detach()
+                keep_only(standard)
+                for number, descriptor in enumerate(standard):
+                    os.dup2(descriptor, number)
+                    os.close(descriptor)
+                return json.loads(message)
+            for descriptor in standard:
+                os.close(descriptor)
+            tell(report, pid)
+            waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, report))
+
+
+def tell(report: int, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        os.write(report, f"{number}\n".encode())
+
+
+def keep_only(kept: list[int]) -> None:
+    """Closes all other file descriptors but the standard ones, as the start of a program does."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
+def become(command: dict) -> None:
+    """Environment, folder, streams, signals and paths, as a fresh interpreter of the command has them."""
+    os.environ.clear()
+    os.environ.update(command["env"])
+    os.chdir(command["folder"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.argv = ["cbam_ablate", *command["words"]]
+    sys.orig_argv = [sys.executable, "-m", *sys.argv]
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [command["folder"], *paths, *sys.path[1:]]
+    found = importlib.machinery.PathFinder.find_spec("sitecustomize", paths)
+    if found and found.origin != getattr(sys.modules.get("sitecustomize"), "__file__", None):
+        sys.modules.pop("sitecustomize", None)
+        importlib.import_module("sitecustomize")
+    util.spawnv_passfds = forking(util.spawnv_passfds)
+
+
+def forking(plain):
+    """Makes the server of a sweep's jobs a fork of the sweep, and starts all else as before."""
+
+    def start(path, args, descriptors):
+        if not args[-1].startswith("from multiprocessing.forkserver import"):
+            return plain(path, args, descriptors)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        pid = os.fork()
+        if pid == 0:
+            keep_only(descriptors)
+            for number in signal.valid_signals():
+                if callable(signal.getsignal(number)):
+                    signal.signal(number, signal.SIG_DFL)
+            forkserver._forkserver._lock = threading.Lock()
+            try:
+                exec(args[-1], {"__name__": "__main__"})
+            finally:
+                os._exit(0)
+        return pid
+
+    return start
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from cbam_ablate.cli import COMMANDS
+    from cbam_ablate.sweep.warm import MODULES
+    from cbam_ablate.torchvision_shim import import_torchvision
+
+    import_torchvision()
+    for name in [*(f"cbam_ablate.cli.{command}" for command in COMMANDS), *MODULES, *LIBRARIES]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    become(serve(socket.socket(fileno=int(sys.argv[1]))))
+    runpy.run_module("cbam_ablate", run_name="__main__", alter_sys=True)
