@@ -14,6 +14,8 @@ EVAL_BATCH = 500
 class Feed:
     """Batches of normalised images (N, C, H, W) and labels. `steps` is full batches an epoch.
 
+    `numbers` are those of the images of val and test in their files, in order.
+
     Labels are classes (N,), or where images are mixed in training each class's share (N, classes).
     """
 
@@ -21,6 +23,7 @@ class Feed:
         self.seed = cfg.seed
         self.sha256 = splits.sha256
         self.steps = len(splits.train) // cfg.train.batch_size
+        self.classes, self.numbers = splits.classes, splits.numbers
         self._normalise = Normalise(splits.mean, splits.std, splits.train.images.shape[1:], dtype)
         self.batches = TrainBatches(
             splits.train, cfg.augment, cfg.train.batch_size, self._normalise, splits.classes

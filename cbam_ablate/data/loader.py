@@ -47,6 +47,7 @@ class Splits:
     """The parts of a data set, and what normalises its images, in units of pixel values from 0 to 255.
 
     `mean` (C,), or (H, W, C) where each pixel has its own; `std` (C,). `sha256` says which data set it is.
+    `numbers` are those of the validation and test images (N,) in their files, in the order of evaluation.
     """
 
     train: Part
@@ -56,6 +57,7 @@ class Splits:
     std: Tensor
     sha256: str
     classes: int
+    numbers: dict[str, NDArray[np.int64]]
 
 
 def load_arrays(data: DataConfig) -> Arrays:
@@ -97,6 +99,7 @@ def _load(data: DataConfig, device: torch.device) -> Splits:
         std.to(device),
         fingerprint(arrays),
         classes,
+        {"val": chosen.val, "test": every},
     )
 
 

@@ -51,7 +51,12 @@ class Predictions:
 
     @property
     def parts(self) -> list[str]:
-        return [part for part in PARTS if f"{part}_logits" in self.arrays]
+        """The parts that were kept; the last epoch's predictions are test's where it is the chosen one."""
+        return [part for part in PARTS if f"{self._stored(part)}_logits" in self.arrays]
+
+    def _stored(self, part: str) -> str:
+        same = self.header.get("epoch") is not None and self.header["epoch"] == self.header.get("epochs")
+        return "test" if same and part == "last_test" else part
 
     def order(self, part: str) -> str:
         """The hash of the images of a part, their order and labels: equal for what can be paired."""
@@ -69,6 +74,7 @@ class Predictions:
         """The predictions of test, last_test or val. Raises `Refused` where they weren't kept."""
         if part not in self.parts:
             raise Refused(f"no predictions of {part} were kept")
+        part = self._stored(part)
         if part not in self._samples:
             labels = self.arrays[f"{PARTS[part]}_labels"]
             if self.header["kept"] == "all":
@@ -162,13 +168,15 @@ def _check(found: Predictions, key: str, result: Mapping[str, Any]) -> None:
         raise Refused(
             f"of another data set ({header['dataset_sha256'][:12]}) than the run's ({expected[:12]})"
         )
-    for part in {PARTS[part] for part in found.parts}:
+    for part in sorted({PARTS[part] for part in found.parts}):
         labels = found.arrays[f"{part}_labels"]
         order = order_hash(header["dataset_sha256"], part, found.images(part), labels)
         if order != header["orders"][part]:
             raise Refused(f"images or labels of {part} are others, or in another order, than its hash says")
     metrics = result.get("metrics") or {}
-    for part in found.parts:
+    for part in PARTS:
+        if f"{part}_logits" not in found.arrays:
+            continue
         sample, top1 = found.sample(part), metrics.get(f"{part}_top1")
         wanted = (len(sample), found.classes if header["kept"] == "all" else min(TOP, found.classes))
         if found.arrays[f"{part}_logits"].shape != wanted:

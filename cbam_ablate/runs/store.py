@@ -40,6 +40,10 @@ class Run:
     def best(self) -> Path:
         return self.path / "checkpoints" / "best.pt"
 
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.npz"
+
     def config(self) -> dict[str, Any] | None:
         return read_json(self.path / "config.json")
 

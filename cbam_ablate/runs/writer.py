@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.runs.claim import Claim
-from cbam_ablate.runs.files import write_json, write_text
+from cbam_ablate.runs.files import write_bytes, write_json, write_text
 from cbam_ablate.runs.store import Run
 
 HEARTBEAT = 2.0
@@ -91,6 +91,10 @@ class RunWriter:
             self.rewrite_history([])
         for path in self.best.parent.glob(f"*{self.best.name}"):
             path.unlink()
+
+    def predictions(self, content: bytes) -> None:
+        """Writes predictions.npz."""
+        write_bytes(self.run.predictions, content)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Ends the run with the one rename that makes it finished."""

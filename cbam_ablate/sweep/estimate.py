@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from cbam_ablate.config.canonical import from_dict, network_of
 from cbam_ablate.config.schema import RunConfig
@@ -106,9 +108,11 @@ class _MadeUp:
     """A feed of one batch of noise, a few times an epoch."""
 
     steps = PROBE_STEPS
+    classes, sha256 = 0, ""
 
     def __init__(self, cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
         facts, count = find(Dataset, cfg.data.name), cfg.train.batch_size
+        self.numbers: dict[str, NDArray[np.int64]] = {}
         images = torch.randn(count, facts.channels, facts.size, facts.size, dtype=dtype, device=device)
         labels = torch.zeros(count, dtype=torch.long, device=device)
         self.batch = images.contiguous(memory_format=torch.channels_last), labels

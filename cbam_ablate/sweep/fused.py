@@ -39,6 +39,7 @@ from cbam_ablate.sweep.job import (
     set_up,
     where,
 )
+from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
 from cbam_ablate.training import Interrupted, Result, checkpoint
@@ -263,6 +264,7 @@ class Group:
         member = next(member for member in self.members if member.writer is lane.log)
         if isinstance(end, Exception):
             return self._fail(member, end)
+        keep_predictions(member.writer, lane.feed, lane.outputs, end.selection)
         recorded = where(lane, self.splits.sha256)
         member.writer.finish(record(member.cfg, member.writer.run, end, recorded))
         member.ended = True

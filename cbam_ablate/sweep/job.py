@@ -22,6 +22,7 @@ from cbam_ablate.runs import Run, RunStore, State
 from cbam_ablate.runs.claim import acquire
 from cbam_ablate.runs.provenance import builders, provenance
 from cbam_ablate.runs.writer import RunWriter
+from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
 from cbam_ablate.training import Diverged, Interrupted, Result, Trainer
@@ -192,6 +193,7 @@ def _train(
     stop.armed = True
     result = trainer.run()
     stop.armed = False
+    keep_predictions(writer, feed, trainer.outputs, result.selection)
     return record(cfg, writer.run, result, where(trainer, feed.sha256))
 
 

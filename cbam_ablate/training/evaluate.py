@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cbam_ablate.training.outputs import Outputs
+
 
 class Scores(NamedTuple):
     """Mean cross entropy in nats, and the percentage of images whose label is among the top 1 and 5."""
@@ -69,8 +71,12 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],
     device: torch.device,
     cast: AbstractContextManager[object],
+    outputs: Outputs | None = None,
 ) -> Scores:
-    """Scores of the model in eval mode; `cast` is the autocast to run it under."""
+    """Scores of the model in eval mode; `cast` is the autocast to run it under.
+
+    What it gave for each image is added to `outputs`.
+    """
     was_training = model.training
     model.eval()
     totals = Totals(device)
@@ -78,5 +84,7 @@ def evaluate(
         for images, labels in batches:
             logits = model(images).float()
             totals.add(F.cross_entropy(logits, labels), logits, labels)
+            if outputs is not None:
+                outputs.add(logits, labels)
     model.train(was_training)
     return totals.scores()

@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +14,15 @@ from torch.optim.swa_utils import AveragedModel
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
+from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.average import follow, paired
 from cbam_ablate.training.compiled import compiled_or_eager, pays, shelve, shelved
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule, held_tensors, set_rate
+from cbam_ablate.training.outputs import Outputs
+from cbam_ablate.training.protocols import Feed, RunLog
 from cbam_ablate.training.recorded import recorded
 
 RULE = "highest validation top-1, the first of equals"
@@ -32,28 +34,6 @@ class Diverged(RuntimeError):
 
 class Interrupted(Exception):
     """The run was asked to stop; its last checkpoint holds all that was done."""
-
-
-class Feed(Protocol):
-    """Batches of images (N, C, H, W) and labels, (N,) or for mixed images (N, classes), on the device."""
-
-    steps: int
-
-    def train(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]: ...
-    def evaluate(self, part: str) -> Iterator[tuple[Tensor, Tensor]]: ...
-
-
-class RunLog(Protocol):
-    """Where a run's records go."""
-
-    @property
-    def last(self) -> Path: ...
-    @property
-    def best(self) -> Path: ...
-    def line(self, text: str) -> None: ...
-    def progress(self, **values: Any) -> None: ...
-    def epoch(self, record: dict[str, Any]) -> None: ...
-    def rewrite_history(self, records: list[dict[str, Any]]) -> None: ...
 
 
 @dataclass
@@ -82,7 +62,9 @@ class Result:
 class Trainer:
     """One run's network, optimiser and progress.
 
-    `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised.
+    `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised. Once it
+    has run, `outputs` are its predictions of test, last_test and val: without the last epoch's where that is
+    the chosen one, and none where they are too large to keep.
     """
 
     alone = True
@@ -110,6 +92,7 @@ class Trainer:
         self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
         self.done = Progress()
         self.totals = Totals(device)
+        self.outputs: dict[str, Outputs] = {}
 
     @property
     def evaluated(self) -> nn.Module:
@@ -293,16 +276,24 @@ class Trainer:
             f"lr {lr:.4g} {rate:.0f} images/s {done.epoch_seconds:.1f} s"
         )
 
-    def _evaluate(self, part: str) -> Scores:
-        return evaluate(self.evaluated, self.feed.evaluate(part), self.device, self.cast())
+    def _evaluate(self, part: str, outputs: Outputs | None = None) -> Scores:
+        return evaluate(self.evaluated, self.feed.evaluate(part), self.device, self.cast(), outputs)
 
     def _result(self) -> Result:
         done, cfg = self.done, self.cfg
-        last = chosen = self._evaluate("test")
+        numbers = self.feed.numbers
+        kept = form_of(self.feed.classes, 2 * len(numbers["test"]) + len(numbers["val"]))
+        outputs = {part: Outputs(kept) for part in ("test", "last_test", "val")} if kept else {}
+        self.outputs = outputs
+        last = chosen = self._evaluate("test", outputs.get("last_test"))
         if done.best_epoch != done.epoch:
             state = checkpoint.load(self.log.best)
             checkpoint.load_weights(self.evaluated, state, str(self.log.best))
-            chosen = self._evaluate("test")
+            chosen = self._evaluate("test", outputs.get("test"))
+        elif kept:
+            outputs["test"] = outputs.pop("last_test")
+        if kept:
+            self._evaluate("val", outputs["val"])
         final, best = done.history[-1], done.history[done.best_epoch - 1]
         metrics = {f"test_{name}": value for name, value in chosen._asdict().items()}
         metrics |= {f"last_test_{name}": value for name, value in last._asdict().items()}
