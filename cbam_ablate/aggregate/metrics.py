@@ -1,8 +1,11 @@
 """What can stand in a table's columns: printed name, unit, and which direction is better."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.metrics import DEFINITIONS
+from cbam_ablate.metrics.kept import Asked
 
 
 class Metric(NamedTuple):
@@ -34,7 +37,7 @@ METRICS = {
     "params": Metric("params", "", "down", "cost"),
     "macs": Metric("MACs", "", "down", "cost"),
     "train_seconds": Metric("train time", "s", "down", "cost"),
-    "images_per_second": Metric("images/s", "", "up", "cost"),
+    "images_per_second": Metric("training images/s", "", "up", "cost"),
     "peak_memory_mib": Metric("peak memory", "MiB", "down", "cost"),
 }
 """The metrics that every run stores, `..._error1` and `..._error5` being 100 less the accuracy."""
@@ -51,8 +54,10 @@ def complete(values: dict[str, float]) -> dict[str, float]:
     return values
 
 
-def describe(name: str, known: set[str], better: str = "") -> Metric:
-    """The metric called so. `known` are the names that the study's results hold; `better` is for new ones.
+def describe(name: str, known: set[str], asked: Mapping[str, Asked], better: str = "") -> Metric:
+    """The metric called so. `better` is for new ones.
+
+    `known` are the names that the study's results hold, `asked` those worked out from predictions.
 
     Raises `ConfigError` for one that nothing measures, for a test score that chooses its own epoch, and for
     another direction than a known metric's.
@@ -61,6 +66,13 @@ def describe(name: str, known: set[str], better: str = "") -> Metric:
         if better not in ("", METRICS[name].better):
             raise ConfigError(f"table.better.{name}={better}: {METRICS[name].better} is better, and known")
         return METRICS[name]
+    if name in asked and asked[name].definition.better:
+        metric = asked[name].definition
+        if better not in ("", metric.better):
+            raise ConfigError(f"table.better.{name}={better}: {metric.better} is better, and known")
+        return Metric(asked[name].label, metric.unit, metric.better)
+    if name in asked:
+        return Metric(asked[name].label, "", better)
     if "test" in name and name.partition("_")[0] in ("best", "max", "min"):
         raise ConfigError(
             f"table.metrics={name}: test data chooses nothing; test_top1 is the epoch that validation chose, "
@@ -68,5 +80,8 @@ def describe(name: str, known: set[str], better: str = "") -> Metric:
         )
     if name not in known:
         listed = ", ".join([*METRICS, *sorted(known - set(METRICS))])
-        raise ConfigError(f"table.metrics={name}: no run measured it; there are {listed}")
+        raise ConfigError(
+            f"table.metrics={name}: no run measured it; there are {listed}; and, of the predictions that "
+            f"runs keep, test_, last_test_ or val_ with topK, {', '.join(DEFINITIONS)} or one of metrics.own"
+        )
     return Metric(name, "", better)

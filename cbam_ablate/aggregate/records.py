@@ -58,7 +58,11 @@ class Place:
 
 @dataclass(kw_only=True)
 class Study:
-    """A study's manifest with the records of its runs. `warnings` are sentences about what was odd."""
+    """A study's manifest with the records of its runs. `warnings` are sentences about what was odd.
+
+    `root` is the store of its runs, None for what others trained; with `keep` metrics that are worked out are
+    written there.
+    """
 
     name: str
     command: list[str]
@@ -70,6 +74,8 @@ class Study:
     costs: dict[str, dict[str, float]]
     records: dict[str, Record] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    root: Path | None = None
+    keep: bool = True
 
     def config(self, key: str) -> dict[str, Any]:
         """A run's options by dotted name."""
@@ -84,6 +90,7 @@ def load_study(store: Path | str, study: str) -> Study:
     """
     found = read_manifest(store, study)
     root = RunStore(store)
+    found.root = root.root
     for key in dict.fromkeys(place.key for place in found.places):
         record, odd = read_record(root, key)
         found.records[key] = record

@@ -20,6 +20,7 @@ from cbam_ablate.aggregate.layout import (
     matrix,
     settings_of,
 )  # fmt: skip
+from cbam_ablate.aggregate.measured import OWN, add_metrics, own_metrics
 from cbam_ablate.aggregate.metrics import COSTS, METRICS, complete, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Row, Table, tidy, tidy_pair
 from cbam_ablate.aggregate.names import Names
@@ -38,6 +39,7 @@ from cbam_ablate.aggregate.statistics import BOOTSTRAP_FROM, Interval, bootstrap
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import TableConfig
+from cbam_ablate.metrics.kept import Asked
 from cbam_ablate.runs.provenance import FOREIGN_RULE
 
 PLACEMENT = "model.attention.placement"
@@ -50,13 +52,15 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     Raises `ConfigError` for options that don't fit the study.
     """
     study = dataclasses.replace(study, warnings=[*study.warnings])
+    own, values = own_metrics(study, values)
     options = read_options(study, values)
+    asked = add_metrics(study, options.metrics, own)
     swept = axes_of(study)
     settings = settings_of(study, keep(study, options), swept)
     down, across = split_axes(study, options, settings)
     settings = arrange(settings, [*down, *across], study.axes)
     names = Names(options.labels, swept)
-    quantities = _quantities(study, options, names, bool(across))
+    quantities = _quantities(study, options, names, asked, bool(across))
     wanted = _baseline(study, options, settings)
     base = baselines(settings, wanted)
     rows = [_row(study, setting, [*down, *across], names, quantities, options) for setting in settings]
@@ -80,7 +84,7 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
         findings=find(rows, quantities, contest, moved, names),
         advice=advise(study, rows, quantities),
         notes=list(dict.fromkeys(notes)),
-        options=dataclasses.asdict(options),
+        options={**dataclasses.asdict(options), **({OWN: own} if own else {})},
     )
 
 
@@ -90,7 +94,9 @@ def _axis(name: str, names: Names, settings: list[Setting], study: Study) -> Axi
     return Axis(name=name, label=names.axis(name), values=list(values.values()))
 
 
-def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool) -> list[Quantity]:
+def _quantities(
+    study: Study, options: TableConfig, names: Names, asked: Mapping[str, Asked], pivoted: bool
+) -> list[Quantity]:
     finished = [record for record in study.records.values() if record.finished]
     known = {name for record in finished for name in record.values}
     costs = options.costs if options.costs is not None else ([] if pivoted else DEFAULT_COSTS)
@@ -105,13 +111,13 @@ def _quantities(study: Study, options: TableConfig, names: Names, pivoted: bool)
         better = options.better.get(name, "")
         if better not in ("", "up", "down"):
             raise ConfigError(f"table.better.{name}={better}: not one of up, down")
-        metric = describe(name, known, better)
-        if name not in METRICS and not better:
+        metric = describe(name, known, asked, better)
+        if name not in METRICS and not metric.better:
             study.warnings.append(
                 f"{name}: its better direction isn't known, so nothing in it is bold; "
                 f"table.better.{name}=up or down says it."
             )
-        if metric.kind == "result" and finished and name not in known:
+        if metric.kind == "result" and finished and name not in {*known, *asked}:
             study.warnings.append(f"No run measured {name}.")
         if metric.unit == "%" and _fractions(name, finished):
             metric = metric._replace(unit="")

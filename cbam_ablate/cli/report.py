@@ -10,7 +10,7 @@ from cbam_ablate.report.page import write_report
 
 
 def main(words: list[str]) -> int:
-    values = read_words(words, ("study",), ("table",))
+    values = read_words(words, ("study",), ("table", "metrics"))
     store, study = take_study(values)
     print(write_report(store.root, study, values))
     return 0

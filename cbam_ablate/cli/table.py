@@ -19,7 +19,7 @@ def main(words: list[str]) -> int:
     unknown = [word for word in plain if word.startswith("-")]
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such flag; there are --check and --help")
-    values = read_words(plain, ("study",), ("table",))
+    values = read_words(plain, ("study",), ("table", "metrics"))
     store, study = take_study(values)
     if any(word in CHECK for word in words):
         if values:

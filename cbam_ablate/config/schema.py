@@ -244,6 +244,14 @@ class TableConfig:
 
 
 @dataclass
+class MetricsConfig:
+    """Metrics of stored predictions."""
+
+    own: dict[str, str] = option({}, "metrics of your own by name, each module:function of labels and "
+                                 "probabilities", identity=False)  # fmt: skip
+
+
+@dataclass
 class RunConfig:
     """Everything one run depends on, and how it is run."""
 
@@ -259,3 +267,4 @@ class RunConfig:
     store: str = option("outputs", "root of the run store", identity=False)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     table: TableConfig = field(default_factory=TableConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)

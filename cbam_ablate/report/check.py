@@ -1,5 +1,6 @@
 """Recomputes a written table from its runs and says what has changed."""
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -39,7 +40,8 @@ def check_table(store: Path | str, study: str) -> list[str]:
     except OSError as error:
         raise ConfigError(f"{folder / 'table.json'}: no table to check ({error.strerror})") from error
     old = table_json.parse(written)
-    new = table_json.parse(table_json.render(build_table(load_study(store, study), old.options)))
+    loaded = dataclasses.replace(load_study(store, study), keep=False)
+    new = table_json.parse(table_json.render(build_table(loaded, old.options)))
     changed: list[str] = []
     _compare("table", _plain(old), _plain(new), changed)
     if changed:

@@ -80,6 +80,9 @@ def _is_export(folder: Path, study: str) -> bool:
 
 def _copy_run(run: Run, target: Run) -> None:
     _copy(run.path, target.path, RUN_FILES)
+    _copy(
+        run.path / "metrics", target.path / "metrics", [path.name for path in run.path.glob("metrics/*.json")]
+    )
     result = run.result()
     if result is not None:
         result.get("provenance", {}).pop("host", None)

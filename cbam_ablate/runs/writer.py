@@ -150,3 +150,15 @@ def mark_ended(run: Run, failure: str, error: str) -> None:
 
 def _utc() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def keep_metric(run: Run, name: str, value: dict[str, Any]) -> None:
+    """Writes metrics/NAME.json of a finished run; where the store can't be written to, nothing is kept."""
+    with contextlib.suppress(OSError):
+        (run.path / "metrics").mkdir(exist_ok=True)
+        write_json(run.path / "metrics" / f"{name}.json", value)
+
+
+def fill_in_predictions(run: Run, content: bytes) -> None:
+    """Writes predictions.npz of a run that has finished."""
+    write_bytes(run.predictions, content)
