@@ -7,7 +7,7 @@ from cbam_ablate.aggregate.model import Difference, Quantity, Row
 from cbam_ablate.aggregate.names import rough
 from cbam_ablate.aggregate.records import SEED, Study
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 
 MOST_OFFERED = 30
 """More seeds than this are not offered as a command."""

@@ -12,6 +12,11 @@ from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig, TableConfig
 from cbam_ablate.runs.provenance import FOREIGN_RULE
 
+SPREADS = {
+    "sd": "Mean ± standard deviation over seeds (ddof 1)",
+    "se": "Mean ± standard error over seeds",
+    "ci": "Mean over seeds [95 % interval]",
+}
 ALWAYS = (
     SEED, "model.backbone", "data.name", "train.epochs", "train.batch_size", "optimizer.name",
     "schedule.name",
@@ -25,15 +30,15 @@ def caption(
 ) -> list[str]:  # fmt: skip
     """The caption's sentences: what is shown, over how many seeds, how epochs were chosen, the constants."""
     results = [quantity for quantity in quantities if quantity.kind == "result"]
-    listed = ", ".join(
-        f"{quantity.label}{f' ({quantity.unit})' * bool(quantity.unit)}" for quantity in results
-    )
+    if options.caption_only and options.caption:
+        return [options.caption.rstrip(".")]
+    listed = ", ".join(quantity.title for quantity in results)
     sentences = [options.caption.rstrip(".") if options.caption else f"Study {study.name}: {listed}"]
     finished = [record for setting in settings for record in setting.finished]
     counts = sorted({setting.n for setting in settings})
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     if counts[-1] > 1:
-        sentences.append(f"Mean ± standard deviation over seeds (ddof 1), n = {n}")
+        sentences.append(f"{SPREADS[options.spread]}, n = {n}")
     else:
         sentences.append(f"n = {n}, which gives no spread")
     rules = {record.facts["rule"] for record in finished}

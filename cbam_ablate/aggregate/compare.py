@@ -1,5 +1,6 @@
 """Which cells differ from their baseline, and which from the best: paired t-tests with Holm's correction."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,27 @@ Groups = list[list[int]]
 """The rows that compete with one another."""
 
 
-def differences(results: dict[str, Matrix], baseline: list[int | None]) -> dict[tuple[str, int], Difference]:
-    """Each row's difference to its baseline, by (metric, row): one Holm family over all metrics and rows.
+class Family:
+    """All that is tested before the best is looked for: one Holm correction over differences and effects."""
+
+    def __init__(self, p: Iterable[float | None]) -> None:
+        self.tested = [one for one in p if one is not None]
+        corrected = statistics.holm(self.tested).tolist()
+        self._corrected = dict(zip(self.tested, corrected, strict=True))
+        self.level = 1 - ALPHA / max(1, len(self.tested))
+
+    def corrected(self, p: float | None) -> float | None:
+        return None if p is None else self._corrected[p]
+
+    def holds(self, p: float | None) -> bool:
+        """Whether a difference or effect is told from zero at 5 % over the whole family."""
+        return p is not None and self._corrected[p] < ALPHA
+
+
+def paired_differences(
+    results: dict[str, Matrix], baseline: list[int | None]
+) -> dict[tuple[str, int], Paired]:
+    """Each row less its baseline, by (metric, row).
 
     `results` are (rows, seeds) by metric; `baseline` gives each row's baseline row.
     """
@@ -33,16 +53,14 @@ def differences(results: dict[str, Matrix], baseline: list[int | None]) -> dict[
             pair = statistics.paired(values[row][both].tolist(), values[base][both].tolist())
             if pair.mean is not None:
                 found[name, row] = pair
-    tested = {place: pair.p for place, pair in found.items() if pair.p is not None}
-    corrected = dict(zip(tested, statistics.holm(list(tested.values())).tolist(), strict=True))
-    level = 1 - ALPHA / max(1, len(tested))
-    return {place: _difference(pair, corrected.get(place), level) for place, pair in found.items()}
+    return found
 
 
-def _difference(pair: Paired, p_holm: float | None, level: float) -> Difference:
+def difference(pair: Paired, family: Family, seeds: int) -> Difference:
+    """The model of a paired difference of which either side has so many seeds."""
     mean: Any = pair.mean
     smallest = more = None
-    significant = p_holm is not None and p_holm < ALPHA
+    significant, level = family.holds(pair.p), family.level
     if pair.sd and pair.n >= 2:
         smallest = pair.sd * statistics.smallest_effect(pair.n, level)
         if abs(mean) > ROUNDING * pair.sd and not significant:
@@ -51,11 +69,13 @@ def _difference(pair: Paired, p_holm: float | None, level: float) -> Difference:
     return Difference(
         value=tidy(mean),
         n=pair.n,
+        seeds=seeds,
         sd=tidy(pair.sd),
         interval=tidy_pair(pair.interval),
         p=tidy(pair.p),
-        p_holm=tidy(p_holm),
-        effect=tidy(pair.effect),
+        p_holm=tidy(family.corrected(pair.p)),
+        d_z=tidy(pair.d_z),
+        hedges_g=tidy(pair.hedges_g),
         significant=significant,
         smallest=tidy(smallest),
         more_seeds=more,
@@ -69,18 +89,19 @@ def _beyond(total: int | None, n: int) -> int | None:
 class Contest:
     """Which rows of a metric are the best, over all pairs of rows in a group, of all groups and metrics.
 
-    `open` is False where the `with_baseline` comparisons found nothing: then no row is set apart, so that a
-    table without true differences names a winner in at most 5 % of cases, whichever way it is read.
-    `planned` are the pairs (metric, higher row, lower row) that baseline comparisons told apart: they stay
-    so here, or the same pair would be marked as different and as not to be told apart.
+    `family` are the differences and effects tested before; `open` are the metrics in which they found
+    something. Where they were tested and found nothing no row is set apart, so that a table without true
+    differences claims anything in at most 5 % of cases, whichever way it is read. `planned` are the pairs
+    (metric, higher row, lower row) that baseline comparisons told apart: they stay so here, or the same pair
+    would be marked as different and as not to be told apart.
     """
 
     def __init__(
         self,
         results: dict[str, Matrix],
         groups: Groups,
-        with_baseline: int,
-        open: bool,
+        family: Family,
+        open: set[str],
         planned: set[tuple[str, int, int]],
     ) -> None:
         self.groups = groups
@@ -89,17 +110,19 @@ class Contest:
             for name, values in results.items()
             for rows in groups
         ]
+        gated = bool(family.tested)
         self.comparisons = sum(found.tested for _, _, found in pairs)
-        self.tested = self.comparisons if open or not with_baseline else with_baseline
+        self.tested = len(family.tested) if gated and not open else self.comparisons
         every = np.concatenate([np.empty(0), *(found.p for _, _, found in pairs)])
-        limit = statistics.holm_limit(every, self.comparisons, ALPHA) if open else -1.0
+        least = statistics.holm_limit(every, self.comparisons, ALPHA)
+        limits = {name: least if name in open or not gated else -1.0 for name in results}
         self._planned = planned
         self._rows = {name: len(values) for name, values in results.items()}
         above: dict[str, list[NDArray[np.int64]]] = {name: [] for name in results}
         for name, rows, found in pairs:
             high = rows[np.where(found.above, found.first, found.second)]
             low = rows[np.where(found.above, found.second, found.first)]
-            above[name].append((high * len(results[name]) + low)[found.p <= limit])
+            above[name].append((high * len(results[name]) + low)[found.p <= limits[name]])
         self._above = {name: np.sort(np.concatenate(codes)) for name, codes in above.items()}
 
     def above(self, metric: str, row: int, other: int) -> bool:

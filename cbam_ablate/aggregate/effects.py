@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbam_ablate.aggregate import statistics
+from cbam_ablate.aggregate.compare import Family
 from cbam_ablate.aggregate.layout import Matrix, Setting, hashable
 from cbam_ablate.aggregate.model import Effect, tidy, tidy_pair
+from cbam_ablate.aggregate.statistics import Paired
 from cbam_ablate.config.overrides import same
-
-ALPHA = 1 - statistics.LEVEL
 
 
 @dataclass
@@ -39,10 +39,13 @@ class Contrast:
     against: list[Any]
     by_seed: list[float]
 
+    def paired(self) -> Paired:
+        return statistics.paired(self.by_seed, [0.0] * len(self.by_seed))
 
-def effects(
+
+def contrasts(
     settings: list[Setting], results: dict[str, Matrix], axes: list[str], reference: dict[str, Any]
-) -> list[Effect]:
+) -> list[tuple[str, Contrast, Paired]]:
     """All effects on each quantity, (settings, seeds) by name, where two axes or more vary.
 
     Levels are compared with the first, or with the value that `reference` names for the axis.
@@ -53,10 +56,10 @@ def effects(
         return []
     found = []
     for quantity, values in results.items():
-        contrasts = [contrast for name in factors for contrast in _main(design, values, name)]
+        every = [contrast for name in factors for contrast in _main(design, values, name)]
         for pair in itertools.combinations(factors, 2):
-            contrasts += _interaction(design, values, pair)
-        found += _corrected(quantity, contrasts)
+            every += _interaction(design, values, pair)
+        found += [(quantity, contrast, contrast.paired()) for contrast in every if contrast.by_seed]
     return found
 
 
@@ -123,28 +126,18 @@ def _complete(contrast: Matrix) -> list[float]:
     return [round(float(value), 9) for value in contrast[~np.isnan(contrast)]]
 
 
-def _corrected(quantity: str, contrasts: list[Contrast]) -> list[Effect]:
-    found = [statistics.paired(contrast.by_seed, [0.0] * len(contrast.by_seed)) for contrast in contrasts]
-    corrected = iter(statistics.holm([one.p for one in found if one.p is not None]).tolist())
-    made = []
-    for contrast, one in zip(contrasts, found, strict=True):
-        if one.mean is None:
-            continue
-        p_holm = next(corrected) if one.p is not None else None
-        significant = p_holm is not None and p_holm < ALPHA
-        made.append(
-            Effect(
-                quantity=quantity,
-                axes=contrast.axes,
-                levels=contrast.levels,
-                against=contrast.against,
-                value=tidy(one.mean),
-                n=one.n,
-                sd=tidy(one.sd),
-                interval=tidy_pair(one.interval),
-                p=tidy(one.p),
-                p_holm=tidy(p_holm),
-                significant=significant,
-            )
-        )
-    return made
+def effect(quantity: str, contrast: Contrast, pair: Paired, family: Family) -> Effect:
+    """The model of a contrast, corrected over the whole family."""
+    return Effect(
+        quantity=quantity,
+        axes=contrast.axes,
+        levels=contrast.levels,
+        against=contrast.against,
+        value=tidy(pair.mean),
+        n=pair.n,
+        sd=tidy(pair.sd),
+        interval=tidy_pair(pair.interval),
+        p=tidy(pair.p),
+        p_holm=tidy(family.corrected(pair.p)),
+        significant=family.holds(pair.p),
+    )

@@ -2,7 +2,7 @@
 
 from cbam_ablate.aggregate.compare import TASK, Contest
 from cbam_ablate.aggregate.model import Cell, Difference, Effect, Quantity, Row
-from cbam_ablate.aggregate.names import Names, rough
+from cbam_ablate.aggregate.names import Names, probability, rough
 
 MOST_LISTED = 6
 
@@ -14,17 +14,16 @@ def find(
     results = compared(rows, quantities)
     if not results:
         return []
+    flat = [_without_spread(row, found) for row, found in unsettled_rows(rows, results[0]) if found.sd == 0]
     if not contest.comparisons:
-        return ["Nothing can be told apart: no two rows share two finished seeds."]
+        return flat or ["Nothing can be told apart: no two rows share two finished seeds."]
     sentences = [
         _verdict([rows[index] for index in group], quantity, contest, names)
         for quantity in results
         for group in contest.groups
         if sum(rows[index].cell(quantity.name).value is not None for index in group) > 1
     ]
-    sentences += [
-        _without_spread(row, found) for row, found in unsettled_rows(rows, results[0]) if found.sd == 0
-    ]
+    sentences += flat
     sentences += _sensitivity([found for _, found in unsettled_rows(rows, results[0])], results[0])
     clear = [effect for effect in moved if effect.significant]
     sentences += [_effect(effect, quantities, names) for effect in clear[:MOST_LISTED]]
@@ -114,14 +113,18 @@ def _sensitivity(unsettled: list[Difference], quantity: Quantity) -> list[str]:
 
 def _effect(effect: Effect, quantities: list[Quantity], names: Names) -> str:
     quantity = next(quantity for quantity in quantities if quantity.name == effect.quantity)
-    change = f"{rough(effect.value, '+')}{unit_text(quantity)}"
     steps = [
         f"{names.axis(axis)} {names.value(axis, level)} against {names.value(axis, against)}"
         for axis, level, against in zip(effect.axes, effect.levels, effect.against, strict=True)
     ]
+    change = f"{rough(effect.value, '+')}{unit_text(quantity)}"
+    low, high = (rough(bound, "+") for bound in effect.interval or (effect.value, effect.value))
+    certain = f"[{low}, {high}], n = {effect.n}, p = {probability(effect.p_holm or 0)} after Holm"
     if len(steps) == 1:
-        return f"Main effect on {quantity.label}: {steps[0]} {change}, averaged over the other axes."
-    return f"Interaction on {quantity.label}: {steps[0]} gains {change} with {steps[1]}."
+        return (
+            f"Main effect on {quantity.label}: {steps[0]} {change} {certain}, averaged over the other axes."
+        )
+    return f"Interaction on {quantity.label}: {steps[0]} gains {change} {certain}, with {steps[1]}."
 
 
 def unit_text(quantity: Quantity) -> str:

@@ -1,9 +1,10 @@
 """The table model: what every rendering shows, and what table.json holds."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 Pair = tuple[float, float]
 
 
@@ -26,24 +27,33 @@ class Quantity:
     better: str
     kind: str
 
+    @property
+    def title(self) -> str:
+        """Label and unit, which a label of one's own may hold already."""
+        held = self.unit and re.search(rf"(?<!\w){re.escape(self.unit)}(?!\w)", self.label)
+        return f"{self.label} ({self.unit})" if self.unit and not held else self.label
+
 
 @dataclass(kw_only=True)
 class Difference:
-    """A cell less its baseline, paired by seed over n pairs.
+    """A cell less its baseline, paired by seed over n pairs, of the `seeds` that either of the two has.
 
-    `interval` is the 95 % t-interval of this one difference; `p_holm` is corrected for all the table's
-    comparisons, and `significant` says whether it is below 5 %. `effect` is Hedges' g of the paired
-    differences. `smallest` is the difference that n and sd could have shown with 80 % power; `more_seeds`
-    the fewest and most further seeds that would show the observed one (None: over a thousand).
+    `interval` is the 95 % t-interval of this one difference; `p_holm` is corrected for all that the table
+    tests, and `significant` says whether it is below 5 %. `d_z` (with a small-sample correction) and
+    `hedges_g` are as in `statistics.Paired`. `smallest` is the difference that n and sd could have shown with
+    80 % power; `more_seeds` the fewest and most further seeds that would show the observed one (None: over a
+    thousand).
     """
 
     value: float
     n: int
+    seeds: int
     sd: float | None
     interval: Pair | None
     p: float | None
     p_holm: float | None
-    effect: float | None
+    d_z: float | None
+    hedges_g: float | None
     significant: bool
     smallest: float | None
     more_seeds: tuple[int | None, int | None] | None
@@ -102,7 +112,7 @@ class Effect:
 
     A main effect is the mean at `levels[0]` less that at `against[0]`. An interaction is how much the first
     axis's effect changes as the second goes from `against[1]` to `levels[1]`. Statistics are over seeds, as
-    in `Difference`; Holm's correction is over all effects on the quantity.
+    in `Difference`.
     """
 
     quantity: str
@@ -119,11 +129,34 @@ class Effect:
 
 
 @dataclass(kw_only=True)
+class Published:
+    """A row of a method that wasn't run. Each of `cells` has the axis values it is for, metric and number."""
+
+    label: str
+    cite: str
+    cells: list[dict[str, Any]]
+
+
+@dataclass(kw_only=True)
+class Marginal:
+    """A mean over rows of the table, taken within each seed that all of them have, by quantity.
+
+    `axes` are the values that these rows share: of the axes across for a last row, of those down the side for
+    a last column, none for the corner.
+    """
+
+    over: str
+    axes: dict[str, Any]
+    cells: dict[str, Cell]
+    mixes: list[str]
+
+
+@dataclass(kw_only=True)
 class Table:
     """A study's table. `caption`, `findings` and `advice` (on seeds) are sentences.
 
     `notes` say what a reader must beware of. `options` are the table's, by which the same runs give the same
-    table again.
+    table again; `told` are those of them that a command gave, over what the study declares.
     """
 
     study: str
@@ -134,10 +167,13 @@ class Table:
     rows: list[Row]
     effects: list[Effect]
     references: list[Reference]
+    published: list[Published]
+    means: list[Marginal]
     findings: list[str]
     advice: list[str]
     notes: list[str]
     options: dict[str, Any]
+    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def axes(self) -> list[Axis]:

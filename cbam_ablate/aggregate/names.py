@@ -14,11 +14,17 @@ def rough(value: float, sign: str = "") -> str:
     return text.replace("-", "−")
 
 
+def probability(p: float) -> str:
+    """A p-value to two digits."""
+    return "below 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 class Names:
     """Labels from `table.labels` by `axis=value`, axis, value or metric, else the field's own words."""
 
     def __init__(self, labels: Mapping[str, Any], dotted: Iterable[str]) -> None:
-        self._labels = {str(name): str(text) for name, text in labels.items()}
+        self._labels = flat_labels(labels)
+        self._used: set[str] = set()
         self._dotted = list(dotted)
 
     def axis(self, dotted: str) -> str:
@@ -32,13 +38,46 @@ class Names:
         if value is None:
             return NO_EFFECT
         text = spell(value)
-        return self._label([*(f"{name}={text}" for name in _spellings(dotted)), text]) or text
+        return (
+            self._label([*(f"{name}{sign}{text}" for name in _spellings(dotted) for sign in "=."), text])
+            or text
+        )
 
     def metric(self, name: str, default: str) -> str:
         return self._label([name]) or default
 
     def _label(self, names: Iterable[str]) -> str | None:
-        return next((self._labels[name] for name in names if name in self._labels), None)
+        name = next((name for name in names if name in self._labels), None)
+        if name is None:
+            return None
+        self._used.add(name)
+        return self._labels[name]
+
+    def unused(self, axes: Mapping[str, Iterable[Any]], metrics: Iterable[str]) -> list[str]:
+        """A sentence for each label of something that the study doesn't have."""
+        known = {*self._used, *metrics}
+        for dotted, values in axes.items():
+            known.update(_spellings(dotted))
+            for value in values:
+                text = spell(value)
+                known.update([text, *(f"{name}{sign}{text}" for name in _spellings(dotted) for sign in "=.")])
+        return [
+            f"table.labels.{name}: this study has no axis, value or metric of that name."
+            for name in self._labels
+            if name not in known
+        ]
+
+
+def flat_labels(labels: Mapping[Any, Any], prefix: str = "") -> dict[str, str]:
+    """Labels by name; an axis's own mapping names its values, as in {reduction: {16: r is 16}}."""
+    found: dict[str, str] = {}
+    for name, text in labels.items():
+        key = f"{prefix}{spell(name)}"
+        if isinstance(text, Mapping):
+            found |= flat_labels(text, f"{key}.")
+        else:
+            found[key] = spell(text)
+    return found
 
 
 def _spellings(dotted: str) -> list[str]:

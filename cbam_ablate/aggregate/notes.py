@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from cbam_ablate.aggregate.layout import Setting, setting_text
-from cbam_ablate.aggregate.model import Row
+from cbam_ablate.aggregate.model import Quantity, Row
 from cbam_ablate.aggregate.names import Names
-from cbam_ablate.aggregate.records import Record, Study
+from cbam_ablate.aggregate.records import THEN, Record, Study
 
 FACTS = {
     "code": "Code versions",
@@ -15,6 +15,7 @@ FACTS = {
     "precision": "Precisions",
     "threads": "Numbers of CPU threads",
     "data": "Data hashes",
+    "accelerators": "Accelerators",
     "training": "Ways of training (fused runs share a step and its seconds)",
     "epochs": "Numbers of epochs",
     "rule": "Rules by which the epoch is chosen",
@@ -35,25 +36,43 @@ def mixtures(study: Study, settings: list[Setting], rows: list[Row]) -> list[str
     by_row = [setting.finished for setting in settings]
     finished = [record for runs in by_row for record in runs]
     sentences = []
-    for fact, words in FACTS.items():
+    for fact, name in FACTS.items():
         counts = _count(fact, finished)
         swept = any(axis.startswith(SWEPT_BY.get(fact, "\0")) for axis in study.axes)
-        for runs, row in zip(by_row, rows, strict=True) if len(counts) > 1 else ():
-            if len(_count(fact, runs)) > 1:
+        within = len(counts) > 1 or any(THEN in value for value in counts)
+        for runs, row in zip(by_row, rows, strict=True) if within else ():
+            if len(_count(fact, runs)) > 1 or any(THEN in run.facts.get(fact, "") for run in runs):
                 row.mixes.append(fact)
         mixed = [row for row in rows if fact in row.mixes]
-        if len(counts) > 1 and (mixed or not swept):
+        if mixed or (len(counts) > 1 and not swept):
             listed = ", ".join(
                 f"{value} in {count} run{'s' * (count > 1)}"
                 for value, count in counts.most_common(MOST_LISTED)
             )
-            within = f"{len(mixed)} of {len(rows)} rows mix them (‡)" if mixed else "no row mixes them"
-            sentences.append(f"{words} differ: {listed}; {within}.")
+            marked = f"{len(mixed)} of {len(rows)} rows mix them (‡)" if mixed else "no row mixes them"
+            sentences.append(f"{name} differ: {listed}; {marked}.")
     return sentences
 
 
 def _count(fact: str, records: Iterable[Record]) -> Counter[str]:
     return Counter(record.facts[fact] for record in records if fact in record.facts)
+
+
+def left_out(settings: list[Setting], quantities: list[Quantity]) -> list[str]:
+    """One sentence for each result that some finished runs don't hold."""
+    sentences = []
+    for quantity in quantities:
+        if quantity.kind != "result":
+            continue
+        runs = [record for setting in settings for record in setting.finished]
+        keys = [record.key for record in runs if quantity.name not in record.values]
+        if keys and len(keys) < len(runs):
+            listed = ", ".join(keys[:MOST_LISTED]) + ", ..." * (len(keys) > MOST_LISTED)
+            sentences.append(
+                f"{len(keys)} finished run{'s' * (len(keys) > 1)} hold{'s' * (len(keys) == 1)} no number for "
+                f"{quantity.name} and count{'s' * (len(keys) == 1)} in no mean of it: {listed}."
+            )
+    return sentences
 
 
 def failures(settings: list[Setting], names: Names) -> list[str]:

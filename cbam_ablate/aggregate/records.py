@@ -10,13 +10,15 @@ from typing import Any
 
 from cbam_ablate.aggregate.metrics import complete
 from cbam_ablate.config.canonical import is_run_key
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.provenance import FOREIGN_RULE
 
 FORMAT = 1
 """The version of result.json and manifest.json that is read here."""
 SEED = "seed"
+THEN = ", then "
+"""Between what the processes of one run differ in, where several trained it."""
 SECTIONS = ("metrics", "cost", "selection", "provenance")
 OUTCOMES = {
     "out_of_memory": "out of memory",
@@ -139,6 +141,11 @@ def read_manifest(store: Path | str, study: str) -> Study:
             found.places.append(Place(axes, key))
         else:
             found.warnings.append(f"{path.name} has a cell without axes and a run key: {str(cell)[:80]}.")
+    for place in found.places:
+        for name in place.axes.keys() - found.axes.keys():
+            values = {repr(one.axes[name]): one.axes[name] for one in found.places if name in one.axes}
+            found.axes[name] = [value for value in values.values() if value is not None]
+            found.warnings.append(f"A cell of the manifest has an axis {name} that its axes don't list.")
     return found
 
 
@@ -182,10 +189,20 @@ def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
             values[name] = value
         elif value is not None:
             odd.append(f"Run {key}: {name} is {value!r:.40}, not a number; it is left out.")
-    facts = {"rule": rule, "epochs": str(parts["selection"].get("epochs")), **_facts(parts["provenance"])}
+    facts = {"rule": rule, "epochs": str(parts["selection"].get("epochs")), **_facts_of_all(result)}
     if rule != FOREIGN_RULE:  # whose accuracies may be fractions
         values = complete(values)
     return Record(key, "finished", values=values, facts=facts), odd
+
+
+def _facts_of_all(result: dict[str, Any]) -> dict[str, str]:
+    """The facts of every process that trained the run, in turn; of one that left none there is no word."""
+    history = result.get("provenance_history")
+    processes = history if isinstance(history, list) and history else [result["provenance"]]
+    each = [_facts(one) for one in processes if isinstance(one, dict)]
+    if len(each) < 2:
+        return _facts(result["provenance"])
+    return {fact: THEN.join(dict.fromkeys(one[fact] for one in each if fact in one)) for fact in each[-1]}
 
 
 def _facts(provenance: dict[str, Any]) -> dict[str, str]:
@@ -197,11 +214,19 @@ def _facts(provenance: dict[str, Any]) -> dict[str, str]:
         "device": device,
         "precision": str(provenance.get("precision") or "unknown"),
         "data": str(provenance.get("dataset_sha256") or "unknown")[:12],
+        "accelerators": _accelerators(provenance.get("accelerators")),
         "training": "fused" if provenance.get("fused") else "separate",
     }
     if device.startswith("cpu"):
         found["threads"] = str(provenance.get("threads") or "unknown")
     return found
+
+
+def _accelerators(names: Any) -> str:
+    if names is None:
+        return "unknown"
+    listed = names if isinstance(names, list | tuple) else [names]
+    return " and ".join(map(str, listed)) or "none"
 
 
 def _code(provenance: dict[str, Any]) -> str:

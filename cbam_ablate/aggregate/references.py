@@ -1,16 +1,18 @@
-"""Published numbers that a study declares beside its own, each with where it comes from."""
+"""Published numbers that a study declares, beside its rows or as rows of their own, with their sources."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from cbam_ablate.aggregate.layout import Setting
-from cbam_ablate.aggregate.model import Reference
-from cbam_ablate.aggregate.options import axis_named, matches
+from cbam_ablate.aggregate.model import Published, Reference
+from cbam_ablate.aggregate.options import Swept, axis_named, matches
 from cbam_ablate.aggregate.records import Study
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import spell
+from cbam_ablate.errors import ConfigError
 
 FIELDS = {"label", "cite", "metric", "values"}
 FORM = "{label: TEXT, cite: KEY, metric: NAME, values: [{AXIS: VALUE, ..., value: NUMBER}]}"
+ROW_FORM = "{label: TEXT, cite: KEY, values: {METRIC: NUMBER}}"
 
 
 def read_references(
@@ -23,23 +25,71 @@ def read_references(
     """
     found, odd = [], []
     for entry in declared:
-        if not isinstance(entry, dict) or not {"label", "values"} <= set(entry) <= FIELDS:
-            raise ConfigError(f"table.references: {entry!r:.80} is not of the form {FORM}")
+        items = reference_items(entry, study)
         metric = str(entry.get("metric", shown[0]))
         if metric not in shown:
             odd.append(f"{entry['label']}: has numbers for {metric}, which is no column of this table.")
             continue
         texts = [""] * len(settings)
-        for item in entry["values"]:
-            if not isinstance(item, dict) or "value" not in item:
-                raise ConfigError(f"table.references: {item!r:.80} has no value; the form is {FORM}")
-            wanted = {axis_named("references", str(n), study): v for n, v in item.items() if n != "value"}
+        for wanted, value in items:
             rows = [i for i, setting in enumerate(settings) if matches(setting.axes, wanted, study)]
             for index in rows:
-                texts[index] = str(item["value"])
+                texts[index] = str(value)
             if not rows:
-                place = ", ".join(f"{name} {spell(value)}" for name, value in item.items() if name != "value")
-                odd.append(f"{entry['label']}: no row for {place}, {item['value']}.")
+                place = ", ".join(f"{name} {spell(level)}" for name, level in wanted.items())
+                odd.append(f"{entry['label']}: no row for {place}, {value}.")
         cite = str(entry.get("cite") or "")
         found.append(Reference(label=str(entry["label"]), cite=cite, quantity=metric, values=texts))
     return found, odd
+
+
+def reference_items(entry: Any, swept: Swept) -> list[tuple[dict[str, Any], Any]]:
+    """A reference's numbers, each with the axis values that it is for. Raises `ConfigError`."""
+    if not isinstance(entry, dict) or not {"label", "values"} <= set(entry) <= FIELDS:
+        raise ConfigError(f"table.references: {entry!r:.80} is not of the form {FORM}")
+    found = []
+    for item in entry["values"] if isinstance(entry["values"], list) else [entry["values"]]:
+        if not isinstance(item, dict) or "value" not in item:
+            raise ConfigError(f"table.references: {item!r:.80} has no value; the form is {FORM}")
+        wanted = {axis_named("references", str(n), swept): v for n, v in item.items() if n != "value"}
+        found.append((wanted, item["value"]))
+    return found
+
+
+def read_published(
+    declared: list[Any], swept: Swept, shown: list[str], across: list[str]
+) -> tuple[list[Published], list[str]]:
+    """The rows of methods that weren't run, and sentences about numbers that have no place in the table.
+
+    `across` are the axes whose values a number needs. Raises `ConfigError` for an entry of another form.
+    """
+    found, odd = [], []
+    for entry in declared:
+        cells = []
+        for place, metric, value in published_items(entry, swept):
+            if metric not in shown:
+                odd.append(f"{entry['label']}: has a number for {metric}, which is no column of this table.")
+            elif set(across) - set(place):
+                missing = ", ".join(name for name in across if name not in place)
+                odd.append(f"{entry['label']}: {value} is left out, as it doesn't say of which {missing}.")
+            else:
+                own = {name: level for name, level in place.items() if name in across}
+                cells.append({"axes": own, "quantity": metric, "value": str(value)})
+        found.append(Published(label=str(entry["label"]), cite=str(entry.get("cite") or ""), cells=cells))
+    return found, odd
+
+
+def published_items(entry: Any, swept: Swept) -> Iterable[tuple[dict[str, Any], str, Any]]:
+    """The numbers of a row that wasn't run: axis values, metric, number. Raises `ConfigError`."""
+    if not isinstance(entry, dict) or not {"label", "values"} <= set(entry) <= {"label", "cite", "values"}:
+        raise ConfigError(f"table.published: {entry!r:.80} is not of the form {ROW_FORM}")
+    for item in entry["values"] if isinstance(entry["values"], list) else [entry["values"]]:
+        if not isinstance(item, dict):
+            raise ConfigError(f"table.published: {item!r:.80} is not of the form {ROW_FORM}")
+        place, numbers = {}, {}
+        for name, value in item.items():
+            try:
+                place[axis_named("published", str(name), swept)] = value
+            except ConfigError:
+                numbers[str(name)] = value
+        yield from ((place, metric, value) for metric, value in numbers.items())

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, gammaln, ndtr, stdtr, stdtrit
 
+from cbam_ablate.config.schema import BOOTSTRAP_FROM
+
 Interval = tuple[float, float]
 LEVEL = 0.95
 """Coverage of intervals; 1 - LEVEL is the level of tests."""
@@ -34,10 +36,6 @@ class Summary(NamedTuple):
     interval: Interval | None
 
 
-BOOTSTRAP_FROM = 20
-"""Fewer values than this, and a bootstrap interval covers 72 to 90 % instead of 95."""
-
-
 def bootstrap_interval(values: Sequence[float], rng: np.random.Generator, level: float = LEVEL) -> Interval:
     """BCa bootstrap interval of the mean of (n,) values. Raises `ValueError` below `BOOTSTRAP_FROM`."""
     if len(values) < BOOTSTRAP_FROM:
@@ -51,9 +49,10 @@ def bootstrap_interval(values: Sequence[float], rng: np.random.Generator, level:
 class Paired(NamedTuple):
     """A difference paired by seed: mean over n pairs, sd of the differences, t-interval and two-sided p.
 
-    `effect` is Hedges' g of the paired differences: mean / sd (Cohen's d_z) times the small-sample
-    correction J(n - 1), None below three pairs. All but `n` and `mean` are None below two. Differences
-    without spread have p = 1, and neither interval nor effect.
+    `d_z` is mean / sd of the differences times the small-sample correction J(n - 1), None below three pairs.
+    `hedges_g` stands the mean difference beside the spread of the results themselves: mean / sqrt((s1² +
+    s2²) / 2) times 1 - 3 / (8 n - 9) (Cumming 2012). All but `n` and `mean` are None below two pairs and,
+    but for `sd`, for differences without spread, which can't be tested.
     """
 
     n: int
@@ -61,7 +60,8 @@ class Paired(NamedTuple):
     sd: float | None
     interval: Interval | None
     p: float | None
-    effect: float | None
+    d_z: float | None
+    hedges_g: float | None
 
 
 @cache
@@ -94,13 +94,23 @@ def paired(values: Sequence[float], baseline: Sequence[float]) -> Paired:
     """`values` less `baseline`, both (n,) and in the same order of seeds."""
     found = summarise([a - b for a, b in zip(values, baseline, strict=True)])
     if found.mean is None or found.sd is None:
-        return Paired(found.n, found.mean, None, None, None, None)
+        return Paired(found.n, found.mean, None, None, None, None, None)
     size = max(map(abs, [*values, *baseline]))
     if found.sd <= FLAT * size:
-        return Paired(found.n, found.mean, 0.0, None, 1.0, None)
-    effect = found.mean / found.sd * small_sample_correction(found.n - 1) if found.n > 2 else None
+        return Paired(found.n, found.mean, 0.0, None, None, None, None)
+    d_z = found.mean / found.sd * small_sample_correction(found.n - 1) if found.n > 2 else None
     p = t_test(found.mean, found.sd, found.n)
-    return Paired(found.n, found.mean, found.sd, found.interval, p, effect)
+    return Paired(found.n, found.mean, found.sd, found.interval, p, d_z, hedges_g(values, baseline))
+
+
+def hedges_g(values: Sequence[float], baseline: Sequence[float]) -> float | None:
+    """Hedges' g of (n,) pairs over the mean of the two variances; None where neither varies."""
+    spreads = [summarise(one).sd or 0.0 for one in (values, baseline)]
+    pooled = math.sqrt((spreads[0] ** 2 + spreads[1] ** 2) / 2)
+    if pooled == 0:
+        return None
+    difference = math.fsum(values) / len(values) - math.fsum(baseline) / len(baseline)
+    return difference / pooled * (1 - 3 / (8 * len(values) - 9))
 
 
 def t_test(mean: float, sd: float, n: int) -> float:
@@ -124,7 +134,7 @@ def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Pairs(NamedTuple):
-    """Pairs of rows of a (settings, seeds) matrix: how many share two seeds, and those with p below a level.
+    """Pairs of rows of a (settings, seeds) matrix: how many can be tested, and those with p below a level.
 
     `first` < `second`, `p` and whether the first is `above` the second are (candidates,).
     """
@@ -137,7 +147,7 @@ class Pairs(NamedTuple):
 
 
 def pairwise(results: NDArray[np.float64], level: float = LEVEL) -> Pairs:
-    """Paired t-tests of every pair of rows of (settings, seeds); a pair that doesn't vary has p = 1."""
+    """Paired t-tests of every pair of rows of (settings, seeds); none where the difference doesn't vary."""
     count = len(results)
     there = (~np.isnan(results)).astype(float)
     # Differences between rows don't change when every seed's column is shifted to be near zero.
@@ -158,9 +168,10 @@ def pairwise(results: NDArray[np.float64], level: float = LEVEL) -> Pairs:
         safe = np.maximum(n, 2)
         variance = np.maximum(squares - total**2 / safe, 0.0) / (safe - 1)
         upper = np.arange(n.shape[1]) > np.arange(n.shape[0])[:, None]
-        tested += int((upper & (n >= 2)).sum())
         flat = np.maximum(limits_of_rows[ours, None], limits_of_rows[rest]) ** 2
-        t = np.abs(total) / np.sqrt(np.where(variance > flat, variance, np.inf) * safe)
+        varies = variance > flat
+        tested += int((upper & (n >= 2) & varies).sum())
+        t = np.abs(total) / np.sqrt(np.where(varies, variance, np.inf) * safe)
         row, column = np.nonzero(upper & (t > limits[n.astype(int)]))
         p = 2 * stdtr(n[row, column] - 1, -t[row, column])
         parts.append((row + start, column + start, p, total[row, column] > 0))

@@ -1,4 +1,4 @@
-"""From a study to its table: rows, statistics, comparisons and words."""
+"""From a study to its table: rows, statistics, comparisons and sentences."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ import numpy as np
 
 from cbam_ablate.aggregate.advice import advise
 from cbam_ablate.aggregate.caption import caption
-from cbam_ablate.aggregate.compare import TASK, Contest, Groups, differences
-from cbam_ablate.aggregate.effects import effects
+from cbam_ablate.aggregate.compare import TASK, Contest, Family, Groups, difference, paired_differences
+from cbam_ablate.aggregate.declared import check_columns, check_values
+from cbam_ablate.aggregate.effects import contrasts, effect
 from cbam_ablate.aggregate.findings import find
 from cbam_ablate.aggregate.layout import (
     Matrix,
@@ -20,25 +21,28 @@ from cbam_ablate.aggregate.layout import (
     matrix,
     settings_of,
 )  # fmt: skip
+from cbam_ablate.aggregate.means import marginals
 from cbam_ablate.aggregate.measured import OWN, add_metrics, own_metrics
-from cbam_ablate.aggregate.metrics import COSTS, METRICS, complete, describe
-from cbam_ablate.aggregate.model import Axis, Cell, Quantity, Row, Table, tidy, tidy_pair
+from cbam_ablate.aggregate.metrics import METRICS, complete, describe
+from cbam_ablate.aggregate.model import Axis, Cell, Effect, Quantity, Row, Table, tidy, tidy_pair
 from cbam_ablate.aggregate.names import Names
-from cbam_ablate.aggregate.notes import failures, mixtures
+from cbam_ablate.aggregate.notes import failures, left_out, mixtures
 from cbam_ablate.aggregate.options import (
     axes_of,
     axis_named,
     keep,
     matches,
+    merge_options,
+    ordered_values,
     read_options,
     split_axes,
 )
 from cbam_ablate.aggregate.records import Record, Study
-from cbam_ablate.aggregate.references import read_references
-from cbam_ablate.aggregate.statistics import BOOTSTRAP_FROM, Interval, bootstrap_interval, summarise
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.aggregate.references import read_published, read_references
+from cbam_ablate.aggregate.statistics import Interval, bootstrap_interval, summarise
 from cbam_ablate.config.overrides import spell
-from cbam_ablate.config.schema import TableConfig
+from cbam_ablate.config.schema import BOOTSTRAP_FROM, TableConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.kept import Asked
 from cbam_ablate.runs.provenance import FOREIGN_RULE
 
@@ -52,44 +56,61 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     Raises `ConfigError` for options that don't fit the study.
     """
     study = dataclasses.replace(study, warnings=[*study.warnings])
-    own, values = own_metrics(study, values)
-    options = read_options(study, values)
+    own, values_here = own_metrics(study, values)
+    options, odd = read_options(study.table, values_here)
+    check_values(options)
+    study.warnings += odd
     asked = add_metrics(study, options.metrics, own)
-    swept = axes_of(study)
-    settings = settings_of(study, keep(study, options), swept)
+    order = ordered_values(study, options)
+    settings = settings_of(study, keep(study, options), axes_of(study))
     down, across = split_axes(study, options, settings)
-    settings = arrange(settings, [*down, *across], study.axes)
-    names = Names(options.labels, swept)
+    shown_axes = [*down, *across]
+    settings = arrange(settings, shown_axes, order)
+    names = Names(options.labels, axes_of(study))
     quantities = _quantities(study, options, names, asked, bool(across))
+    shown = [quantity.name for quantity in quantities]
     wanted = _baseline(study, options, settings)
     base = baselines(settings, wanted)
-    rows = [_row(study, setting, [*down, *across], names, quantities, options) for setting in settings]
-    for index in set(base) - {None}:
-        rows[index].baseline = True  # type: ignore[index]
+    rows = [_row(study, setting, shown_axes, names, quantities, options) for setting in settings]
+    for index in {index for index in base if index is not None}:
+        rows[index].baseline = True
     results = _results(settings, quantities)
-    contest = _compare(rows, quantities, results, base, _competing(rows))
-    moved = effects(settings, results, [*down, *across], wanted)
-    shown = [quantity.name for quantity in quantities]
-    published, odd = read_references(options.references, settings, study, shown)
-    notes = [*mixtures(study, settings, rows), *failures(settings, names), *odd, *study.warnings]
-    return Table(
+    contest, moved = _compare(
+        rows, quantities, results, base, contrasts(settings, results, shown_axes, wanted)
+    )
+    references, without_row = read_references(options.references, settings, study, shown)
+    published, without_place = read_published(options.published, study, shown, across)
+    notes = [
+        *mixtures(study, settings, rows),
+        *failures(settings, names),
+        *left_out(settings, quantities),
+        *without_row,
+        *without_place,
+    ]
+    table = Table(
         study=study.name,
-        caption=caption(study, options, names, quantities, settings, [*down, *across]),
-        row_axes=[_axis(name, names, settings, study) for name in down],
-        column_axes=[_axis(name, names, settings, study) for name in across],
+        caption=caption(study, options, names, quantities, settings, shown_axes),
+        row_axes=[_axis(name, names, settings, order) for name in down],
+        column_axes=[_axis(name, names, settings, order) for name in across],
         quantities=quantities,
         rows=rows,
         effects=moved,
-        references=published,
+        references=references,
+        published=published,
+        means=marginals(rows, results, quantities, down, across, options.means),
         findings=find(rows, quantities, contest, moved, names),
         advice=advise(study, rows, quantities),
-        notes=list(dict.fromkeys(notes)),
+        notes=[],
         options={**dataclasses.asdict(options), **({OWN: own} if own else {})},
+        told=merge_options({}, values or {}),
     )
+    notes += [*study.warnings, *names.unused(study.axes, [*METRICS, *shown])]
+    table.notes = list(dict.fromkeys(notes))
+    return table
 
 
-def _axis(name: str, names: Names, settings: list[Setting], study: Study) -> Axis:
-    ordered = arrange(settings, [name], study.axes)
+def _axis(name: str, names: Names, settings: list[Setting], order: dict[str, list[Any]]) -> Axis:
+    ordered = arrange(settings, [name], order)
     values = {hashable(setting.axes[name]): setting.axes[name] for setting in ordered}
     return Axis(name=name, label=names.axis(name), values=list(values.values()))
 
@@ -100,17 +121,10 @@ def _quantities(
     finished = [record for record in study.records.values() if record.finished]
     known = {name for record in finished for name in record.values}
     costs = options.costs if options.costs is not None else ([] if pivoted else DEFAULT_COSTS)
-    wrong = [name for name in costs if name not in COSTS]
-    if wrong:
-        raise ConfigError(f"table.costs={wrong[0]}: not one of {', '.join(COSTS)}")
-    if all(name in COSTS for name in options.metrics):
-        listed = ", ".join(name for name in METRICS if name not in COSTS)
-        raise ConfigError(f"table.metrics=[{','.join(options.metrics)}]: at least one result of {listed}")
+    check_columns(options)
     found = []
     for name in dict.fromkeys([*options.metrics, *costs]):
         better = options.better.get(name, "")
-        if better not in ("", "up", "down"):
-            raise ConfigError(f"table.better.{name}={better}: not one of up, down")
         metric = describe(name, known, asked, better)
         if name not in METRICS and not metric.better:
             study.warnings.append(
@@ -183,6 +197,8 @@ def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConf
     interval = found.interval
     if options.interval == "bootstrap" and quantity.kind == "result":
         interval = _bootstrapped(values, quantity)
+    if interval is not None and quantity.unit == "%":
+        interval = max(0.0, interval[0]), min(100.0, interval[1])
     return Cell(value=tidy(value), n=found.n, sd=tidy(found.sd), interval=tidy_pair(interval), run_keys=keys)
 
 
@@ -220,20 +236,25 @@ def _compare(
     quantities: list[Quantity],
     results: dict[str, Matrix],
     base: list[int | None],
-    groups: Groups,
-) -> Contest:
-    found = differences(results, base)
-    for (name, index), difference in found.items():
-        rows[index].cell(name).difference = difference
-    tested = [difference for difference in found.values() if difference.p is not None]
+    moved: list[tuple[str, Any, Any]],
+) -> tuple[Contest, list[Effect]]:
+    """Marks cells that differ from their baseline and those that are best; gives what was found besides."""
+    pairs = paired_differences(results, base)
+    family = Family([*(pair.p for pair in pairs.values()), *(pair.p for _, _, pair in moved)])
+    effects = [effect(name, contrast, pair, family) for name, contrast, pair in moved]
+    planned = set()
+    for (name, index), pair in pairs.items():
+        other = base[index]
+        if other is None:
+            continue
+        cell = rows[index].cell(name)
+        found = difference(pair, family, max(cell.n, rows[other].cell(name).n))
+        cell.difference = found
+        if found.significant:
+            planned.add((name, index, other) if found.value > 0 else (name, other, index))
+    open = {name for name, _, _ in planned} | {one.quantity for one in effects if one.significant}
     directed = {q.name: q.better for q in quantities if q.kind == "result" and q.better}
-    planned = {
-        (name, index, other) if difference.value > 0 else (name, other, index)
-        for (name, index), difference in found.items()
-        if difference.significant and (other := base[index]) is not None
-    }
-    open = not tested or bool(planned)
-    contest = Contest({name: results[name] for name in directed}, groups, len(tested), open, planned)
+    contest = Contest({name: results[name] for name in directed}, _competing(rows), family, open, planned)
     for name, better in directed.items():
         contest.crown(name, [row.cell(name) for row in rows], better)
-    return contest
+    return contest, effects

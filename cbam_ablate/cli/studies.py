@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 
 

@@ -8,7 +8,7 @@ made again from its runs, and the command fails if a digit has changed.
 from cbam_ablate.cli import fail
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.cli.words import read_words
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import check_table, render_terminal, write_table
 
 CHECK = ("--check", "table.check=true")

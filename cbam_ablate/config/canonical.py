@@ -16,7 +16,7 @@ from cbam_ablate.registry import Attention, Backbone, Optimizer, Schedule, find,
 SCHEMA_VERSION = 1
 """Part of every run key. It rises when a fix changes what a config measures."""
 
-OUTSIDE = {"logger", "sweep", "table", "metrics"}
+OUTSIDE = {"logger", "sweep", "table", "metrics", "figure"}
 """Sections that say how a run is watched or tabulated, not what it is."""
 
 OFF_THE_SHELF = {"model.depth", "model.width"}

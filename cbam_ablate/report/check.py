@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.aggregate import build_table, load_study
+from cbam_ablate.aggregate.model import FORMAT, Row
 from cbam_ablate.aggregate.records import check_name
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import table_json
 from cbam_ablate.report.write import rendered
 from cbam_ablate.runs import RunStore
@@ -32,23 +33,28 @@ def check_table(store: Path | str, study: str) -> list[str]:
     """Where a study's written table and its runs disagree, a sentence each; empty where they don't.
 
     The table is made with the options it was written with. Numbers are compared, sentences by the numbers in
-    them. Raises `ConfigError` where there is no table.
+    them; of a table that an earlier version wrote its means, spreads and runs. Raises `ConfigError` where
+    there is no table.
     """
     folder = RunStore(store).study(check_name(study))
     try:
         written = (folder / "table.json").read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{folder / 'table.json'}: no table to check ({error.strerror})") from error
-    old = table_json.parse(written)
+    old = table_json.read(written)
     loaded = dataclasses.replace(load_study(store, study), keep=False)
-    new = table_json.parse(table_json.render(build_table(loaded, old.options)))
+    new = table_json.parse(table_json.render(build_table(loaded, old["options"])))
     changed: list[str] = []
-    _compare("table", _plain(old), _plain(new), changed)
+    if old["schema"] != FORMAT:
+        _compare_cells(old["rows"], new.rows, changed)
+        return changed[:MOST_LISTED]
+    new.told = old["told"]
+    _compare("table", {name: value for name, value in old.items() if name != "schema"}, _plain(new), changed)
     if changed:
         more = [f"{len(changed) - MOST_LISTED} more changes"] if len(changed) > MOST_LISTED else []
         return [*changed[:MOST_LISTED], *more]
     found = []
-    for ending, text in rendered(old):
+    for ending, text in rendered(table_json.parse(written)):
         path = folder / f"table.{ending}"
         kept = path.read_text(encoding="utf-8") if ending != "json" and path.exists() else None
         if kept is not None and _marks(ending, kept) != _marks(ending, text):
@@ -56,6 +62,22 @@ def check_table(store: Path | str, study: str) -> list[str]:
                 f"{path.name}: its numbers or marks are not those of table.json; make the table again"
             )
     return found
+
+
+def _compare_cells(old: list[dict[str, Any]], rows: list[Row], changed: list[str]) -> None:
+    """Compares what every version of a table holds of each cell."""
+    new = {repr(sorted(row.axes.items())): row for row in rows}
+    for row in old:
+        known = new.pop(repr(sorted(row["axes"].items())), None)
+        where = f"rows[{' '.join(map(str, row['labels'].values()))}]"
+        if known is None:
+            changed.append(f"{where}: its runs give no such row")
+            continue
+        for quantity, cell in row["cells"].items():
+            for name in ("value", "n", "sd", "run_keys"):
+                now = getattr(known.cell(quantity), name)
+                _compare(f"{where}.{quantity}.{name}", cell[name], now, changed)
+    changed += [f"rows[{' '.join(row.labels.values())}]: is not in the written table" for row in new.values()]
 
 
 def _marks(ending: str, text: str) -> list[str]:

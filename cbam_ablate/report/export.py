@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.aggregate.records import load_study
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import table_json
 from cbam_ablate.report.page import write_report
 from cbam_ablate.report.write import ENDINGS
@@ -69,7 +69,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
 
 def _options(table: Path) -> dict[str, Any]:
     """The options by which the study's table was last made; empty where there is none yet."""
-    return table_json.parse(table.read_text(encoding="utf-8")).options if table.exists() else {}
+    return dict(table_json.read(table.read_text(encoding="utf-8"))["options"]) if table.exists() else {}
 
 
 def _is_export(folder: Path, study: str) -> bool:

@@ -95,7 +95,7 @@ def _comparisons(table: Table) -> str:
             found = row.cell(quantity.name).difference
             if found is None:
                 continue
-            numbered = [found.p, found.p_holm, found.effect, found.smallest]
+            numbered = [found.p, found.p_holm, found.d_z, found.hedges_g, found.smallest]
             lines.append(
                 [
                     ("text", label(row), None),
@@ -109,7 +109,7 @@ def _comparisons(table: Table) -> str:
     if not lines:
         return ""
     heads = ["row", "result", "difference to the baseline [95 % interval]", "pairs", "p", "p after Holm"]
-    heads += ["Hedges' g", "could have shown", "more seeds"]
+    heads += ["d_z", "Hedges' g", "could have shown", "more seeds"]
     text = (
         "Paired by seed; t-tests; Holm over all of these. What n and spread could have shown with 80 % power."
     )

@@ -7,6 +7,7 @@ from typing import Any
 from cbam_ablate.aggregate.model import Cell, Table
 from cbam_ablate.config.overrides import spell
 
+NULL, NO_EFFECT = "(null)", "(no effect)"
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -25,9 +26,7 @@ def render(table: Table) -> str:
 def record(table: Table, index: int) -> dict[str, Any]:
     """One row by column name; None where there is nothing."""
     row = table.rows[index]
-    found: dict[str, Any] = {
-        axis.name: None if row.axes[axis.name] is None else spell(row.axes[axis.name]) for axis in table.axes
-    }
+    found: dict[str, Any] = {axis.name: _level(row.axes[axis.name]) for axis in table.axes}
     found |= {"n": row.n, "expected": row.expected}
     found["missing"] = "; ".join(f"{count} {word}" for word, count in row.missing.items())
     for quantity in table.quantities:
@@ -38,6 +37,11 @@ def record(table: Table, index: int) -> dict[str, Any]:
     found["mixes"] = " ".join(row.mixes)
     found["run_keys"] = " ".join(row.run_keys)
     return found
+
+
+def _level(value: Any) -> str:
+    """An axis value as text that no reader of CSV takes for a missing one."""
+    return NO_EFFECT if value is None else NULL if spell(value) == "null" else spell(value)
 
 
 def _columns(name: str, cell: Cell, kind: str) -> dict[str, Any]:
@@ -57,7 +61,8 @@ def _columns(name: str, cell: Cell, kind: str) -> dict[str, Any]:
         f"{name}_difference_low": apart[0],
         f"{name}_difference_high": apart[1],
         f"{name}_p_holm": difference.p_holm if difference else None,
-        f"{name}_effect": difference.effect if difference else None,
+        f"{name}_d_z": difference.d_z if difference else None,
+        f"{name}_hedges_g": difference.hedges_g if difference else None,
     }
 
 

@@ -148,8 +148,10 @@ def difference_title(found: Difference) -> str:
     parts = [f"{found.n} pairs"]
     if found.p is not None and found.p_holm is not None:
         parts += [f"p {found.p:.3g}", f"after Holm {found.p_holm:.3g}"]
-    if found.effect is not None:
-        parts.append(f"Hedges' g {found.effect:.2f}")
+    if found.d_z is not None:
+        parts.append(f"d_z {found.d_z:.2f}")
+    if found.hedges_g is not None:
+        parts.append(f"Hedges' g {found.hedges_g:.2f}")
     if found.smallest is not None:
         parts.append(f"could have shown {found.smallest:.2g}")
     return "; ".join(parts)

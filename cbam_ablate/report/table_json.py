@@ -6,11 +6,12 @@ from typing import Any
 
 from cbam_ablate.aggregate import model
 from cbam_ablate.aggregate.model import FORMAT, Table
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import StoreError
 
 LISTS = {
     "row_axes": model.Axis, "column_axes": model.Axis, "quantities": model.Quantity, "rows": model.Row,
     "effects": model.Effect, "references": model.Reference,
+    "published": model.Published, "means": model.Marginal,
 }  # fmt: skip
 
 
@@ -35,21 +36,33 @@ def _dump(value: Any) -> str:
     return json.dumps(value, default=vars, allow_nan=False, ensure_ascii=False)
 
 
-def parse(text: str) -> Table:
-    """The table that `render` wrote. Raises `ConfigError` for anything else."""
+def read(text: str) -> dict[str, Any]:
+    """The sections of a table.json of this version or an earlier one; raises `StoreError` for others."""
     try:
         found = json.loads(text)
-        if found.pop("schema") != FORMAT:
-            raise ConfigError(f"a table.json of another format than {FORMAT}; make the table again")
+        known = found["schema"] in range(1, FORMAT + 1) and isinstance(found["options"], dict)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"not a table.json: {error!r}") from error
+    if not known:
+        raise StoreError(f"a table.json of format {found['schema']}, this version reads up to {FORMAT}")
+    return found
+
+
+def parse(text: str) -> Table:
+    """The table that `render` wrote. Raises `StoreError` for anything else."""
+    found = read(text)
+    if found.pop("schema") != FORMAT:
+        raise StoreError(f"a table.json of an earlier format than {FORMAT}; make the table again")
+    try:
         for name, kind in LISTS.items():
             found[name] = [kind(**item) for item in found[name]]
         for effect in found["effects"]:
             effect.interval = _pair(effect.interval)
-        for row in found["rows"]:
+        for row in [*found["rows"], *found["means"]]:
             row.cells = {name: _cell(cell) for name, cell in row.cells.items()}
         return Table(**found)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"not a table.json: {error}") from error
+        raise StoreError(f"not a table.json: {error}") from error
 
 
 def _cell(values: dict[str, Any]) -> model.Cell:

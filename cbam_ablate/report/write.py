@@ -8,7 +8,7 @@ from typing import Any
 
 from cbam_ablate.aggregate import Table, build_table, load_study
 from cbam_ablate.aggregate.records import check_name
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import latex, markdown, table_csv, table_html, table_json
 from cbam_ablate.report.grid import lay_out
 from cbam_ablate.runs import RunStore

@@ -129,7 +129,11 @@ def _content(plan: Plan, command: list[str]) -> dict[str, Any]:
 
 def _frozen(cfg: RunConfig) -> dict[str, Any]:
     flat = flatten(cfg)
-    return {name: value for name, value in flat.items() if name.partition(".")[0] not in ("sweep", "table")}
+    return {
+        name: value
+        for name, value in flat.items()
+        if name.partition(".")[0] not in ("sweep", "table", "figure")
+    }
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cbam_ablate.config.canonical import canonical
+from cbam_ablate.aggregate.declared import Declared, table_problems
+from cbam_ablate.config.canonical import canonical, flatten
 from cbam_ablate.config.compose import compose_words, study_of, to_run_config
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import parse, verify
@@ -47,10 +48,12 @@ def make_outline(words: Sequence[str]) -> Outline:
         raise ConfigError("hydra.sweeper.exclude: leaves no cell to run")
     cells = make_cells([word.spelled for word in fixed], assignments, declaration.axes)
     refuse_broken(cells)
+    base = to_run_config(composed)
+    _refuse_table(base, declaration.axes, cells)
     runs = {cell.key: cell.cfg for cell in reversed(cells)}
     runs = {cell.key: runs[cell.key] for cell in cells}
     study = study_of(composed) or _name(declaration.axes, runs)
-    return Outline(study, declaration.axes, cells, runs, to_run_config(composed), composed.hydra.launcher)
+    return Outline(study, declaration.axes, cells, runs, base, composed.hydra.launcher)
 
 
 def called_for(mode: str, states: Mapping[str, State]) -> list[str]:
@@ -81,6 +84,15 @@ def refuse_broken(cells: Sequence[Cell]) -> None:
     raise ConfigError(
         f"{len(broken)} of {len(cells)} cells can't run, so nothing was started:\n" + "\n".join(listed)
     )
+
+
+def _refuse_table(base: RunConfig, axes: Sequence[str], cells: Sequence[Cell]) -> None:
+    """Raises `ConfigError` where the table that the study declares could not be made of these cells."""
+    values = {name: {repr(cell.axes[name]): cell.axes[name] for cell in cells} for name in axes}
+    swept = {name: [value for value in one.values() if value is not None] for name, one in values.items()}
+    problems = table_problems(base.table, Declared(swept, flatten(base)), base.metrics.own)
+    if problems:
+        raise ConfigError("\n".join([*problems, "Nothing was started."]))
 
 
 def _name(axes: Sequence[str], runs: dict[str, RunConfig]) -> str:

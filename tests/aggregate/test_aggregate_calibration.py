@@ -1,5 +1,7 @@
 """Simulated studies: intervals cover, no winner is declared without cause, advised seeds suffice."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from cbam_ablate.aggregate import Record, Study, build_table, statistics
 from cbam_ablate.aggregate.records import Place
 
 pytestmark = pytest.mark.slow
-PLACEMENT = "model.attention.placement"
+PLACEMENT, REDUCTION = "model.attention.placement", "model.attention.reduction"
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
@@ -70,6 +72,58 @@ def test_without_a_true_difference_few_tables_declare_a_winner(rows, seeds, metr
         declared += declares(build_table(made, {"costs": []}))
     # Two standard errors of the simulation itself above the promised 5 %.
     assert declared / tables <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / tables)
+
+
+PLACES, RATIOS = ["none", "block", "class"], [4, 8, 16]
+DESIGNS = {
+    "2x2": {PLACEMENT: ["block", "class"], REDUCTION: [4, 16]},
+    "3x3": {PLACEMENT: ["block", "class", "both"], REDUCTION: RATIOS},
+    "3x3 with a baseline": {PLACEMENT: PLACES, REDUCTION: RATIOS},
+    "zoo": {PLACEMENT: ["none", *(f"variant {index}" for index in range(1, 9))]},
+}
+
+
+def crossed(design, results, names):
+    """A study of crossed axes: (rows, seeds, metrics) results in the order of the axes' product."""
+    made = study_of(results[:, :, :1])
+    made.table, made.places, made.records = {"metrics": names}, [], {}
+    made.axes = {**design, "seed": list(range(results.shape[1]))}
+    for row, levels in enumerate(itertools.product(*design.values())):
+        axes = dict(zip(design, levels, strict=True))
+        if axes[PLACEMENT] == "none" and REDUCTION in axes:
+            if axes[REDUCTION] != RATIOS[0]:
+                continue
+            axes[REDUCTION] = None
+        for seed in made.axes["seed"]:
+            key = f"{row:08x}{seed:08x}"
+            values = dict(zip(names, map(float, results[row, seed]), strict=True))
+            made.places.append(Place({**axes, "seed": seed}, key))
+            facts = {"rule": "highest validation top-1"}
+            made.records[key] = Record(key, "finished", values=values, facts=facts)
+    return made
+
+
+def claims(table):
+    """Whether the table says of anything, in marks or in sentences, that it makes a difference."""
+    said = any(text.startswith(("Main effect", "Interaction")) for text in table.findings)
+    return declares(table) or said or any(effect.significant for effect in table.effects)
+
+
+@pytest.mark.parametrize("metrics", [1, 3, 5])
+@pytest.mark.parametrize("design", list(DESIGNS))
+def test_without_a_true_difference_few_tables_claim_anything(design, metrics):
+    names = ["test_top1", "test_top5", "test_loss", "val_top1", "val_loss"][:metrics]
+    rng = np.random.default_rng(100 * metrics + len(design))
+    rows = int(np.prod([len(levels) for levels in DESIGNS[design].values()]))
+    tables, false = 600, 0
+    for _ in range(tables):
+        luck = rng.normal(0, 0.4, (1, 5, metrics))
+        results = 93 + luck + rng.normal(0, 0.2, (rows, 5, metrics))
+        false += claims(build_table(crossed(DESIGNS[design], results, names), {"costs": []}))
+    print(
+        f"{design}, {metrics} metrics: {100 * false / tables:.1f} % of {tables} null tables claim something"
+    )
+    assert false / tables <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / tables)
 
 
 def test_a_clear_difference_is_declared():

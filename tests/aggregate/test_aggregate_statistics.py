@@ -40,14 +40,20 @@ def test_the_paired_test_is_scipys(rng, n):
 
 def test_equal_differences_prove_nothing():
     found = statistics.paired([90.2, 91.2, 92.2], [90.0, 91.0, 92.0])
-    assert (found.p, found.effect) == (1.0, None)
+    assert (found.p, found.d_z, found.hedges_g) == (None, None, None)
 
 
-def test_the_effect_size_is_hedges_g_of_the_differences():
+def test_hedges_g_of_pairs_is_pingouins():
+    found = statistics.paired([93.1, 93.5, 92.8, 93.9, 93.3], [92.7, 93.2, 92.6, 93.4, 93.1])
+    # pingouin 0.7.0: compute_effsize(x, y, paired=True, eftype="hedges")
+    assert found.hedges_g == pytest.approx(0.7629926692003245, rel=1e-12)
+
+
+def test_d_z_is_the_mean_difference_by_its_own_spread():
     differences = [1.0, 2.0, 4.0, 3.0]
     found = statistics.paired(differences, [0.0] * 4)
     approximate_j = 1 - 3 / (4 * 3 - 1)
-    assert found.effect == pytest.approx(2.5 / np.std(differences, ddof=1) * approximate_j, rel=0.01)
+    assert found.d_z == pytest.approx(2.5 / np.std(differences, ddof=1) * approximate_j, rel=0.01)
 
 
 def test_holm_is_statsmodels(rng):

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "aggregate": {"runs", "config", "metrics"},
     "report": {"aggregate", "runs", "config", "metrics"},
     "loggers": {"runs", "config", "report"},
-    "sweep": {"config", "runs", "models", "data", "training", "loggers", "metrics"},
+    "sweep": {"config", "runs", "models", "data", "training", "loggers", "metrics", "aggregate"},
     "explain": {"models", "data", "runs", "config", "training"},
 }
 FOUNDATION = ("errors", "lazy", "registry", "torchvision_shim")

@@ -42,8 +42,8 @@ def test_a_result_is_rounded_by_its_spread(value, sd, text):
 
 def test_a_difference_is_rounded_by_its_interval_and_signed():
     found = Difference(
-        value=-0.1234, n=3, sd=0.3, interval=(-0.9, 0.64), p=0.5, p_holm=0.5, effect=None, significant=False,
-        smallest=None, more_seeds=None,
+        value=-0.1234, n=3, seeds=3, sd=0.3, interval=(-0.9, 0.64), p=0.5, p_holm=0.5, d_z=None,
+        hedges_g=None, significant=False, smallest=None, more_seeds=None,
     )  # fmt: skip
     assert digits.difference(found, "%") == "−0.1 [−0.9, +0.6]"
 
