@@ -1,19 +1,24 @@
 """From one command line to an ablation table you can believe."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cbam_ablate.lazy import names_of
 
 if TYPE_CHECKING:
     from cbam_ablate.config import load_config
     from cbam_ablate.models import build_model, model_cost
+    from cbam_ablate.notebook import load_table, run_study, tabulate
 
 __version__ = "0.2.0"
 
-__all__ = ["build_model", "load_config", "model_cost"]
+__all__ = ["build_model", "load_config", "load_table", "model_cost", "run_study", "tabulate"]
 
-
-def __getattr__(name: str) -> Any:
-    # `table` and `--help` must not pay for importing torch.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'config' if name == 'load_config' else 'models'}"), name)
+# `table` and `--help` must not pay for importing torch.
+__getattr__ = names_of(
+    __name__,
+    {
+        "config": ["load_config"],
+        "models": ["build_model", "model_cost"],
+        "notebook": ["load_table", "run_study", "tabulate"],
+    },
+)

@@ -10,7 +10,7 @@ from cbam_ablate.aggregate.records import SEED, Study
 from cbam_ablate.config.canonical import from_dict, inert, leaves
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig, TableConfig
-from cbam_ablate.runs.provenance import FOREIGN_RULE
+from cbam_ablate.runs.provenance import FOREIGN_RULE, is_foreign
 
 SPREADS = {
     "sd": "Mean ± standard deviation over seeds (ddof 1)",
@@ -22,6 +22,8 @@ ALWAYS = (
     "schedule.name",
 )  # fmt: skip
 """Constants that a caption gives even at their defaults."""
+MOST_THEIRS = 8
+"""Constants that a caption gives of others' runs, whose configs may hold hundreds."""
 
 
 def caption(
@@ -44,11 +46,14 @@ def caption(
     rules = {record.facts["rule"] for record in finished}
     if FOREIGN_RULE in rules:
         sentences.append("Values as in the runs' W&B summaries, which don't say how the epoch was chosen")
-    if ours := sorted(rules - {FOREIGN_RULE}):
+    if theirs := sorted(rule for rule in rules - {FOREIGN_RULE} if is_foreign(rule)):
+        sentences.append(f"Values {' or '.join(theirs)}; whether test data chose them isn't known")
+    if ours := sorted(rule for rule in rules if not is_foreign(rule)):
         sentences.append(f"Epoch chosen by {' or '.join(ours)}; the test set chooses nothing")
     fixed = constants(study, names, set(shown))
     if fixed:
-        sentences.append(f"Constant: {', '.join(fixed)}")
+        more = f" and {len(fixed) - MOST_THEIRS} more" if theirs and len(fixed) > MOST_THEIRS else ""
+        sentences.append(f"Constant: {', '.join(fixed[:MOST_THEIRS] if more else fixed)}{more}")
     for name, wanted in options.filters.items():
         values = wanted if isinstance(wanted, list) else [wanted]
         sentences.append(f"Only {name} {', '.join(spell(value) for value in values)}")
@@ -72,6 +77,8 @@ def constants(study: Study, names: Names, shown: set[str]) -> list[str]:
 
 def _inert(study: Study) -> set[str]:
     """Options without effect in any run, judged from one run for each value of each axis."""
+    if any(is_foreign(record.facts.get("rule", "")) for record in study.records.values()):
+        return set()
     typical: dict[Any, str] = {}
     for place in study.places:
         for name, value in place.axes.items():

@@ -54,13 +54,17 @@ def complete(values: dict[str, float]) -> dict[str, float]:
     return values
 
 
+def chosen_on_test(name: str) -> bool:
+    """Whether a name says that test data chose its epoch."""
+    return "test" in name and name.partition("_")[0] in ("best", "max", "min")
+
+
 def describe(name: str, known: set[str], asked: Mapping[str, Asked], better: str = "") -> Metric:
     """The metric called so. `better` is for new ones.
 
     `known` are the names that the study's results hold, `asked` those worked out from predictions.
 
-    Raises `ConfigError` for one that nothing measures, for a test score that chooses its own epoch, and for
-    another direction than a known metric's.
+    Raises `ConfigError` for one that nothing measures, and for another direction than a known metric's.
     """
     if name in METRICS:
         if better not in ("", METRICS[name].better):
@@ -73,7 +77,7 @@ def describe(name: str, known: set[str], asked: Mapping[str, Asked], better: str
         return Metric(asked[name].label, metric.unit, metric.better)
     if name in asked:
         return Metric(asked[name].label, "", better)
-    if "test" in name and name.partition("_")[0] in ("best", "max", "min"):
+    if name not in known and chosen_on_test(name):
         raise ConfigError(
             f"table.metrics={name}: test data chooses nothing; test_top1 is the epoch that validation chose, "
             "last_test_top1 the last epoch"

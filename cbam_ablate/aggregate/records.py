@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from cbam_ablate.aggregate.metrics import complete
 from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.runs import RunStore
-from cbam_ablate.runs.provenance import FOREIGN_RULE
+from cbam_ablate.runs import RunStore, State
+from cbam_ablate.runs.lines import read_results
+from cbam_ablate.runs.provenance import is_foreign
 
 FORMAT = 1
 """The version of result.json and manifest.json that is read here."""
@@ -93,8 +95,20 @@ def load_study(store: Path | str, study: str) -> Study:
     found = read_manifest(store, study)
     root = RunStore(store)
     found.root = root.root
+    return _with_records(found, root, read_results(root.study(study)))
+
+
+def study_of(manifest: dict[str, Any], results: Mapping[str, dict[str, Any]]) -> Study:
+    """The study of a manifest and results, by run key, that are in no store."""
+    return _with_records(_declared(manifest["study"], manifest, Path("manifest.json")), None, results)
+
+
+def _with_records(found: Study, root: RunStore | None, lines: Mapping[str, dict[str, Any]]) -> Study:
     for key in dict.fromkeys(place.key for place in found.places):
-        record, odd = read_record(root, key)
+        if key in lines or root is None:
+            record, odd = _line_record(key, lines[key])
+        else:
+            record, odd = read_record(root, key)
         found.records[key] = record
         found.warnings += odd
     return found
@@ -113,6 +127,10 @@ def read_manifest(store: Path | str, study: str) -> Study:
     manifest, problem = _read(path)
     if manifest is None:
         raise ConfigError(f"study={study}: {path} {problem or 'is not there'}")
+    return _declared(study, manifest, path)
+
+
+def _declared(study: str, manifest: dict[str, Any], path: Path) -> Study:
     if manifest.get("schema") != FORMAT:
         raise ConfigError(f"{path}: format {manifest.get('schema')}, this version reads {FORMAT}")
     sections = {"axes": dict, "constants": dict, "runs": dict, "cells": list}
@@ -134,6 +152,7 @@ def read_manifest(store: Path | str, study: str) -> Study:
         places=[],
         table=manifest.get("table") or {},
         costs=manifest.get("costs") or {},
+        warnings=[str(note) for note in manifest.get("notes") or []],
     )
     for cell in manifest["cells"]:
         axes, key = (cell.get("axes"), cell.get("key")) if isinstance(cell, dict) else (None, None)
@@ -160,10 +179,23 @@ def read_record(store: RunStore, key: str) -> tuple[Record, list[str]]:
     state = store.run(key).state()
     _, problem = _read(f"{folder}/status.json")
     odd = [f"Run {key}: status.json {problem}."] if problem else []
+    return _unfinished(key, state), odd
+
+
+def _line_record(key: str, line: dict[str, Any]) -> tuple[Record, list[str]]:
+    """The record of a run that is a line beside the manifest, and sentences about what is odd in it."""
+    if "metrics" in line:
+        return parse_result(key, line)
+    return _unfinished(
+        key, State(str(line.get("state")), line.get("class"), str(line.get("error") or ""))
+    ), []
+
+
+def _unfinished(key: str, state: State) -> Record:
     if state.name == "failed":
         why = OUTCOMES.get(state.failure or "bug", state.failure or "failed")
-        return Record(key, "failed", why=why, error=state.error), odd
-    return Record(key, state.name, why=OUTCOMES.get(state.name, state.name), error=state.error), odd
+        return Record(key, "failed", why=why, error=state.error)
+    return Record(key, state.name, why=OUTCOMES.get(state.name, state.name), error=state.error)
 
 
 def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
@@ -190,7 +222,7 @@ def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
         elif value is not None:
             odd.append(f"Run {key}: {name} is {value!r:.40}, not a number; it is left out.")
     facts = {"rule": rule, "epochs": str(parts["selection"].get("epochs")), **_facts_of_all(result)}
-    if rule != FOREIGN_RULE:  # whose accuracies may be fractions
+    if not is_foreign(rule):  # whose accuracies may be fractions
         values = complete(values)
     return Record(key, "finished", values=values, facts=facts), odd
 

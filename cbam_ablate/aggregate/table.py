@@ -23,7 +23,7 @@ from cbam_ablate.aggregate.layout import (
 )  # fmt: skip
 from cbam_ablate.aggregate.means import marginals
 from cbam_ablate.aggregate.measured import OWN, add_metrics, own_metrics
-from cbam_ablate.aggregate.metrics import METRICS, complete, describe
+from cbam_ablate.aggregate.metrics import METRICS, chosen_on_test, complete, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Effect, Quantity, Row, Table, tidy, tidy_pair
 from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.notes import failures, left_out, mixtures
@@ -44,7 +44,7 @@ from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import BOOTSTRAP_FROM, TableConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.kept import Asked
-from cbam_ablate.runs.provenance import FOREIGN_RULE
+from cbam_ablate.runs.provenance import is_foreign
 
 PLACEMENT = "model.attention.placement"
 DEFAULT_COSTS = ["params", "macs", "train_seconds"]
@@ -131,6 +131,8 @@ def _quantities(
                 f"{name}: its better direction isn't known, so nothing in it is bold; "
                 f"table.better.{name}=up or down says it."
             )
+        if name in known and chosen_on_test(name):
+            study.warnings.append(f"{name}: by its name, test data chose its epoch.")
         if metric.kind == "result" and finished and name not in {*known, *asked}:
             study.warnings.append(f"No run measured {name}.")
         if metric.unit == "%" and _fractions(name, finished):
@@ -145,7 +147,7 @@ def _quantities(
 def _fractions(name: str, finished: list[Record]) -> bool:
     """Whether an accuracy is of others' runs, who had it from 0 to 1."""
     values = [record.values[name] for record in finished if name in record.values]
-    foreign = all(record.facts["rule"] == FOREIGN_RULE for record in finished)
+    foreign = all(is_foreign(record.facts["rule"]) for record in finished)
     return foreign and bool(values) and max(values) <= 1
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import io
+import keyword
 import os
 import sys
 from importlib import import_module
@@ -14,6 +15,7 @@ COMMANDS = {
     "plan": "show what a sweep would run, what is done and what it would cost",
     "table": "print and write a study's table from whatever is done",
     "report": "write a study's report: one HTML file, and its figures for a paper",
+    "import": "make tables of anybody's runs: CSV, Hydra, Lightning, TensorBoard, MLflow, W&B",
     "export": "pack a study, without checkpoints, into a small folder to keep",
     "reproduce": "train a row of a table again and compare",
     "evaluate": "a stored run or checkpoint on the test set",
@@ -59,7 +61,8 @@ def run(command: str, words: list[str]) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         return fail(f"{command}: no such command; there are {', '.join(COMMANDS)}{hint}")
     try:
-        module = import_module(f"cbam_ablate.cli.{command}")
+        name = f"{command}_" if keyword.iskeyword(command) else command
+        module = import_module(f"cbam_ablate.cli.{name}")
         if "-h" in words or "--help" in words:
             print((module.__doc__ or "").strip(), flush=True)
             return 0

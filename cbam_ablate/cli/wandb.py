@@ -103,6 +103,9 @@ def _pull(words: list[str]) -> int:
         raise ConfigError(f"wandb pull {path}: which project? ENTITY/PROJECT")
     values = read_words(words, ("study", "axes", "seed"))
     from cbam_ablate.loggers import wandb_pull
+    from cbam_ablate.sources import Wanted
+    from cbam_ablate.sources.load import study_of
+    from cbam_ablate.sources.write import write_study
 
     with _progress() as bar:
         task = bar.add_task(f"reading {path}", total=None)
@@ -112,19 +115,20 @@ def _pull(words: list[str]) -> int:
     if not runs:
         raise ConfigError(f"wandb pull {path}: no such runs; a study's runs have its name as a tag")
     named = [name for name in values.get("axes", "").strip("[]").split(",") if name]
-    seed = values.get("seed", "seed")
-    axes = wandb_pull.choose_axes(runs, named, seed)
     root = RunStore(values["store"]).root / "pulled" / entity / project
     study = (values.get("study") or project).replace("/", "-")
-    measured = wandb_pull.write(runs, root, study, axes, seed, path)
+    wanted = Wanted(axes=tuple(named), seed=(values["seed"],) if "seed" in values else ())
+    found = study_of(runs, [], study, wanted, ["cbam-ablate", "wandb", "pull", path])
+    if all(run.sparse for run in runs):
+        found.manifest["table"] = {}  # what this program measures has a table of its own
+    measured = write_study(root, runs, found.manifest)
     done = sum(run.state == "finished" for run in runs)
-    rows = sum(len(run.rows) for run in runs)
+    rows = sum(len(run.history) for run in runs)
     print(f"{_count(len(runs), 'run')}, {done} finished, {_count(rows, 'row')} of history, to {root}")
-    print(f"axes: {', '.join(axes) or 'none'}; measured: {', '.join(measured) or 'nothing'}")
-    command = ["cbam-ablate", "table", f"study={study}", f"store={root}"]
-    if measured and "test_top1" not in measured:
-        command.append(f"table.metrics=[{measured[0]}]")
-    print(f"Its table: {shlex.join(command)}")
+    print(f"axes: {', '.join(found.manifest['axes']) or 'none'}; measured: {', '.join(measured)}")
+    for note in found.notes:
+        print(note)
+    print(f"Its table: {shlex.join(['cbam-ablate', 'table', f'study={study}', f'store={root}'])}")
     return 0
 
 

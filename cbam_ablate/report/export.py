@@ -13,6 +13,7 @@ from cbam_ablate.report.page import write_report
 from cbam_ablate.report.write import ENDINGS
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import write_json
+from cbam_ablate.runs.lines import NAME as LINES
 
 RUN_FILES = ("config.json", "history.jsonl", "status.json")
 TABLES = tuple(f"table.{ending}" for ending in ENDINGS)
@@ -46,7 +47,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        _copy(home, RunStore(aside).study(study), ("manifest.json", *TABLES))
+        _copy(home, RunStore(aside).study(study), ("manifest.json", LINES, *TABLES))
         _copy(home, aside, SHOWN)
         _copy(home / "figures", aside / "figures", [path.name for path in home.glob("figures/*.png")])
         _copy(folder, aside, [path.name for path in folder.glob("*") if path.name not in TABLES])

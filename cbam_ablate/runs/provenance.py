@@ -13,7 +13,8 @@ from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 FOREIGN_RULE = "as the run's W&B summary has it"
-"""What a result says of how its epoch was chosen, where others trained the run."""
+AUTHORS = "chosen by the runs' authors"
+"""What a result says, or begins to say, of how its values were chosen where others trained the run."""
 RECORDED = ("cbam_ablate", "torch", "torchvision", "hydra-core", "omegaconf", "numpy")
 
 
@@ -27,6 +28,11 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def is_foreign(rule: str) -> bool:
+    """Whether a result's rule is that of a run which others trained."""
+    return rule == FOREIGN_RULE or rule.startswith(AUTHORS)
 
 
 def builders() -> dict[str, str | None]:

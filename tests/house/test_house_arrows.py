@@ -19,14 +19,16 @@ MAY_IMPORT = {
     "metrics": {"config", "runs"},
     "aggregate": {"runs", "config", "metrics"},
     "report": {"aggregate", "runs", "config", "metrics"},
-    "loggers": {"runs", "config", "report"},
+    "sources": {"runs", "config"},
+    "loggers": {"runs", "config", "report", "sources"},
     "sweep": {"config", "runs", "models", "data", "training", "loggers", "metrics", "aggregate"},
     "explain": {"models", "data", "runs", "config", "training"},
 }
 FOUNDATION = ("errors", "lazy", "registry", "torchvision_shim")
 """What every room may import, and what imports none."""
 WITHOUT_TORCH = (
-    "config", "registry", "models", "data", "training", "runs", "metrics", "aggregate", "report", "loggers",
+    "config", "registry", "models", "data", "training", "runs", "metrics", "sources", "aggregate", "report",
+    "loggers",
 )  # fmt: skip
 
 

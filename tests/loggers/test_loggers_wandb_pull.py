@@ -155,14 +155,6 @@ def test_a_null_of_ours_is_a_value_when_pulled(store, wandb, wandb_server):
     assert numbers(pulled).keys() == {("null",), (0.5,)}
 
 
-def test_what_others_runs_leave_out_tells_them_apart():
-    def pulled(number, **config):
-        return wandb_pull.Pulled(str(number), "finished", False, "", {"seed": number, **config}, {}, [])
-
-    runs = [pulled(0, weights=None), pulled(1, weights="imagenet"), pulled(2, weights=None, dropout=0.1)]
-    assert wandb_pull.choose_axes(runs, [], "seed") == ["dropout", "weights", "seed"]
-
-
 @pytest.mark.slow
 def test_history_is_read_whole_and_in_pages(store, wandb, wandb_server):
     rows = [{"_step": step, "loss": 1 / (1 + step)} for step in range(2300)]

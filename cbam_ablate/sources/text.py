@@ -1,0 +1,75 @@
+"""What the cells of a text file are: numbers, truth values or text."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from cbam_ablate.sources.found import listed
+
+INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d*)")
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+COMMA = re.compile(r"[+-]?\d+,\d+")
+WORDS = {"true": True, "false": False}
+SPECIAL = {"nan": float("nan"), "inf": float("inf"), "+inf": float("inf"), "-inf": float("-inf")}
+NOTHING = ("", "na", "n/a", "-", "–", "—")
+
+
+def read_cell(text: str) -> Any:
+    """An integer, a float, True, False, the text itself, or None for an empty cell."""
+    text = text.strip()
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if NUMBER.fullmatch(text) and not (text.lstrip("+-").isdigit()):  # 007 is a name
+        return float(text)
+    lower = text.lower()
+    if lower in NOTHING:
+        return None
+    if lower in WORDS:
+        return WORDS[lower]
+    return SPECIAL.get(lower, text)
+
+
+def read_columns(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], comma: bool
+) -> tuple[list[Any], list[str]]:
+    """Columns of values, (columns, rows), and sentences about those that mix numbers and text.
+
+    `comma` allows 93,1 for 93.1. A percent sign after every number of a column is taken off, and said.
+    """
+    found, notes = [], []
+    for name, texts in zip(columns, cells, strict=True):
+        known: dict[str, Any] = {}
+        percent = [text for text in texts if text.rstrip().endswith("%")]
+        if percent and all(NUMBER.fullmatch(text.strip().rstrip("% ")) for text in texts if text.strip()):
+            texts = [text.strip().rstrip("% ") for text in texts]
+            notes.append(f"{name} is given with a percent sign in {len(percent)} of {len(texts)} rows.")
+        if comma and all(
+            COMMA.fullmatch(text.strip()) or INTEGER.fullmatch(text.strip()) for text in texts if text.strip()
+        ):
+            texts = [text.replace(",", ".") for text in texts]
+        values = []
+        for text in texts:
+            if text not in known:
+                known[text] = read_cell(text)
+            values.append(known[text])
+        mixed = _mixed(known)
+        if mixed:
+            notes.append(f"{name} holds numbers and text ({listed(mixed, 3)}).")
+        found.append(whole(values))
+    return found, notes
+
+
+def _mixed(known: dict[str, Any]) -> list[str]:
+    """The texts of a column that also has numbers."""
+    numbers = any(isinstance(v, int | float) and not isinstance(v, bool) for v in known.values())
+    texts = [repr(value) for value in known.values() if isinstance(value, str)]
+    return texts if numbers else []
+
+
+def whole(values: list[Any]) -> list[Any]:
+    """Floats of a column as integers where all its numbers are whole, as a gap in a column leaves them."""
+    floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    if floats and all(value.is_integer() for value in floats):
+        return [int(v) if isinstance(v, float) and math.isfinite(v) else v for v in values]
+    return values
