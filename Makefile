@@ -5,7 +5,7 @@ ARGS ?=
 HOURS ?= 0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation train evaluate test test-all test-cuda test-engines bench-gpu results-gpu lint clean
+.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults test-engines bench-gpu results-gpu lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ test-all: setup ## with the slow ones: kills, real engines, browser, TeX
 
 test-cuda: setup ## what is for CUDA: on a GPU, or where PyTorch has none on one made of the CPU
 	PYTHONPATH="$(CURDIR)/tests/cuda/pretend" $(BIN)/python -m pytest -n 2 --dist worksteal -m cuda tests/cuda
+
+test-faults: setup ## kills, stops, wrong clocks, full disks, odd files: at most 20 minutes
+	$(BIN)/python -m pytest -n 2 -m faults tests/faults
 
 test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'

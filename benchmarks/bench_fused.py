@@ -45,7 +45,10 @@ class Nowhere:
     def ignore(self, *_: Any, **__: Any) -> None:
         pass
 
-    progress = epoch = rewrite_history = ignore
+    def stamp(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+    check = progress = epoch = rewrite_history = ignore
 
 
 def trainers(options: argparse.Namespace, row: dict[str, Any]) -> tuple[list[Trainer], FusedTrainer]:

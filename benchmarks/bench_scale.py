@@ -96,7 +96,6 @@ class Writes:
         self.manifest, self.keys = manifest, keys
 
     def __call__(self) -> None:
-        from cbam_ablate.config.canonical import to_dict
         from cbam_ablate.runs import RunStore
         from cbam_ablate.runs.claim import acquire
         from cbam_ablate.runs.writer import RunWriter
@@ -109,7 +108,7 @@ class Writes:
             claim = acquire(run.path)
             if run.result() is not None or claim is None:
                 continue
-            with RunWriter(run, claim, to_dict(cfg), lambda line: None, frozen["study"]) as writer:
+            with RunWriter(run, claim, cfg, frozen["study"]) as writer:
                 for epoch in range(1, 6):
                     writer.epoch({"epoch": epoch, "val_top1": 50.0 + epoch, "train_loss": 1 / epoch})
                 writer.finish(result(key, frozen["costs"][key]))

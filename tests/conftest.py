@@ -251,6 +251,12 @@ def tiny():
     return list(TINY)
 
 
+@pytest.fixture(scope="session")
+def tiny_words():
+    """The same, for what several tests share."""
+    return list(TINY)
+
+
 @pytest.fixture
 def without_times():
     """Maps a JSON value to itself less whatever a clock or the memory meter put in it."""

@@ -1,9 +1,6 @@
 """From the store to records: what each run of a study measured, or why it didn't; nothing goes silently."""
 
-import json
 import math
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -15,13 +12,11 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.runs.lines import read_results
 from cbam_ablate.runs.provenance import is_foreign
+from cbam_ablate.runs.results import FORMAT, SECTIONS, problem_of, read_object
 
-FORMAT = 1
-"""The version of result.json and manifest.json that is read here."""
 SEED = "seed"
 THEN = ", then "
 """Between what the processes of one run differ in, where several trained it."""
-SECTIONS = ("metrics", "cost", "selection", "provenance")
 OUTCOMES = {
     "out_of_memory": "out of memory",
     "timeout": "timed out",
@@ -124,7 +119,7 @@ def check_name(study: str) -> str:
 def read_manifest(store: Path | str, study: str) -> Study:
     """The study as declared, without records. Raises `ConfigError` where it can't be read."""
     path = RunStore(store).study(check_name(study)) / "manifest.json"
-    manifest, problem = _read(path)
+    manifest, problem = read_object(path)
     if manifest is None:
         raise ConfigError(f"study={study}: {path} {problem or 'is not there'}")
     return _declared(study, manifest, path)
@@ -171,13 +166,13 @@ def _declared(study: str, manifest: dict[str, Any], path: Path) -> Study:
 def read_record(store: RunStore, key: str) -> tuple[Record, list[str]]:
     """A run's record, and sentences about what is odd in its folder."""
     folder = f"{store.root}/runs/{key}"
-    result, problem = _read(f"{folder}/result.json")
-    if problem:
-        return _refused(key, "unreadable", f"result.json {problem}")
+    result, wrong = read_object(f"{folder}/result.json")
+    if wrong:
+        return _refused(key, "unreadable", f"result.json {wrong}")
     if result is not None:
         return parse_result(key, result)
     state = store.run(key).state()
-    _, problem = _read(f"{folder}/status.json")
+    _, problem = read_object(f"{folder}/status.json")
     odd = [f"Run {key}: status.json {problem}."] if problem else []
     return _unfinished(key, state), odd
 
@@ -200,20 +195,11 @@ def _unfinished(key: str, state: State) -> Record:
 
 def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
     """The record of a result.json, and sentences about what is odd in it."""
-    if result.get("schema") != FORMAT:
-        error = f"result.json has format {result.get('schema')}, this version reads {FORMAT}"
-        return _refused(key, "other format", error)
-    if result.get("key") != key:
-        return _refused(key, "foreign", f"result.json belongs to run {result.get('key')}")
-    parts = {name: result[name] for name in SECTIONS if isinstance(result.get(name), dict)}
-    missing = [name for name in SECTIONS if name not in parts]
-    if missing:
-        return _refused(key, "unreadable", f"result.json has no {', '.join(missing)}")
+    problem = problem_of(key, result)
+    if problem:
+        return _refused(key, *problem)
+    parts = {name: result[name] for name in SECTIONS}
     rule = str(parts["selection"].get("rule"))
-    if re.search(r"(?<![a-z])test", rule.lower()):
-        return _refused(
-            key, "chosen on test data", f"its epoch was chosen by {rule}: test data chooses nothing"
-        )
     values: dict[str, float] = {}
     odd = []
     for name, value in [*parts["metrics"].items(), *parts["cost"].items()]:
@@ -272,30 +258,3 @@ def _code(provenance: dict[str, Any]) -> str:
 
 def _refused(key: str, why: str, error: str) -> tuple[Record, list[str]]:
     return Record(key, "refused", why=why, error=error), [f"Run {key} is not used: {error}."]
-
-
-def _bytes(path: str | Path) -> bytes:
-    """A file's content; over thousands of small files, file objects cost more than the reading."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        parts = []
-        while part := os.read(handle, 1 << 20):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(handle)
-
-
-def _read(path: str | Path) -> tuple[dict[str, Any] | None, str]:
-    """A JSON object, or None with what is wrong; None and no words where there is no file."""
-    try:
-        value = json.loads(_bytes(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return None, ""
-    except (ValueError, RecursionError):
-        return None, "is cut short or not JSON"
-    except OSError as error:
-        return None, f"can't be read ({os.strerror(error.errno or 0)})"
-    if not isinstance(value, dict):
-        return None, "holds no JSON object"
-    return value, ""

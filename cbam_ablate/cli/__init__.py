@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from cbam_ablate import __version__
+from cbam_ablate.console import set_up
 
 COMMANDS = {
     "train": "train one run, or with -m or study=NAME a sweep",
@@ -60,6 +61,7 @@ def run(command: str, words: list[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return fail(f"{command}: no such command; there are {', '.join(COMMANDS)}{hint}")
+    set_up()
     try:
         name = f"{command}_" if keyword.iskeyword(command) else command
         module = import_module(f"cbam_ablate.cli.{name}")
@@ -75,7 +77,7 @@ def run(command: str, words: list[str]) -> int:
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        from cbam_ablate.config.errors import UserError
+        from cbam_ablate.errors import UserError
 
         if isinstance(error, UserError | OSError):
             return fail(str(error))

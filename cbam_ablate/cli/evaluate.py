@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.cli.words import apply, read_words
-from cbam_ablate.config.canonical import from_dict
+from cbam_ablate.config.canonical import from_dict, is_run_key
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.runs import Run, RunStore
 
@@ -42,13 +42,20 @@ def main(words: list[str]) -> int:
         raise ConfigError(f"run={wanted}: there is no config.json in {run.path}, so the network isn't known")
     print(
         json.dumps(
-            {"run": run.key, "checkpoint": str(path), "part": part, **_scores(config, path, part, values)}
+            {
+                "run": run.key,
+                "checkpoint": str(path),
+                "part": part,
+                **_scores(config, path, part, values, run.key),
+            }
         )
     )
     return 0
 
 
-def _scores(config: dict[str, Any], path: Path, part: str, values: dict[str, Any]) -> dict[str, float]:
+def _scores(
+    config: dict[str, Any], path: Path, part: str, values: dict[str, Any], key: str
+) -> dict[str, float]:
     from cbam_ablate.data import make_feed
     from cbam_ablate.models import build_model
     from cbam_ablate.training import checkpoint
@@ -56,7 +63,7 @@ def _scores(config: dict[str, Any], path: Path, part: str, values: dict[str, Any
     from cbam_ablate.training.evaluate import autocast, evaluate
 
     cfg = apply(from_dict(config), values)
-    state = checkpoint.load(path)
+    state = checkpoint.load(path, key if is_run_key(key) else None)
     device = pick_device(cfg.train.device)
     precision = pick_precision(cfg.train.precision, device)
     model = build_model(cfg, pretrained=False).to(device)

@@ -20,7 +20,7 @@ from cbam_ablate.config import ConfigError, load_config
 from cbam_ablate.config.compose import plain_error, search_path
 from cbam_ablate.config.overrides import conf_dir, parse, verify
 from cbam_ablate.runs import Run
-from cbam_ablate.runs.claim import holder
+from cbam_ablate.runs.claim import describe, holder
 
 NOT_DONE = "Not trained yet, and sweep.mode doesn't ask for it."
 
@@ -74,7 +74,7 @@ def _single(words: list[str]) -> int:
     if state.name == "interrupted":
         return fail(f"stopped and saved; the same command goes on ({run.path})", 130)
     if state.name == "running":
-        return fail(f"run {run.key} is being trained by another process ({holder(run.path)})")
+        return fail(f"run {run.key} is being trained by another process, {describe(holder(run.path) or {})}")
     return fail(f"failed ({state.failure}): {state.error}\nThe traceback is in {run.path / 'traceback.txt'}")
 
 

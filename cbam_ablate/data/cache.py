@@ -1,11 +1,10 @@
 """The cache that keeps a data set decoded on disk, and the order in which its sources are asked."""
 
 import contextlib
-import fcntl
 import json
+import logging
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.data.arrays import FILES, Arrays, hashes, sha256
 from cbam_ablate.errors import DataError, UserError
 
+log = logging.getLogger(__name__)
 Source = tuple[str, Callable[[], Arrays]]
 """What a source is called, and how to get the arrays from it."""
 Check = Callable[[Arrays], None]
@@ -31,8 +33,7 @@ def cache_folder(data: DataConfig) -> Path:
     """Where a data set's decoded arrays are kept."""
     if data.cache is not None:
         return Path(data.cache).expanduser() / data.name
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "cbam_ablate" / data.name
+    return user_cache_path("cbam_ablate") / data.name
 
 
 def root_source(data: DataConfig) -> str:
@@ -53,7 +54,7 @@ def cached(data: DataConfig, sources: list[Source], check: Check, advice: str) -
         arrays = usable_cache(data)
         if arrays is not None:
             return arrays
-        report(f"getting {data.name} (once; kept in {folder})")
+        log.info("getting %s (once; kept in %s)", data.name, folder)
         arrays = first_that_works(data.name, sources, check, advice)
         with filling(folder) as aside:
             for name in FILES:
@@ -71,7 +72,7 @@ def usable_cache(data: DataConfig) -> Arrays | None:
     folder = cache_folder(data)
     arrays = read_cache(folder)
     if arrays is None and folder.exists():
-        report(f"{folder} is damaged and will be made anew")
+        log.warning("%s is damaged and will be made anew", folder)
     if arrays is not None and data.root is not None and arrays.source != root_source(data):
         return None
     return arrays
@@ -144,8 +145,8 @@ def filling(folder: Path) -> Iterator[Path]:
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
-    said = error.strerror or error
-    return DataError(f"data.cache={folder.parent}: can't be written to ({said}); set it to a folder that can")
+    why = error.strerror or error
+    return DataError(f"data.cache={folder.parent}: can't be written to ({why}); set it to a folder that can")
 
 
 def _sync(path: Path) -> None:
@@ -159,35 +160,32 @@ def _sync(path: Path) -> None:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Lets one process at a time fill a cache; the others wait and then find it filled."""
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        file = (folder.parent / f".{folder.name}.lock").open("w")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for the process that is getting %s", folder.name)
+            lock.acquire()
     except OSError as error:
         raise _unwritable(folder, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report(f"waiting for the process that is getting {folder.name}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def first_that_works(name: str, sources: list[Source], check: Check, advice: str) -> Arrays:
     """The arrays of the first source that has them whole. Raises `DataError` saying what each one said."""
-    said = []
+    problems = []
     for source, get in sources:
         try:
             arrays = get()._replace(source=source)
             check(arrays)
         except UNUSABLE as error:
             text = " ".join(str(error).split()) or type(error).__name__
-            said.append(f"  {source}: {text[:300]}")
+            problems.append(f"  {source}: {text[:300]}")
             continue
         return arrays
-    raise DataError(f"data={name} can't be had. Tried:\n" + "\n".join(said) + f"\n{advice}")
-
-
-def report(text: str) -> None:
-    """A line for people, beside a command's own output."""
-    print(text, file=sys.stderr, flush=True)
+    raise DataError(f"data={name} can't be had. Tried:\n" + "\n".join(problems) + f"\n{advice}")

@@ -142,8 +142,8 @@ def _arrays(layout: Layout, files: dict[str, bytes]) -> Arrays:
                 images.append(np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
                 labels.append(np.asarray(batch[layout.labels], dtype=np.uint8))
             except (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError) as error:
-                said = f"{name} is cut short or foreign ({type(error).__name__}: {error})"
-                raise ValueError(said) from error
+                message = f"{name} is cut short or foreign ({type(error).__name__}: {error})"
+                raise ValueError(message) from error
         return np.ascontiguousarray(np.concatenate(images).transpose(0, 2, 3, 1)), np.concatenate(labels)
 
     return Arrays(*read(layout.train), *read(layout.test))

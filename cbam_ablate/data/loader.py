@@ -110,18 +110,18 @@ def prepare(cfg: RunConfig, verify: bool = False) -> dict[str, Any]:
     """
     arrays = load_arrays(cfg.data)
     chosen = split(np.asarray(arrays.train_labels), cfg.data)
-    said: dict[str, Any] = {
+    found: dict[str, Any] = {
         "data": cfg.data.name,
         "source": arrays.source,
         "images": f"{len(arrays.train_labels)} training, {len(arrays.test_labels)} test",
         "split": f"{len(chosen.train)} to train on, {len(chosen.val)} for validation",
     }
     if arrays.source != GENERATED:
-        said["cache"] = cache_folder(cfg.data)
+        found["cache"] = cache_folder(cfg.data)
     if verify:
         hashed = "verified" if len(arrays.digests) == len(FILES) else "of the list of files; sizes verified"
-        said["sha256"] = f"{fingerprint(arrays)} ({hashed})"
-    return said
+        found["sha256"] = f"{fingerprint(arrays)} ({hashed})"
+    return found
 
 
 def fingerprint(arrays: Arrays) -> str:

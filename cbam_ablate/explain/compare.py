@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data.batches import Normalise
 from cbam_ablate.data.loader import Splits, load_splits
+from cbam_ablate.errors import ConfigError
+from cbam_ablate.explain.confidence import Estimate, average_drop, increase
 from cbam_ablate.explain.figure import Shown
 from cbam_ablate.explain.maps import Array, Maps, explain
-from cbam_ablate.explain.numbers import Estimate, average_drop, increase
 from cbam_ablate.models import build_model
 from cbam_ablate.runs import Run
 from cbam_ablate.training import checkpoint
@@ -75,7 +75,8 @@ def _explain(
     cfg: RunConfig, run: Run, splits: Splits, shown: Tensor, measured: Tensor, device: torch.device
 ) -> Explained:
     model = build_model(cfg, pretrained=False).to(device)
-    checkpoint.load_weights(model, checkpoint.evaluated_weights(checkpoint.load(run.best)), str(run.best))
+    state = checkpoint.load(run.best, run.key)
+    checkpoint.load_weights(model, checkpoint.evaluated_weights(state), str(run.best))
     maps = explain(model, next(_batches(splits, shown, len(shown))))
     before, after = _confidences(model, _batches(splits, measured, BATCH))
     return Explained(maps, average_drop(before, after), increase(before, after))

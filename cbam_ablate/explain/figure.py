@@ -42,18 +42,18 @@ def draw(shown: Shown, headings: Sequence[str], runs: Sequence[Maps]) -> Figure:
     grid = figure.subplots(len(shown.images), columns, squeeze=False)
     for row, image in enumerate(shown.images):
         cells = iter(grid[row])
-        said = f"#{shown.numbers[row]} {class_name(shown.data, shown.labels[row])}"
-        _cell(next(cells), image, None, said, "test image" if row == 0 else "")
+        title = f"#{shown.numbers[row]} {class_name(shown.data, shown.labels[row])}"
+        _cell(next(cells), image, None, title, "test image" if row == 0 else "")
         for heading, maps in zip(headings, runs, strict=True):
             predicted = class_name(shown.data, maps.predicted[row])
             color = "black" if maps.predicted[row] == shown.labels[row] else WRONG
-            said = f"{predicted} {100 * maps.confidence[row]:.0f} %"
+            title = f"{predicted} {100 * maps.confidence[row]:.0f} %"
             head = f"{heading}\nGrad-CAM" if row == 0 else ""
-            _cell(next(cells), image, maps.cam[row], said, head, color)
+            _cell(next(cells), image, maps.cam[row], title, head, color)
             if maps.gate is not None:
-                said = f"{maps.gate[row].min():.2f} to {maps.gate[row].max():.2f}"
+                title = f"{maps.gate[row].min():.2f} to {maps.gate[row].max():.2f}"
                 head = f"{heading}\nspatial gate" if row == 0 else ""
-                _cell(next(cells), image, maps.gate[row], said, head)
+                _cell(next(cells), image, maps.gate[row], title, head)
     return figure
 
 
@@ -61,7 +61,7 @@ def _cell(
     axes: Axes,
     image: NDArray[np.uint8],
     over: NDArray[np.float32] | None,
-    said: str,
+    title: str,
     heading: str,
     color: str = "black",
 ) -> None:
@@ -70,7 +70,7 @@ def _cell(
     if over is not None:
         axes.imshow(over, cmap="turbo", alpha=0.5, interpolation="nearest", extent=side)
     axes.set_axis_off()
-    axes.set_title(said, fontsize=8, color=color, pad=3)
+    axes.set_title(title, fontsize=8, color=color, pad=3)
     if heading:
         axes.annotate(
             heading, (0.5, 1), (0, 18), "axes fraction", "offset points", ha="center", va="bottom", fontsize=8

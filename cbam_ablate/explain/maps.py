@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import SpatialAttention, last_map
 from cbam_ablate.torchvision_shim import import_torchvision
 

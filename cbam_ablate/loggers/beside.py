@@ -1,27 +1,28 @@
 """The trainer's side of the loggers: a process each, started beside the run, ended within seconds of it."""
 
 import contextlib
-import json
+import logging
 import os
 import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
-from cbam_ablate.config.schema import LoggerConfig, RunConfig, WandbConfig
+from cbam_ablate.config.schema import LoggerConfig, WandbConfig
 from cbam_ablate.registry import Logger, find
 from cbam_ablate.runs import Run
+from cbam_ablate.runs.writer import RunWriter
 
-DRAW = [sys.executable, "-m", "cbam_ablate.loggers.draw"]
+log = logging.getLogger(__name__)
 PATIENCE = 25.0
-"""Seconds that loggers may take after their run has ended. W&B's own limits add up to less."""
+"""Seconds that each logger may take after its run has ended. W&B's own limits add up to less."""
 SWEEP_PATIENCE = 90.0
-"""Seconds that what is left to draw or to send of a sweep may take at its end."""
+"""Seconds that what is left to send of a sweep may take at its end."""
 
 
 def later(word: str, root: Path) -> str:
@@ -30,57 +31,29 @@ def later(word: str, root: Path) -> str:
 
 
 @contextmanager
-def following(run: Run, cfg: RunConfig, say: Callable[[str], None]) -> Iterator[None]:
-    """Runs the loggers that `cfg` asks for beside the block, which must have ended the run in the store.
+def following(writer: RunWriter) -> Iterator[None]:
+    """Runs a run's loggers beside the block, which must have ended the run in the store.
 
-    Nothing that a logger does reaches the block. `say` takes at most one line from each.
+    Nothing that a logger does reaches the block; each has at most one line in the run's log. A run that was
+    lost to another process has other loggers by now, so these end without a word.
     """
+    run, log = writer.run, writer.logger
     processes: dict[str, subprocess.Popen[str]] = {}
-    for name, target in _chosen(cfg.logger).items():
+    for name, target in _chosen(writer.cfg.logger).items():
         try:
             processes[name] = _start(target, run)
         except OSError as error:
-            _tell(say, f"{name}: could not be started ({error.strerror}){_hint(name, run)}")
+            log.warning("%s: could not be started (%s)%s", name, error.strerror, _hint(name, run))
     try:
         yield
     finally:
-        for line in _end(processes, run):
-            _tell(say, line)
-
-
-@contextmanager
-def viewing() -> Iterator[Callable[[Iterable[Run]], None]]:
-    """A process beside the block makes the views of those runs it is given that have finished.
-
-    It ends when it has made them, also where this process is killed. If it can't, stderr says so.
-    """
-    try:
-        # A group of its own: Ctrl-C in the terminal is for the sweep.
-        process = subprocess.Popen(DRAW, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, process_group=0)
-    except OSError as error:
-        print(f"no curves are drawn: {error}", file=sys.stderr)
-        yield lambda runs: None
-        return
-    missed = 0
-    try:
-        with cast(IO[bytes], process.stdin) as asked:
-            os.set_blocking(asked.fileno(), False)  # one that hangs isn't waited for
-
-            def view(runs: Iterable[Run]) -> None:
-                nonlocal missed
-                for run in runs:
-                    if run.result() is not None:
-                        try:
-                            os.write(asked.fileno(), f"{json.dumps(str(run.path.absolute()))}\n".encode())
-                        except OSError:
-                            missed += 1
-
-            yield view
-    finally:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(SWEEP_PATIENCE)
-        if missed or process.returncode:
-            print("not all curves are drawn; the next sweep of the study draws them", file=sys.stderr)
+        with ThreadPoolExecutor(max(1, len(processes))) as pool:
+            if writer.lost:
+                list(pool.map(_kill, processes.values()))
+            else:
+                ends = pool.map(lambda name: _end(name, processes[name], run), processes)
+                for line in filter(None, ends):
+                    log.info("%s", line)
 
 
 def wandb_mode(cfg: WandbConfig) -> Any:
@@ -112,46 +85,39 @@ def _start(target: str, run: Run) -> "subprocess.Popen[str]":
     )
 
 
-def _end(processes: "dict[str, subprocess.Popen[str]]", run: Run) -> Iterator[str]:
-    """Tells all that the run has ended, waits for them and yields what they have to say."""
-    deadline = time.monotonic() + PATIENCE
-    for process in processes.values():
+def _end(name: str, process: "subprocess.Popen[str]", run: Run) -> str:
+    """Tells a logger that its run has ended and waits for it; what it has to say, in one line."""
+    try:
         if process.stdin is not None:
             process.stdin.close()
             process.stdin = None
-    try:
-        for name, process in processes.items():
-            try:
-                said, _ = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                yield f"{name}: took more than {PATIENCE:g} s after the run{_hint(name, run)}"
-                continue
-            if said.strip():
-                yield said.strip()
-            elif process.returncode:
-                yield f"{name}: its process ended with code {process.returncode}{_hint(name, run)}"
-    finally:
-        for process in processes.values():
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+        line, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        return f"{name}: took more than {PATIENCE:g} s after the run{_hint(name, run)}"
+    except BaseException:
+        _kill(process)
+        raise
+    if process.returncode and not line.strip():
+        return f"{name}: its process ended with code {process.returncode}{_hint(name, run)}"
+    return line.strip()
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def _hint(name: str, run: Run) -> str:
     return f"; to send it later: {later(f'run={run.key}', run.path.parents[1])}" if name == "wandb" else ""
 
 
-def _tell(say: Callable[[str], None], line: str) -> None:
-    # The log may be on a disk that is full; the run's outcome is written already.
-    with contextlib.suppress(OSError):
-        say(line)
-
-
-def close_sweep(cfg: LoggerConfig, manifest: Path) -> str | None:
-    """Sends W&B the study's table and what its runs could not send; the line that says how it went."""
+def close_sweep(cfg: LoggerConfig, manifest: Path) -> None:
+    """Sends W&B the study's table and what its runs could not send, and says how it went."""
     if wandb_mode(cfg.wandb) == "disabled":
-        return None
+        return
     hint = later(f"study={manifest.parent.name}", manifest.parents[2])
     try:
         done = subprocess.run(
@@ -162,5 +128,10 @@ def close_sweep(cfg: LoggerConfig, manifest: Path) -> str | None:
             timeout=SWEEP_PATIENCE,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"W&B: not all was sent ({type(error).__name__}); to send it later: {hint}"
-    return done.stdout.strip() or f"W&B: not all was sent (code {done.returncode}); to send it later: {hint}"
+        log.warning("W&B: not all was sent (%s); to send it later: %s", type(error).__name__, hint)
+        return
+    line = done.stdout.strip()
+    if line:
+        log.info("%s", line)
+    else:
+        log.warning("W&B: not all was sent (code %d); to send it later: %s", done.returncode, hint)

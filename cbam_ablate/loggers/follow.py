@@ -56,7 +56,7 @@ def follow(logger: Logger, run: Run, over: Callable[[], bool]) -> str | None:
 def main() -> None:
     """Makes the logger and follows; whatever it does, this process says what became of it and ends."""
     target, path = sys.argv[1:]
-    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     os.nice(10)
     sys.path.insert(0, str(Path.cwd()))
@@ -74,7 +74,7 @@ def main() -> None:
     except Exception as error:  # a logger can be anybody's code
         line = f"logger {name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
     with contextlib.suppress(OSError):
-        print(line or "", file=said, flush=True)
+        print(line or "", file=stdout, flush=True)
     # Not sys.exit: a logger's library may try for long to send something at exit.
     os._exit(0)
 

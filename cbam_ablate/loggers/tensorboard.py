@@ -27,6 +27,7 @@ class TensorBoard:
 
     def __init__(self, run: Run, cfg: RunConfig) -> None:
         self.run, self.last = run, 0
+        self.seen: set[str] = set()
         folder = run.path.parents[1] / "tensorboard" / run.key
         # A run that goes on gives all its epochs again.
         shutil.rmtree(folder, ignore_errors=True)
@@ -42,13 +43,16 @@ class TensorBoard:
 
     def epoch(self, record: dict[str, Any]) -> None:
         self.last = record["epoch"]
+        self.seen |= record.keys()
         self._scalars({name: value for name, value in record.items() if name != "epoch"})
 
     def end(self) -> None:
         result = self.run.result()
         if result is not None:
+            # What each epoch has would be there twice at the last.
             self._scalars({name: value for name, value in {**result["metrics"], **result["cost"]}.items()
-                           if not name.startswith(("train_", "val_")) and value is not None})  # fmt: skip
+                           if name not in self.seen and not name.startswith(("train_", "val_"))
+                           and value is not None})  # fmt: skip
         self.writer.close()
 
     def _scalars(self, values: dict[str, float]) -> None:

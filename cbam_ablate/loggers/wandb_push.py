@@ -101,9 +101,9 @@ def _up_to_date(run: Run, state: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    said = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    print(_finish_sweep(Path(sys.argv[1])), file=said, flush=True)
+    print(_finish_sweep(Path(sys.argv[1])), file=stdout, flush=True)
     # Not sys.exit: W&B's client may try for long to send something at exit.
     os._exit(0)
 

@@ -4,9 +4,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import ALIASES
 from cbam_ablate.config.schema import WandbConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.loggers.wandb_run import clean, client, project_of
 from cbam_ablate.report import write_table
 from cbam_ablate.runs import RunStore

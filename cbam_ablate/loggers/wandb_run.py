@@ -14,9 +14,9 @@ from typing import Any
 
 from cbam_ablate.config.schema import RunConfig, WandbConfig
 from cbam_ablate.loggers.beside import later, wandb_mode
-from cbam_ablate.loggers.words import config_of, name_of
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import read_json, write_json
+from cbam_ablate.runs.naming import config_of, name_of
 
 PATIENCE = 10.0
 """Seconds that W&B's start may take, and its last upload, while a run waits for its logger."""
@@ -58,29 +58,30 @@ class WandbRun:
             self.send()
         except NotSentError as error:
             state["why"] = str(error)
-            said = f"W&B: run {self.run.key} was not sent ({error}); to send it later: {later_command}"
+            message = f"W&B: run {self.run.key} was not sent ({error}); to send it later: {later_command}"
         else:
             live = self.live
             if live is not None and live.offline:
                 state["offline"] = live.folder
-                said = f"W&B: written offline to {live.folder}{live.no_key}; to send it: {later_command}"
+                message = f"W&B: written offline to {live.folder}{live.no_key}; to send it: {later_command}"
             else:
                 state |= {"sent": True, "url": live.url if live else ""}
-                said = f"W&B: {state['url']}"
+                message = f"W&B: {state['url']}"
         with contextlib.suppress(OSError):
             write_state(self.run, state)
-        return said
+        return message
 
     def send(self) -> None:
         """Finishes the W&B run with what the run's folder holds. Raises `NotSentError`."""
         if self.live is None:
             raise NotSentError(self.why)
-        result = self.run.result()
+        result, problem = self.run.result(), self.run.problem()
+        if problem is not None:
+            raise NotSentError(problem.error)
         status = self.run.status()
         summary = {"study": status.get("study"), "started": status.get("started")}
         if result is not None:
-            with self.live.failing():
-                summary |= _told(result)
+            summary |= _summary(result)
         else:
             summary |= {"failure": status.get("class") or status.get("state"), "error": status.get("error")}
         self.live.finish(summary, failed=result is None)
@@ -136,10 +137,10 @@ class Session:
         what |= {"dir": str(folder), "entity": cfg.entity, "settings": settings, "reinit": "finish_previous",
                  "project": project_of(cfg)}  # fmt: skip
         self.no_key = ""
-        self._said = io.StringIO()
+        self._stderr = io.StringIO()
         # Until the end: the client prints from a thread of its own, at any time.
         self._hearing = contextlib.ExitStack()
-        self._hearing.enter_context(contextlib.redirect_stderr(self._said))
+        self._hearing.enter_context(contextlib.redirect_stderr(self._stderr))
         with self.failing():
             folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -167,7 +168,7 @@ class Session:
             self._run.finish(exit_code=int(failed))
             self._check_disk()
         self._hearing.close()
-        problems = [line for line in self._said.getvalue().splitlines() if LOST.search(line)]
+        problems = [line for line in self._stderr.getvalue().splitlines() if LOST.search(line)]
         if problems:
             raise NotSentError(clean(problems[0]))
 
@@ -190,16 +191,13 @@ class Session:
             raise NotSentError(clean(str(error) or type(error).__name__)) from None
 
 
-def _told(result: dict[str, Any]) -> dict[str, Any]:
-    missing = {"metrics", "cost", "selection", "provenance"} - result.keys()
-    if missing:
-        raise ValueError(f"its result.json is of another format, without {min(missing)}")
-    told = {n: v for n, v in result["provenance"].items() if n not in ("command", "host")}
+def _summary(result: dict[str, Any]) -> dict[str, Any]:
+    provenance = {n: v for n, v in result["provenance"].items() if n not in ("command", "host")}
     return {
         **result["metrics"],
         **result["cost"],
         "selection": result["selection"],
-        "provenance": told,
+        "provenance": provenance,
     }
 
 

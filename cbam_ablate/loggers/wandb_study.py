@@ -54,12 +54,15 @@ def _tables(table: Any, store: RunStore) -> dict[str, Any]:
             title = f"{quantity.label}, mean over seeds"
             shown[f"plots/{quantity.name}"] = wandb.plot.bar(data, "setting", quantity.name, title=title)
     result = next(quantity.name for quantity in table.quantities if quantity.kind == "result")
-    curves = {label: _mean_curve(store, row.cell(result).run_keys) for label, row in done.items()}
+    curves = {
+        f"{label} (n {row.n})": mean_curve([store.run(key).history() for key in row.cell(result).run_keys])
+        for label, row in done.items()
+    }
     curves = {label: curve for label, curve in curves.items() if curve}
     if curves:
         shown[f"plots/{CURVE}"] = wandb.plot.line_series(
-            xs=[list(range(1, len(curve) + 1)) for curve in curves.values()],
-            ys=list(curves.values()),
+            xs=[list(curve) for curve in curves.values()],
+            ys=[list(curve.values()) for curve in curves.values()],
             keys=list(curves),
             title=f"{CURVE}, mean over seeds",
             xname="epoch",
@@ -71,7 +74,10 @@ def _label(table: Any, row: Any) -> str:
     return " ".join(row.labels[axis.name] for axis in table.axes if row.axes[axis.name] is not None) or "all"
 
 
-def _mean_curve(store: RunStore, keys: list[str]) -> list[float]:
-    """By epoch, as far as every one of the runs went."""
-    runs = [[record[CURVE] for record in store.run(key).history() if CURVE in record] for key in keys]
-    return [sum(values) / len(values) for values in zip(*[run for run in runs if run], strict=False)]
+def mean_curve(histories: list[list[dict[str, Any]]]) -> dict[int, float]:
+    """By epoch, the mean of those runs that have a value there."""
+    by_epoch: dict[int, list[float]] = {}
+    for record in (record for history in histories for record in history):
+        if isinstance(record.get(CURVE), int | float) and isinstance(record.get("epoch"), int):
+            by_epoch.setdefault(record["epoch"], []).append(record[CURVE])
+    return {epoch: sum(values) / len(values) for epoch, values in sorted(by_epoch.items())}

@@ -7,7 +7,7 @@ from cbam_ablate.lazy import names_of
 if TYPE_CHECKING:
     from cbam_ablate.models.attention.cbam import CBAM, ChannelAttention, SpatialAttention
     from cbam_ablate.models.build import build_model
-    from cbam_ablate.models.cost import ModelCost, model_cost, take_cost
+    from cbam_ablate.models.cost import ModelCost, model_cost
     from cbam_ablate.models.placement import attach, last_map
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "build_model",
     "last_map",
     "model_cost",
-    "take_cost",
 ]
 
 __getattr__ = names_of(
@@ -28,6 +27,6 @@ __getattr__ = names_of(
         "placement": ("attach", "last_map"),
         "attention.cbam": ("CBAM", "ChannelAttention", "SpatialAttention"),
         "build": ("build_model",),
-        "cost": ("ModelCost", "model_cost", "take_cost"),
+        "cost": ("ModelCost", "model_cost"),
     },
 )

@@ -1,7 +1,6 @@
 """From a config to its network."""
 
 import logging
-from collections.abc import Callable
 
 from torch import nn
 
@@ -12,18 +11,16 @@ from cbam_ablate.registry import Backbone, Dataset, find
 log = logging.getLogger(__name__)
 
 
-def build_model(
-    cfg: RunConfig, *, pretrained: bool = True, say: Callable[[str], object] = log.info
-) -> nn.Module:
+def build_model(cfg: RunConfig, *, pretrained: bool = True) -> nn.Module:
     """The network of `cfg`: images (N, C, H, W) to logits (N, classes), freshly initialised.
 
     The data set decides classes and input channels. Under `torch.device("meta")` nothing is allocated.
     `model.pretrained` is then loaded into it, unless `pretrained` is false (a checkpoint follows) or it is on
-    the meta device; `say` takes one line about what was and what wasn't loaded.
+    the meta device; the log says what was and what wasn't loaded.
     """
     data, backbone = find(Dataset, cfg.data.name), find(Backbone, cfg.model.backbone)
     network: nn.Module = backbone.load()(cfg.model, data.classes, data.channels)
     on_meta = any(parameter.is_meta for parameter in network.parameters())
     if pretrained and cfg.model.pretrained is not None and "pretrained" in backbone.uses and not on_meta:
-        say(str(load_pretrained(network, cfg.model)))
+        log.info("%s", load_pretrained(network, cfg.model))
     return network

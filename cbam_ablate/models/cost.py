@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import AttentionConfig, RunConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models.build import build_model
 from cbam_ablate.registry import Dataset, find
 
@@ -53,11 +53,6 @@ class _Multiplied(TorchDispatchMode):
         if operator in CONV_AND_LINEAR:
             self.flops += flop_registry[operator](*args, **(kwargs or {}), out_val=out)
         return out
-
-
-def take_cost(cfg: RunConfig, cost: ModelCost) -> None:
-    """The cost of the network of `cfg`, as a plan has counted it: it isn't counted again."""
-    _counted[_network(cfg)] = cost
 
 
 def model_cost(cfg: RunConfig) -> ModelCost:

@@ -86,7 +86,8 @@ def _copy_run(run: Run, target: Run) -> None:
     )
     result = run.result()
     if result is not None:
-        result.get("provenance", {}).pop("host", None)
+        for process in (result["provenance"], *result.get("provenance_history", [])):
+            process.pop("host", None)
         write_json(target.path / "result.json", result)
 
 

@@ -2,39 +2,44 @@
 
 import json
 import os
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces the file at once; a reader sees the old content or the new one."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, sync: bool = False) -> None:
+    """Replaces the file at once; a reader sees the old content or the new one.
+
+    With `sync` that holds after a power cut too.
+    """
+    write_bytes(path, text.encode(), sync)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, sync: bool = False) -> None:
     """As `write_text`."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with aside.open("xb") as file:
             file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(aside, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, sync: bool = False) -> None:
     """Replaces a JSON file at once. NaN and infinity are refused: they are not JSON."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", sync)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object a JSON file holds, or None where there is no file or it is not such an object."""
+    """The object a JSON file holds, or None where it can't be read or isn't such an object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -43,13 +48,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; lines that a crash cut short are left out."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
+    except OSError:
         return []
     found = []
     for line in lines:
         try:
             value = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             found.append(value)

@@ -11,6 +11,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+ORIGIN = (
+    "code_sha256", "versions", "device", "precision", "threads", "dataset_sha256", "accelerators", "fused",
+)  # fmt: skip
+"""What of a process's provenance could change what it computes."""
+UNKNOWN = {"code_sha256": None}
+"""The provenance of a process that left none."""
+SOURCES = (".py", ".c", ".h", ".cpp", ".cu", ".yaml")
+"""The files whose content the code's hash covers."""
 PACKAGE = Path(__file__).parents[1]
 FOREIGN_RULE = "as the run's W&B summary has it"
 AUTHORS = "chosen by the runs' authors"
@@ -19,14 +27,14 @@ RECORDED = ("cbam_ablate", "torch", "torchvision", "hydra-core", "omegaconf", "n
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, whether the tree had changes, hash of the package's source, versions, host and time."""
+    """What this process runs: commit, hash of the source, versions, command, host, and since when."""
     return {
         **_code(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in RECORDED}},
         "command": command(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -35,9 +43,9 @@ def is_foreign(rule: str) -> bool:
     return rule == FOREIGN_RULE or rule.startswith(AUTHORS)
 
 
-def builders() -> dict[str, str | None]:
-    """What networks are built by: the hash of the package's source, and the versions of what it uses."""
-    return {"code_sha256": _source(), **{name: _version(name) for name in ("torch", "torchvision", "timm")}}
+def same_origin(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two processes differ in nothing that could change what they compute."""
+    return all(one.get(name) == other.get(name) for name in ORIGIN)
 
 
 def command() -> list[str]:
@@ -58,13 +66,14 @@ def _version(name: str) -> str | None:
 def _code() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     dirty = bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None
-    return {"git_commit": commit, "git_dirty": dirty, "code_sha256": _source()}
+    return {"git_commit": commit, "git_dirty": dirty, "code_sha256": source_hash()}
 
 
 @cache
-def _source() -> str:
+def source_hash() -> str:
+    """Of every source file of the package, what is compiled and configured included."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(path for path in PACKAGE.rglob("*") if path.suffix in SOURCES):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -2,17 +2,23 @@
 
 import dataclasses
 import itertools
+import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.runs.claim import holder
-from cbam_ablate.runs.files import read_json, read_lines
+from filelock import FileLock, Timeout
+
+from cbam_ablate.errors import StoreError
+from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify
+from cbam_ablate.runs.files import read_json, read_lines, write_json
+from cbam_ablate.runs.provenance import source_hash
+from cbam_ablate.runs.results import Problem, read_result
 
 
 class State(NamedTuple):
-    """Where a run stands: new, running, finished, failed or interrupted.
+    """Where a run stands: new, running, finished, failed, interrupted, or unusable by its result.json.
 
     `failure` is bug, out_of_memory, diverged, timeout or killed; `error` says more in one line.
     """
@@ -48,7 +54,12 @@ class Run:
         return read_json(self.path / "config.json")
 
     def result(self) -> dict[str, Any] | None:
-        return read_json(self.path / "result.json")
+        """What the run found; None where it hasn't finished, or where its result can't be used."""
+        return read_result(self.path, self.key)[0]
+
+    def problem(self) -> Problem | None:
+        """What is wrong with the run's result; None where there is none or it is right."""
+        return read_result(self.path, self.key)[1]
 
     def history(self) -> list[dict[str, Any]]:
         return read_lines(self.path / "history.jsonl")
@@ -58,12 +69,15 @@ class Run:
 
     def state(self) -> State:
         """What the files and the processes say together: a run whose process is gone was killed."""
-        if self.result() is not None:
+        result, problem = read_result(self.path, self.key)
+        if result is not None:
             return State("finished")
         if not self.path.is_dir():
             return State("new")
         if holder(self.path) is not None:
             return State("running")
+        if problem is not None:
+            return State("unusable", None, problem.error)
         status = self.status()
         name = status.get("state")
         if name == "running":
@@ -73,6 +87,10 @@ class Run:
         return State("new")
 
 
+_locks: list[FileLock] = []
+"""What this process holds until it ends."""
+
+
 class RunStore:
     """All runs below one root."""
 
@@ -80,13 +98,13 @@ class RunStore:
         self.root = Path(root)
 
     def make_writable(self) -> None:
-        """Makes the store's folder. Raises `ConfigError` where it can't be written to."""
+        """Makes the store's folder. Raises `StoreError` where it can't be written to."""
         try:
             (self.root / "runs").mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root / "runs"):
                 pass
         except OSError as error:
-            raise ConfigError(f"store={self.root}: can't be written to ({error.strerror})") from error
+            raise StoreError(f"store={self.root}: can't be written to ({error.strerror})") from error
 
     def run(self, key: str) -> Run:
         return Run(self.root / "runs" / key)
@@ -97,28 +115,77 @@ class RunStore:
         return [Run(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
 
     def find(self, prefix: str) -> Run:
-        """The run whose key starts so. Raises `ConfigError` where none or several do."""
+        """The run whose key starts so. Raises `StoreError` where none or several do."""
         found = [run for run in self.runs() if run.key.startswith(prefix)]
         if len(found) == 1:
             return found[0]
         if not found:
-            raise ConfigError(f"run={prefix}: no such run in {self.root / 'runs'}")
+            raise StoreError(f"run={prefix}: no such run in {self.root / 'runs'}")
         keys = ", ".join(run.key for run in found[:5])
-        raise ConfigError(f"run={prefix}: {len(found)} runs start so ({keys}...); give more digits")
+        raise StoreError(f"run={prefix}: {len(found)} runs start so ({keys}...); give more digits")
+
+    def made_by_other_code(self, keys: Iterable[str]) -> int:
+        """How many of these runs have finished with another source of this package than the present one."""
+        results = [self.run(key).result() for key in keys]
+        codes = [result["provenance"].get("code_sha256") for result in results if result is not None]
+        return sum(code != source_hash() for code in codes)
 
     def study(self, name: str) -> Path:
         """The folder of a study's manifest and table."""
         return self.root / "studies" / name
 
-    def set_aside(self, run: Run) -> Path | None:
-        """Moves a run's folder out of the way, to be trained anew; nothing is deleted."""
+    def claim(self, run: Run, anew: bool = False, watch: bool = False) -> Claim | None:
+        """The right to train a run, as `acquire` gives it; None where a live process holds it.
+
+        What is there is moved to `replaced` first where its result can't be used, and with `anew` always;
+        nothing is deleted.
+        """
+        claim = acquire(run.path, watch)
+        if claim is None or not (anew or run.problem()):
+            return claim
+        self._move_away(run)
+        return acquire(run.path)
+
+    def set_aside(self, run: Run) -> None:
+        """Moves a run's folder to `replaced`, to be trained anew. Raises `StoreError` where it is trained."""
         if not run.path.exists():
-            return None
+            return
+        if acquire(run.path) is None:
+            who = describe(holder(run.path) or {})
+            raise StoreError(f"run {run.key} is being trained by {who}; wait for its end")
+        self._move_away(run)
+
+    def replace(self, name: str, keys: Iterable[str]) -> None:
+        """Sets these runs aside for this process, which alone may do so for `name` until it ends.
+
+        Raises `StoreError` where another has, or trains one of them; nothing is moved then.
+        """
+        folder = self.root / "replaced"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock, who = FileLock(folder / f".{name}.lock"), folder / f".{name}.json"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            other = describe(read_json(who) or {})
+            raise StoreError(
+                f"sweep.mode=force: {name} is being trained anew by {other}; wait for its end"
+            ) from None
+        _locks.append(lock)
+        write_json(who, identify(os.getpid()))
+        runs = [self.run(key) for key in keys]
+        for run in runs:
+            if held := holder(run.path):
+                raise StoreError(
+                    f"sweep.mode=force: run {run.key} is being trained by {describe(held)}; wait for its end"
+                )
+        for run in runs:
+            self.set_aside(run)
+
+    def _move_away(self, run: Run) -> None:
         folder = self.root / "replaced"
         folder.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
             target = folder / f"{run.key}.{number}"
             if not target.exists():
                 run.path.rename(target)
-                return target
-        return None
+                return

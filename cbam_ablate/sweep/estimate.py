@@ -97,9 +97,10 @@ def _known(store: RunStore, device: torch.device) -> dict[str, list[_Known]]:
         try:
             if result["provenance"]["device"] == here:
                 cost, name = result["cost"], network_of(from_dict(config))
-                rate = _Known(1 / cost["images_per_second"], cost["peak_memory_mib"], cost["macs"])
+                memory = float(cost["peak_memory_mib"] or 0)
+                rate = _Known(1 / cost["images_per_second"], memory, int(cost["macs"]))
                 known.setdefault(name, []).append(rate)
-        except (ValueError, KeyError, TypeError, ZeroDivisionError):  # of another version
+        except Exception:  # of another version, or damaged: nothing is learnt from it
             continue
     return known
 
@@ -130,7 +131,10 @@ class _NoLog:
     def ignore(self, *_: Any, **__: Any) -> None:
         pass
 
-    line = progress = epoch = rewrite_history = ignore
+    def stamp(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+    check = line = progress = epoch = rewrite_history = ignore
 
 
 def _probe(cfg: RunConfig, device: torch.device, threads: int) -> _Known | None:

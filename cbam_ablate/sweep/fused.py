@@ -8,36 +8,38 @@ alone, and so is every run of a group whose step fails to work.
 import contextlib
 import dataclasses
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cbam_ablate.config.canonical import effective, flatten, run_key, to_dict
-from cbam_ablate.config.errors import ConfigError, UserError
+from cbam_ablate.config.canonical import effective, flatten
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import Feed
 from cbam_ablate.data.loader import load_splits
 from cbam_ablate.data.together import train_together
+from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.loggers import following
 from cbam_ablate.models import build_model
 from cbam_ablate.runs import Run, RunStore, State
-from cbam_ablate.runs.claim import acquire
+from cbam_ablate.runs.claim import LostClaimError
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.job import (
     Stop,
     TimedOut,
+    begin,
     mind_failures,
-    planned,
+    planned_cost,
     record,
     record_failure,
     run_cell,
     set_up,
-    where,
 )
 from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
@@ -46,6 +48,7 @@ from cbam_ablate.training import Interrupted, Result, checkpoint
 from cbam_ablate.training.device import forget_peak, pick_device
 from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane
 
+log = logging.getLogger(__name__)
 FREE_SECTIONS = ("optimizer", "schedule", "augment")
 FREE = ("seed", "train.label_smoothing", "train.ema")
 """What may differ between runs that are trained together."""
@@ -93,18 +96,16 @@ def likeness(cfg: RunConfig) -> str | None:
 def run_group(
     manifest_path: Path,
     keys: Sequence[str],
-    echo: Callable[[str], None] = lambda line: None,
     device: str | None = None,
     threads: int | None = None,
 ) -> list[State]:
     """One job of a sweep: the run of the frozen plan with this key, or the runs of one of its groups.
 
-    Returns how they stand. Nothing is trained once the study was told to stop. Views are left to the caller.
+    Returns how they stand. Nothing is trained once the study was told to stop.
     """
     if len(keys) == 1:
-        return [run_cell(manifest_path, keys[0], echo, device, threads, views=False)]
+        return [run_cell(manifest_path, keys[0], device, threads)]
     manifest = read(manifest_path)
-    configs = {key: planned(manifest, key) for key in keys}
     store, stop_file = RunStore(manifest["constants"]["store"]), manifest_path.with_name("stop")
     alone: list[str] = []
 
@@ -116,7 +117,7 @@ def run_group(
         if len(alike) == 1:
             alone += alike
         elif not stop_file.exists():
-            group = Group([configs[key] for key in alike], manifest["study"], echo)
+            group = Group(manifest, alike)
             alone += group.train(device, threads, failed)
             interrupted = group.interrupted
             del group  # its data and weights, before others are trained
@@ -124,7 +125,7 @@ def run_group(
                 alone = []
                 break
     for key in alone:
-        if run_cell(manifest_path, key, echo, device, threads, views=False).name == "interrupted":
+        if run_cell(manifest_path, key, device, threads).name == "interrupted":
             break
     return [store.run(key).state() for key in keys]
 
@@ -162,8 +163,10 @@ class Member:
 class Group:
     """Runs that are trained together in this process, each with a folder, a log and an end of its own."""
 
-    def __init__(self, configs: Sequence[RunConfig], study: str, echo: Callable[[str], None]) -> None:
-        self.configs, self.study, self.echo = configs, study, echo
+    def __init__(self, manifest: dict[str, Any], keys: Sequence[str]) -> None:
+        self.study = manifest["study"]
+        self.configs = {key: run_config(manifest, key) for key in keys}
+        self.costs = {key: planned_cost(manifest, key) for key in keys}
         self.members: list[Member] = []
         self.interrupted = False
 
@@ -175,7 +178,7 @@ class Group:
         `device_word` and `threads` are this launch's, over the configs' own. `failed` hears of each failed
         run and says whether the others are to stop.
         """
-        self.stop = stop = Stop(self.configs[0].sweep.timeout_minutes, len(self.configs))
+        self.stop = stop = Stop(next(iter(self.configs.values())).sweep.timeout_minutes, len(self.configs))
         self.failed = failed
         try:
             self._claim()
@@ -190,33 +193,34 @@ class Group:
         try:
             trainer = self._trainer(stop, device_word, threads)
             for member in self.members:
-                member.open.enter_context(following(member.writer.run, member.cfg, member.writer.line))
+                member.open.enter_context(following(member.writer))
             stop.armed = True
             trainer.run()
             stop.armed = False
         except CantFuse as error:
             for member in self.members:
                 member.writer.line(f"is trained alone, since its step doesn't work for several: {error}")
-                member.writer.put_back()
+                self._write(member, member.writer.put_back)
             return [member.key for member in self.members]
         except (Interrupted, KeyboardInterrupt):
             self.interrupted = True
             for member in self._going():
-                member.writer.interrupt()
+                self._write(member, member.writer.interrupt)
         except (Exception, TimedOut) as error:  # whatever a job raises is an outcome, with its traceback
             for member in self._going():
                 self._fail(member, error)
         return []
 
     def _claim(self) -> None:
-        for cfg in self.configs:
-            run = RunStore(cfg.store).run(run_key(cfg))
-            claim = acquire(run.path)
+        for key, cfg in self.configs.items():
+            store = RunStore(cfg.store)
+            run = store.run(key)
+            claim = store.claim(run)
             if claim is None:
                 continue
             opened = contextlib.ExitStack()
-            writer = opened.enter_context(RunWriter(run, claim, to_dict(cfg), self.echo, self.study))
-            self.members.append(Member(cfg, run.key, writer, opened, run.result() is not None))
+            writer = opened.enter_context(RunWriter(run, claim, cfg, self.study))
+            self.members.append(Member(cfg, key, writer, opened, run.result() is not None))
 
     def _trainer(self, stop: Stop, device_word: str | None, threads: int | None) -> FusedTrainer:
         members = self._going()
@@ -232,14 +236,12 @@ class Group:
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         lanes = []
         for member, (state, source) in zip(members, starts, strict=True):
-            cfg, say = member.cfg, member.writer.line
+            cfg = member.cfg
             torch.manual_seed(derive_seed(cfg.seed, "weights"))
-            model = build_model(cfg, pretrained=state is None, say=say)
+            model = build_model(cfg, pretrained=state is None)
             feed = Feed(cfg, self.splits, dtype)
             lane = Lane(cfg, model, feed, member.writer, device, precision)
-            if state is not None:
-                lane.resume(state, source)
-                say(f"goes on from {source}, epoch {lane.done.epoch}, step {lane.done.step}")
+            begin(lane, member.writer, state, source, feed.sha256)
             lanes.append(lane)
         if len({(lane.done.epoch, lane.done.step) for lane in lanes}) > 1:
             raise CantFuse("they stand at different steps")
@@ -254,18 +256,30 @@ class Group:
         return [member for member in self.members if not member.ended]
 
     def _fail(self, member: Member, error: BaseException) -> None:
-        record_failure(member.writer, error)
+        self._write(member, partial(record_failure, member.writer, error))
         member.ended = True
         member.writer.release()
-        if self.failed(member.cfg):
+        if not member.writer.lost and self.failed(member.cfg):
             self.stop.asked = True
+
+    def _write(self, member: Member, ending: Callable[[], None]) -> None:
+        """Records how a run ended, unless it is another process's by now: the others go on."""
+        try:
+            ending()
+        except LostClaimError as error:
+            member.ended = True
+            log.error("%s; it is left to that, the others go on", error)
 
     def _ended(self, lane: Lane, end: Result | Exception) -> None:
         member = next(member for member in self.members if member.writer is lane.log)
         if isinstance(end, Exception):
             return self._fail(member, end)
-        keep_predictions(member.writer, lane.feed, lane.outputs, end.selection)
-        recorded = where(lane, self.splits.sha256)
-        member.writer.finish(record(member.cfg, member.writer.run, end, recorded))
+        result = record(member.cfg, member.writer, end, lane, self.costs[member.key])
+
+        def finish() -> None:
+            keep_predictions(member.writer, lane.feed, lane.outputs, end.selection)
+            member.writer.finish(result)
+
+        self._write(member, finish)
         member.ended = True
         return None

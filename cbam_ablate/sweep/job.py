@@ -1,26 +1,28 @@
 """One run from config to result, wherever it is launched: claim, resume, train, and say how it ended."""
 
 import dataclasses
+import logging
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 
-from cbam_ablate.config.canonical import run_key, to_dict
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
-from cbam_ablate.loggers import following, write_views
-from cbam_ablate.models import ModelCost, build_model, model_cost, take_cost
-from cbam_ablate.runs import Run, RunStore, State
-from cbam_ablate.runs.claim import acquire
-from cbam_ablate.runs.provenance import builders, provenance
+from cbam_ablate.errors import ConfigError
+from cbam_ablate.loggers import following
+from cbam_ablate.models import ModelCost, build_model, model_cost
+from cbam_ablate.runs import RunStore, State
+from cbam_ablate.runs.claim import LostClaimError
+from cbam_ablate.runs.provenance import UNKNOWN, provenance
+from cbam_ablate.runs.results import FORMAT
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
@@ -33,6 +35,8 @@ from cbam_ablate.training.device import (
     pick_precision,
     use,
 )
+
+log = logging.getLogger(__name__)
 
 
 class TimedOut(BaseException):
@@ -80,32 +84,21 @@ class Stop:
         raise TimedOut(f"longer than sweep.timeout_minutes={self._minutes:g}{each}")
 
 
-def run_cell(
-    manifest_path: Path,
-    key: str,
-    echo: Callable[[str], None] = lambda line: None,
-    device: str | None = None,
-    threads: int | None = None,
-    views: bool = True,
-) -> State:
+def run_cell(manifest_path: Path, key: str, device: str | None = None, threads: int | None = None) -> State:
     """One job of a sweep: the run of the frozen plan with this key, unless its study was told to stop."""
     manifest = read(manifest_path)
-    cfg = planned(manifest, key)
-    stop_file = manifest_path.with_name("stop")
-    if stop_file.exists():
+    cfg = run_config(manifest, key)
+    if manifest_path.with_name("stop").exists():
         return RunStore(cfg.store).run(key).state()
-    state = run_one(cfg, echo, device, threads, manifest["study"], views)
+    state = run_one(cfg, device, threads, manifest["study"], planned_cost(manifest, key))
     if state.name == "failed":
         mind_failures(manifest_path, manifest, cfg)
     return state
 
 
-def planned(manifest: dict[str, Any], key: str) -> RunConfig:
-    """The frozen config of a job, whose network isn't counted again where the plan's code counted it."""
-    cfg = run_config(manifest, key)
-    if manifest.get("counted_by") == builders():
-        take_cost(cfg, ModelCost(**manifest["costs"][key]))
-    return cfg
+def planned_cost(manifest: dict[str, Any], key: str) -> ModelCost:
+    """What the plan counted for a run's network."""
+    return ModelCost(**manifest["costs"][key])
 
 
 def mind_failures(manifest_path: Path, manifest: dict[str, Any], cfg: RunConfig) -> None:
@@ -114,54 +107,61 @@ def mind_failures(manifest_path: Path, manifest: dict[str, Any], cfg: RunConfig)
     if limit is not None:
         states = [RunStore(cfg.store).run(other).state() for other in manifest["runs"]]
         if sum(other.name == "failed" for other in states) >= limit:
-            said = f"{limit} failed, as sweep.fail_fast or sweep.max_failures asks\n"
-            manifest_path.with_name("stop").write_text(said)
+            why = f"{limit} failed, as sweep.fail_fast or sweep.max_failures asks\n"
+            manifest_path.with_name("stop").write_text(why)
 
 
 def run_one(
     cfg: RunConfig,
-    echo: Callable[[str], None] = print,
     device: str | None = None,
     threads: int | None = None,
     study: str | None = None,
-    views: bool = True,
+    cost: ModelCost | None = None,
 ) -> State:
     """Trains the run of `cfg`, or finds it done, and returns how it stands. Failures are recorded.
 
-    `echo` takes each line of the log. `device` and `threads` are this launch's, over the config's own.
-    Without `views` a finished run's curves and the like are left to the caller.
-    State `running` means that another live process holds the run.
+    `device` and `threads` are this launch's, over the config's own; `cost` is the network's, where it was
+    counted. State `running` means that another live process holds the run.
     """
     if cfg.sweep.detach:
         raise ConfigError("detach=true: a single run is trained here; -m makes a sweep, which can be left")
-    run = RunStore(cfg.store).run(run_key(cfg))
+    store = RunStore(cfg.store)
+    run = store.run(run_key(cfg))
     if run.result() is not None:
         return run.state()
-    claim = acquire(run.path)
+    claim = store.claim(run, watch=study is None)
     if claim is None:
         return run.state()
     stop = Stop(cfg.sweep.timeout_minutes)
-    with RunWriter(run, claim, to_dict(cfg), echo, study) as writer, following(run, cfg, writer.line), stop:
-        if run.result() is not None:
-            return run.state()
-        try:
-            result = _train(cfg, writer, stop, device or cfg.train.device, cfg.train.threads or threads)
-            writer.finish(result)
-            if views:
-                write_views(run, writer.line)
-        except (Interrupted, KeyboardInterrupt):
-            writer.interrupt()
-        except (Exception, TimedOut) as error:  # whatever a job raises is an outcome, with its traceback
-            record_failure(writer, error)
+    try:
+        with RunWriter(run, claim, cfg, study) as writer, following(writer), stop:
+            if run.result() is None:
+                _run(cfg, writer, stop, device or cfg.train.device, cfg.train.threads or threads, cost)
+    except LostClaimError as error:
+        log.error("%s; it ends here, without touching the run's folder", error)
     return run.state()
+
+
+def _run(
+    cfg: RunConfig, writer: RunWriter, stop: Stop, device: str, threads: int | None, cost: ModelCost | None
+) -> None:
+    """Trains a claimed run and records how it ended."""
+    try:
+        writer.finish(_train(cfg, writer, stop, device, threads, cost))
+    except LostClaimError:
+        raise
+    except (Interrupted, KeyboardInterrupt):
+        writer.interrupt()
+    except (Exception, TimedOut) as error:  # whatever a job raises is an outcome, with its traceback
+        record_failure(writer, error)
 
 
 def record_failure(writer: RunWriter, error: BaseException) -> None:
     """Ends a run by its failure: class and first line in log and status, the traceback beside them."""
     failure = classify(error)
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    writer.fail(failure, said, "".join(traceback.format_exception(error)))
-    writer.line(f"failed ({failure}): {said}")
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    writer.fail(failure, first, "".join(traceback.format_exception(error)))
+    writer.logger.warning("failed (%s): %s", failure, first)
 
 
 def classify(error: BaseException) -> str:
@@ -177,7 +177,12 @@ def classify(error: BaseException) -> str:
 
 
 def _train(
-    cfg: RunConfig, writer: RunWriter, stop: Stop, device_word: str, threads: int | None
+    cfg: RunConfig,
+    writer: RunWriter,
+    stop: Stop,
+    device_word: str,
+    threads: int | None,
+    cost: ModelCost | None,
 ) -> dict[str, Any]:
     device = pick_device(device_word)
     state, source = starting_point(cfg, writer)
@@ -185,16 +190,37 @@ def _train(
     feed = make_feed(cfg, device, precision)
     forget_peak(device)
     torch.manual_seed(derive_seed(cfg.seed, "weights"))
-    model = build_model(cfg, pretrained=state is None, say=writer.line)
-    trainer = Trainer(cfg, model, feed, writer, device, precision, stop)
-    if state is not None:
-        trainer.resume(state, source)
-        writer.line(f"goes on from {source}, epoch {trainer.done.epoch}, step {trainer.done.step}")
+    model = build_model(cfg, pretrained=state is None)
+
+    def asked() -> bool:
+        if writer.lost:
+            writer.check()
+        return stop()
+
+    trainer = Trainer(cfg, model, feed, writer, device, precision, asked)
+    begin(trainer, writer, state, source, feed.sha256)
     stop.armed = True
     result = trainer.run()
     stop.armed = False
     keep_predictions(writer, feed, trainer.outputs, result.selection)
-    return record(cfg, writer.run, result, where(trainer, feed.sha256))
+    return record(cfg, writer, result, trainer, cost)
+
+
+def begin(trainer: Trainer, writer: RunWriter, state: dict[str, Any] | None, source: str, data: str) -> None:
+    """Goes on from the checkpoint `state` where there is one, and notes which process trains from here on."""
+    before: list[dict[str, Any]] = []
+    if state is not None:
+        trainer.resume(state, source)
+        writer.line(f"goes on from {source}, epoch {trainer.done.epoch}, step {trainer.done.step}")
+        before = state.get("provenance") or [dict(UNKNOWN)]
+    here = {
+        **provenance(),
+        "device": device_name(trainer.device),
+        "precision": trainer.precision,
+        "threads": torch.get_num_threads(),
+        "dataset_sha256": data,
+    }
+    writer.trained_by(before, here)
 
 
 def set_up(cfg: RunConfig, begun: dict[str, Any], device: torch.device, threads: int | None) -> str:
@@ -208,29 +234,19 @@ def set_up(cfg: RunConfig, begun: dict[str, Any], device: torch.device, threads:
     return pick_precision((automatic and begun.get("precision")) or cfg.train.precision, device)
 
 
-def where(trainer: Trainer, data: str) -> dict[str, Any]:
-    """A result's provenance: code, command, device, number format, and data by their hash.
-
-    `fused` is how many runs it was trained together with at most, itself included, where it was.
-    """
-    found = {
-        **provenance(),
-        "device": device_name(trainer.device),
-        "precision": trainer.precision,
-        "threads": torch.get_num_threads(),
-        "dataset_sha256": data,
-    }
-    return {**found, "fused": trainer.done.fused} if trainer.done.fused > 1 else found
-
-
-def record(cfg: RunConfig, run: Run, result: Result, recorded: dict[str, Any]) -> dict[str, Any]:
-    """What result.json holds."""
+def record(
+    cfg: RunConfig, writer: RunWriter, result: Result, trainer: Trainer, cost: ModelCost | None
+) -> dict[str, Any]:
+    """What result.json holds. Its provenance is of the process that ended the run; the history of all."""
     found = dataclasses.asdict(result)
+    processes = writer.stamp(**trainer.origin())["provenance"]
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
     return {
-        "schema": 1,
-        "key": run.key,
+        "schema": FORMAT,
+        "key": writer.run.key,
         **found,
-        "cost": {**model_cost(cfg)._asdict(), **found["cost"]},
+        "cost": {**(cost or model_cost(cfg))._asdict(), **found["cost"]},
         "parent": cfg.train.resume_from,
-        "provenance": recorded,
+        "provenance": {**processes[-1], "finished": finished},
+        "provenance_history": processes,
     }

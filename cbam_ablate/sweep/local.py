@@ -5,19 +5,20 @@ finish, and another takes its place: what a failure left behind is no start for 
 """
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from cbam_ablate.loggers import viewing
+from cbam_ablate.console import errors_to
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.fused import run_group
@@ -25,6 +26,7 @@ from cbam_ablate.sweep.manifest import read
 from cbam_ablate.sweep.slots import Slot
 from cbam_ablate.sweep.warm import warm_context
 
+log = logging.getLogger(__name__)
 GRACE = 30.0
 """Seconds that a job past its time limit has to end by itself before it is killed."""
 
@@ -46,42 +48,29 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
     How they ended is in the store.
     On Ctrl-C running jobs save and end before KeyboardInterrupt goes on; a second one kills them.
     """
-    with viewing() as view:
-        view(_without_curves(manifest_path))
-        pool = _Pool(manifest_path, view)
-        try:
-            pool.work([list(job) for job in keys], list(slots))
-        except KeyboardInterrupt:
-            pool.end()
-            raise
-        finally:
-            pool.close()
+    pool = _Pool(manifest_path)
+    try:
+        pool.work([list(job) for job in keys], list(slots))
+    except KeyboardInterrupt:
+        pool.end()
+        raise
+    finally:
+        pool.close()
 
 
 def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
     """Runs jobs one after another in this process, for debugging, unless the study was told to stop."""
-    store = RunStore(read(manifest_path)["constants"]["store"])
-    with viewing() as view:
-        view(_without_curves(manifest_path))
-        for job in keys:
-            states = run_group(manifest_path, job, print)
-            view(map(store.run, job))
-            if manifest_path.with_name("stop").exists():
-                return
-            if any(state.name == "interrupted" for state in states):
-                raise KeyboardInterrupt
-
-
-def _without_curves(manifest_path: Path) -> Iterator[Run]:
-    """The study's runs of which an earlier sweep, that was killed say, drew none."""
-    manifest = read(manifest_path)
-    runs = map(RunStore(manifest["constants"]["store"]).run, manifest["runs"])
-    return (run for run in runs if not (run.path / "curves.png").exists())
+    for job in keys:
+        states = run_group(manifest_path, job)
+        if manifest_path.with_name("stop").exists():
+            return
+        if any(state.name == "interrupted" for state in states):
+            raise KeyboardInterrupt
 
 
 class _Pool:
-    def __init__(self, manifest_path: Path, view: Callable[[Iterable[Run]], None]) -> None:
-        self.path, self.view = manifest_path, view
+    def __init__(self, manifest_path: Path) -> None:
+        self.path = manifest_path
         self.manifest = read(manifest_path)
         self.store = RunStore(self.manifest["constants"]["store"])
         self.stop_file = manifest_path.with_name("stop")
@@ -146,11 +135,9 @@ class _Pool:
                 self.workers.remove(worker)
                 free.append(worker.slot)
                 _record_end(worker)
-                self.view(worker.runs)
             elif worker.jobs in heard and _has_done(worker):
-                done, worker.runs = worker.runs, []
+                worker.runs = []
                 self._give(worker, waiting)
-                self.view(done)
             elif time.monotonic() > worker.deadline:
                 worker.process.kill()
         return free
@@ -188,7 +175,7 @@ def _work(jobs: Connection, manifest_path: str, device: str, threads: int) -> No
     # Ctrl-C in the terminal goes to the parent alone, which tells its jobs.
     os.setpgrp()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    terminal = os.dup(2)
+    errors_to(os.fdopen(os.dup(2), "w", errors="replace"))
     store = RunStore(read(Path(manifest_path))["constants"]["store"])
     while True:
         try:
@@ -200,7 +187,7 @@ def _work(jobs: Connection, manifest_path: str, device: str, threads: int) -> No
             states = run_group(Path(manifest_path), keys, device=device, threads=threads)
         except OSError as error:
             # The store can't be written to, so the terminal is where this can be said.
-            os.write(terminal, f"run {keys[0]}: {error}\n".encode())
+            log.error("run %s: %s", keys[0], error)
             sys.exit(1)
         if any(state.name != "finished" for state in states):
             return

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.canonical import flatten, from_dict
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig, SweepConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs.files import read_json, write_json
-from cbam_ablate.runs.provenance import builders
 from cbam_ablate.sweep.plan import Plan
 
 FORMAT = 1
@@ -118,7 +117,6 @@ def _content(plan: Plan, command: list[str]) -> dict[str, Any]:
             for key, values in flat.items()
         },
         "costs": {key: cost._asdict() for key, cost in plan.costs.items()},
-        "counted_by": builders(),
         "cells": [{"axes": cell.axes, "key": cell.key} for cell in cells.values()],
         "sweep": dataclasses.asdict(
             dataclasses.replace(plan.base.sweep, mode=SweepConfig().mode, extend=False, detach=False)

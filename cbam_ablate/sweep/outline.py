@@ -9,9 +9,9 @@ from typing import Any
 from cbam_ablate.aggregate.declared import Declared, table_problems
 from cbam_ablate.config.canonical import canonical, flatten
 from cbam_ablate.config.compose import compose_words, study_of, to_run_config
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.overrides import parse, verify
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import declare, expand
@@ -63,7 +63,7 @@ def called_for(mode: str, states: Mapping[str, State]) -> list[str]:
     if mode == "force":
         return list(states)
     if mode == "retry":
-        return [key for key, state in states.items() if state.name == "failed"]
+        return [key for key, state in states.items() if state.name in ("failed", "unusable")]
     return [key for key, state in states.items() if state.name != "finished"]
 
 

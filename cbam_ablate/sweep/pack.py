@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cbam_ablate.console import set_up
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep import slurm
 from cbam_ablate.sweep.job import run_cell
@@ -21,14 +22,20 @@ from cbam_ablate.sweep.manifest import read
 class Pack:
     """Trains the runs with these keys of a frozen plan, each with `threads` CPU threads (None: torch's).
 
+    `device` is in place of the config's own: cpu for a job that was given no GPU.
     Runs that are done, at work in another process, failed since `since` (seconds of the clock, by default
     the pack's making) or no longer of the study are passed over, so packs may share their keys.
     """
 
     def __init__(
-        self, manifest: Path, keys: list[str], threads: int | None, since: float | None = None
+        self,
+        manifest: Path,
+        keys: list[str],
+        threads: int | None,
+        since: float | None = None,
+        device: str | None = None,
     ) -> None:
-        self.manifest, self.keys, self.threads = manifest, keys, threads
+        self.manifest, self.keys, self.threads, self.device = manifest, keys, threads, device
         self.since = time.time() if since is None else since
         self._out_of_time = False
         self._told = False
@@ -36,6 +43,7 @@ class Pack:
     def __call__(self) -> None:
         if os.environ.get("SUBMITIT_EXECUTOR") == "local":
             os.setpgrp()  # Ctrl-C in the terminal is for the command, which tells its jobs.
+        set_up()
         before = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGUSR2, signal.SIGTERM)
         }
@@ -45,7 +53,8 @@ class Pack:
                     break
                 if self._passed_over(key):
                     continue
-                self._told |= run_cell(self.manifest, key, print, threads=self.threads).name == "interrupted"
+                state = run_cell(self.manifest, key, self.device, self.threads)
+                self._told |= state.name == "interrupted"
         except KeyboardInterrupt:
             self._told = True
         finally:
@@ -58,7 +67,7 @@ class Pack:
         """What submitit puts into the queue again: the same runs, of which those that ended cost nothing."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(Pack(self.manifest, self.keys, self.threads, self.since))
+        return DelayedSubmission(Pack(self.manifest, self.keys, self.threads, self.since, self.device))
 
     def _passed_over(self, key: str) -> bool:
         manifest = read(self.manifest)

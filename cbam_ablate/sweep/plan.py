@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from cbam_ablate.config.canonical import run_key
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.models import ModelCost, model_cost
 from cbam_ablate.runs import RunStore, State
@@ -54,17 +53,13 @@ class Plan:
 
     def set_aside(self) -> None:
         """Moves all the runs' folders out of the way, to be trained anew; nothing is deleted."""
-        held = [key for key, state in self.states.items() if state.name == "running"]
-        if held:
-            raise ConfigError(f"sweep.mode=force: {', '.join(held)} are being trained by another process")
-        for key in self.runs:
-            self.store.set_aside(self.store.run(key))
+        self.store.replace(self.study or next(iter(self.runs)), self.runs)
 
     def summary(self) -> str:
         """One line: `36 cells -> 30 distinct, 12 done, 18 to run`."""
         counts = Counter(state.name for state in self.states.values())
         parts = [f"{len(self.runs)} distinct", f"{counts['finished']} done"]
-        parts += [f"{counts[name]} {name}" for name in ("failed", "running") if counts[name]]
+        parts += [f"{counts[name]} {name}" for name in ("failed", "unusable", "running") if counts[name]]
         cells = f"{len(self.cells)} cell{'s' * (len(self.cells) != 1)}"
         return f"{cells} -> {', '.join(parts)}, {len(self.to_run())} to run{self._time()}"
 

@@ -4,6 +4,7 @@ Ray never tries a task again by itself: the store says what is missing. A sweep 
 actor on the cluster, which submits them and touches the ledger's file as long as any is to come.
 """
 
+import logging
 import os
 import threading
 import time
@@ -13,13 +14,14 @@ from typing import Any, NamedTuple
 
 import ray
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.ledger import BEAT, Ledger
 from cbam_ablate.sweep.manifest import read
-from cbam_ablate.sweep.submit import CPUS_BESIDE_A_GPU, say
+from cbam_ablate.sweep.submit import CPUS_BESIDE_A_GPU
 
+log = logging.getLogger(__name__)
 NAMESPACE = "cbam_ablate"
 LEAVING = 60.0
 """Seconds that running tasks have to save and end after Ctrl-C."""
@@ -92,7 +94,9 @@ def run_tasks(
     """
     task = ray.remote(**each.options())(_run)
     threads = max(1, int(each.num_cpus))
-    refs = {task.remote(str(manifest), key, folder, threads): key for key in keys}
+    # Ray doesn't hide the machine's GPUs from a task that has none.
+    device = None if each.num_gpus else "cpu"
+    refs = {task.remote(str(manifest), key, folder, device, threads): key for key in keys}
     store = RunStore(Path(folder) / read(manifest)["constants"]["store"])
     try:
         while refs:
@@ -129,11 +133,13 @@ class _Keeper:
         threading.Thread(target=keep, daemon=True).start()
 
 
-def _run(manifest: str, key: str, folder: str, threads: int) -> None:
+def _run(manifest: str, key: str, folder: str, device: str | None, threads: int) -> None:
+    from cbam_ablate.console import set_up
     from cbam_ablate.sweep.job import run_cell
 
+    set_up()
     os.chdir(folder)
-    run_cell(Path(manifest), key, print, threads=threads)
+    run_cell(Path(manifest), key, device, threads)
 
 
 def _note_end(ref: Any, store: RunStore, key: str) -> None:
@@ -144,7 +150,7 @@ def _note_end(ref: Any, store: RunStore, key: str) -> None:
         run = store.run(key)
         starved = isinstance(error, ray.exceptions.OutOfMemoryError)
         if run.state().failure == "killed":
-            said = str(error).strip().splitlines()[0]
-            mark_ended(run, "out_of_memory" if starved else "killed", f"Ray: {said}")
+            first = str(error).strip().splitlines()[0]
+            mark_ended(run, "out_of_memory" if starved else "killed", f"Ray: {first}")
         elif isinstance(error, ray.exceptions.RayTaskError):
-            say(f"run {key}: {error.cause}")
+            log.error("run %s: %s", key, error.cause)

@@ -1,23 +1,26 @@
 """Running a plan: through any launcher, with retries, and an end that says what failed and what to do."""
 
+import logging
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cbam_ablate.config.errors import ConfigError, UserError
 from cbam_ablate.data import prepare
+from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.loggers import close_sweep
 from cbam_ablate.runs import State
+from cbam_ablate.runs.claim import free_if_dead
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import Plan
 from cbam_ablate.sweep.watch import watching
 
+log = logging.getLogger(__name__)
 Launch = Callable[[Path, list[str]], None]
 """Runs the jobs of a manifest with these keys, and returns when they have ended."""
 WORTH_RETRYING = ("killed", "out_of_memory")
+UNDONE = ("interrupted", "new", "unusable")
 
 
 @dataclass
@@ -59,7 +62,7 @@ def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True)
         prepare(cfg)
     if plan.base.sweep.mode == "force":
         plan.set_aside()
-    print(f"study {plan.study}: {plan.summary()}", file=sys.stderr, flush=True)
+    log.info("study %s: %s", plan.study, plan.summary())
     try:
         if plan.base.sweep.detach:
             launch(path, keys)
@@ -69,9 +72,7 @@ def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True)
         with watching(plan):
             _launch(launch, path, keys)
             _launch_again(plan, launch, path, keys, alone)
-        said = close_sweep(plan.base.logger, path)
-        if said:
-            print(said, file=sys.stderr)
+        close_sweep(plan.base.logger, path)
     except KeyboardInterrupt:
         outcome.interrupted = True
     plan.refresh()
@@ -103,12 +104,8 @@ def _launch(launch: Launch, path: Path, keys: list[str]) -> None:
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        said = str(error).strip().splitlines()
-        print(
-            f"the launcher broke down: {type(error).__name__}: {said[0] if said else ''}",
-            file=sys.stderr,
-            flush=True,
-        )
+        first = (str(error).strip().splitlines() or [""])[0]
+        log.error("the launcher broke down: %s: %s", type(error).__name__, first)
 
 
 def _launch_again(plan: Plan, launch: Launch, path: Path, keys: list[str], alone: bool) -> None:
@@ -123,10 +120,13 @@ def _launch_again(plan: Plan, launch: Launch, path: Path, keys: list[str], alone
         again = [
             key
             for key, state in states.items()
-            if tries[key] > 0 and (state.failure in WORTH_RETRYING or state.name in ("interrupted", "new"))
+            if tries[key] > 0 and (state.failure in WORTH_RETRYING or state.name in UNDONE)
         ]
         for key in again:
             tries[key] -= 1
+        for key in again:
+            if states[key].failure == "killed":
+                free_if_dead(plan.store.run(key).path)
         single = [key for key in again if alone and states[key].failure is not None]
         for group in [[key for key in again if key not in single], *([key] for key in single)]:
             if group:

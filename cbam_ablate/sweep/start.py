@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.canonical import effective, from_dict, is_run_key
-from cbam_ablate.config.errors import ConfigError, UserError
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.training import checkpoint
@@ -26,12 +26,13 @@ def starting_point(cfg: RunConfig, writer: RunWriter) -> tuple[dict[str, Any] | 
     """
     if writer.last.exists():
         try:
-            state = checkpoint.load(writer.last)
-            found = checkpoint.best_of(writer.best, state["progress"]["best_epoch"])
+            state = checkpoint.load_last(writer.last, writer.run.key)
+            best = state["progress"].get("best_epoch")
+            found = checkpoint.best_of(writer.best, best, writer.run.key)
             if found is not None:
                 os.replace(found, writer.best)
-            elif state["progress"]["best_epoch"]:
-                raise ConfigError(f"{writer.best}: not of epoch {state['progress']['best_epoch']}, its best")
+            elif best:
+                raise StoreError(f"{writer.best}: not of epoch {best}, its best")
             return state, OWN
         except UserError as error:
             writer.line(f"starts over: {error}")
@@ -40,9 +41,7 @@ def starting_point(cfg: RunConfig, writer: RunWriter) -> tuple[dict[str, Any] | 
     if parent is None:
         return None, ""
     source = _last_of(parent, cfg)
-    state = checkpoint.load(source)
-    if "optimizer" not in state:
-        raise ConfigError(f"train.resume_from={parent}: holds weights only; a last.pt can be gone on from")
+    state = checkpoint.load_last(source, parent if is_run_key(parent) else None)
     found = checkpoint.best_of(source.with_name("best.pt"), state["progress"]["best_epoch"])
     if found is not None:
         shutil.copyfile(found, writer.best)
@@ -70,6 +69,11 @@ def check_parent(cfg: RunConfig) -> None:
         theirs = effective(from_dict(config))
     except (ValueError, KeyError, TypeError):  # of another version
         return
+    if run.result() is None:
+        raise ConfigError(
+            f"train.resume_from={parent}: this run isn't finished ({run.state().name}), so where it stands "
+            "may change; train it to its end first"
+        )
     ours = effective(cfg)
     names = sorted(name for name in {*ours, *theirs} - {"model.pretrained"} if name.startswith(KEPT))
     other = [name for name in names if ours.get(name) != theirs.get(name)]
@@ -81,7 +85,7 @@ def check_parent(cfg: RunConfig) -> None:
             f"{spell(theirs.get(name))}, and a run goes on with the same network, data and optimizer; "
             "model.pretrained=FILE starts from weights alone"
         )
-    done = (run.result() or {"selection": {"epochs": 0}})["selection"]["epochs"]
+    done = (run.result() or {"selection": {}})["selection"].get("epochs", 0)
     if done > cfg.train.epochs:
         raise ConfigError(
             f"train.epochs={cfg.train.epochs}: train.resume_from={parent} has trained {done} epochs already"

@@ -4,16 +4,16 @@ Nothing comes back from a job but what it writes to the store. Whether a job is 
 question to the queue, never to submitit's result files or `sacct`, which has no answer without accounting.
 """
 
+import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep import slurm
@@ -23,6 +23,7 @@ from cbam_ablate.sweep.manifest import read
 from cbam_ablate.sweep.pack import Pack
 from cbam_ablate.sweep.slots import Slot
 
+log = logging.getLogger(__name__)
 CPUS_BESIDE_A_GPU = 4
 """CPUs of a run that has a GPU, where nothing else is asked for."""
 UNKNOWN_MINUTES = 240
@@ -77,13 +78,13 @@ def submit_slurm(
             jobs = executor.submit_array(array)
         except (FailedJobError, FailedSubmissionError) as error:
             if number:
-                say(f"Slurm refused the rest for now: {error}")
+                log.warning("Slurm refused the rest for now: %s", error)
                 return
             raise ConfigError(f"hydra/launcher=submitit_slurm: Slurm refused the job: {error}") from error
         ids = [job.job_id for job in jobs]
         ledger.add("slurm", {job: pack.keys for job, pack in zip(ids, array, strict=True)})
         tasks, runs = f"_[0-{len(ids) - 1}]" if len(ids) > 1 else "", sum(len(pack.keys) for pack in array)
-        say(f"Slurm job {ids[0].partition('_')[0]}{tasks}: {runs} runs, {limit} min a job")
+        log.info("Slurm job %s%s: %d runs, %d min a job", ids[0].partition("_")[0], tasks, runs, limit)
 
 
 def submit_local(manifest: Path, keys: list[str], slots: list[Slot]) -> list[Any]:
@@ -99,7 +100,8 @@ def submit_local(manifest: Path, keys: list[str], slots: list[Slot]) -> list[Any
         own = keys[index :: len(lanes)]
         others = [key for key in keys if key not in set(own)]
         with _cut_off():
-            jobs.append(executor.submit(Pack(manifest, [*own, *others], slot.threads)))
+            device = None if gpus else "cpu"
+            jobs.append(executor.submit(Pack(manifest, [*own, *others], slot.threads, device=device)))
     ledger.add("local", {job.job_id: keys for job in jobs})
     return jobs
 
@@ -147,7 +149,7 @@ def fresh(ledger: Ledger, engine: str, keys: list[str]) -> list[str]:
     store = RunStore(read(ledger.folder.with_name("manifest.json"))["constants"]["store"])
     there = {key for key in keys if key in live and store.run(key).state().name != "failed"}
     if there:
-        say(f"{len(there)} runs are in the queue already ({engine})")
+        log.info("%d runs are in the queue already (%s)", len(there), engine)
     return [key for key in keys if key not in there]
 
 
@@ -159,7 +161,7 @@ def wait(manifest: Path, engine: str, keys: list[str]) -> dict[str, Waiting]:
     while True:
         live = ledger.live(engine)
         if live is None and not silent:
-            say(f"the queue doesn't answer ({engine}); asking on")
+            log.warning("the queue doesn't answer (%s); asking on", engine)
         silent = live is None
         if live is not None:
             mine = {key: live[key] for key in keys if key in live}
@@ -182,7 +184,3 @@ def explain_endings(manifest: Path, had: Mapping[str, Waiting]) -> None:
             known = ENDINGS.get(slurm.ending(waiting.job) or "")
             if known:
                 mark_ended(run, *known)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

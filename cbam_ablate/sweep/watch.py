@@ -1,23 +1,26 @@
 """What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
 
+import logging
 import os
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from cbam_ablate.config.overrides import short_name
+from cbam_ablate.console import console
 from cbam_ablate.runs import State
 from cbam_ablate.sweep.plan import Plan, clock
+
+log = logging.getLogger(__name__)
 
 
 class Glance(NamedTuple):
@@ -36,7 +39,7 @@ NEW = Glance(State("new"), 0.0, None)
 def watching(plan: Plan) -> Iterator[None]:
     """Follows the store on the terminal until the block is left; only this sweep's runs."""
     watch = _Watch(plan)
-    thread = threading.Thread(target=watch.live if sys.stderr.isatty() else watch.plain, daemon=True)
+    thread = threading.Thread(target=watch.live if console().is_terminal else watch.plain, daemon=True)
     thread.start()
     try:
         yield
@@ -76,17 +79,19 @@ class _Watch:
         run = self.plan.store.run(key)
         result, state = run.result(), run.state()
         if result is not None:
-            return Glance(state, 1.0, result["metrics"]["test_top1"], result["cost"]["train_seconds"])
+            return Glance(state, 1.0, _number(result["metrics"].get("test_top1")),
+                          _number(result["cost"].get("train_seconds")))  # fmt: skip
         if state.name == "new":
             return Glance(state, 0.0, None)
         status = run.status()
-        epochs, steps = status.get("epochs", 0), status.get("steps", 0)
-        epoch, step = status.get("epoch", 0), status.get("step", 0)
+        epochs, steps, epoch, step = (
+            _number(status.get(n)) or 0 for n in ("epochs", "steps", "epoch", "step")
+        )
         done = epoch if step == 0 else epoch - 1 + step / max(1, steps)
-        return Glance(state, done / epochs if epochs else 0.0, status.get("val_top1"))
+        return Glance(state, done / epochs if epochs else 0.0, _number(status.get("val_top1")))
 
     def live(self) -> None:
-        with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as view:
+        with Live(console=console(), refresh_per_second=4, transient=True) as view:
             while not self.over.wait(max(0.5, self.pause)):
                 view.update(self.picture())
 
@@ -95,10 +100,10 @@ class _Watch:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("cell", "done", "test top-1, %", "running"):
             table.add_column(name)
-        for said, keys in self.groups.items():
+        for name, keys in self.groups.items():
             glances = [seen[key] for key in keys]
             done = [g.top1 for g in glances if g.state.name == "finished" and g.top1 is not None]
-            table.add_row(said, f"{len(done)}/{len(keys)}", mean_sd(done), self._running(keys, seen))
+            table.add_row(name, f"{len(done)}/{len(keys)}", mean_sd(done), self._running(keys, seen))
         share = sum(glance.share for glance in seen.values())
         bar = ProgressBar(total=len(seen), completed=share, width=40)
         return Group(table, bar, Text(f" {self._rest(share, len(seen))}"))
@@ -130,19 +135,22 @@ class _Watch:
             for key, glance in seen.items():
                 name = glance.state.name
                 if name != known[key] and name in ("running", "finished", "failed"):
-                    self._say(f"[{done}/{len(seen)}] {self.labels[key]}: {_told(glance)}")
+                    log.info("[%d/%d] %s: %s", done, len(seen), self.labels[key], _news(glance))
                 known[key] = name
 
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
 
-
-def _told(glance: Glance) -> str:
+def _news(glance: Glance) -> str:
     if glance.state.name == "finished":
-        return f"test top-1 {glance.top1:.2f} %, trained in {clock(glance.seconds or 0)}"
+        top1 = "unknown" if glance.top1 is None else f"{glance.top1:.2f} %"
+        return f"test top-1 {top1}, trained in {clock(glance.seconds or 0)}"
     if glance.state.name == "failed":
         return f"failed ({glance.state.failure}): {glance.state.error}"
     return "started"
+
+
+def _number(value: Any) -> float | None:
+    """What a file says, where it is a number: it may be anybody's."""
+    return value if isinstance(value, int | float) else None
 
 
 def label(axes: dict[str, Any], without_seed: bool = False) -> str:
@@ -150,8 +158,8 @@ def label(axes: dict[str, Any], without_seed: bool = False) -> str:
     shown = {name: value for name, value in axes.items() if value is not None}
     if without_seed:
         shown.pop("seed", None)
-    said = (f"{short_name(name, axes)}={_spell(value)}" for name, value in shown.items())
-    return " ".join(said) or "the only cell"
+    pairs = (f"{short_name(name, axes)}={_spell(value)}" for name, value in shown.items())
+    return " ".join(pairs) or "the only cell"
 
 
 def _spell(value: Any) -> str:

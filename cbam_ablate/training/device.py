@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import DEVICES
+from cbam_ablate.errors import ConfigError
 
 MALLOC = {-1: 2**31 - 1, -2: 2**26, -3: 2**25}
 """mallopt(3): trim never, grow by 64 MiB, map what is over 32 MiB (its highest bound) on its own."""

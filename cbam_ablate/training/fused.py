@@ -24,7 +24,7 @@ from torch import Tensor
 
 from cbam_ablate.training.evaluate import Totals, autocast
 from cbam_ablate.training.fused_stack import Part, Stack, part_of, stack_images
-from cbam_ablate.training.loop import Diverged, Feed, Interrupted, Result, RunLog, Trainer
+from cbam_ablate.training.loop import Feed, Interrupted, Result, RunLog, Trainer
 from cbam_ablate.training.optimizer import held_tensors
 from cbam_ablate.training.recorded import recorded
 
@@ -226,10 +226,9 @@ class FusedTrainer:
         for lane in self.lanes:
             try:
                 lane.check()
-            except Diverged as error:
-                self.ended(lane, error)
-            else:
                 lane.save()
+            except Exception as error:  # one run's own, so the others are saved
+                self.ended(lane, error)
         raise Interrupted
 
 

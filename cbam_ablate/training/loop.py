@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.average import follow, paired
@@ -149,9 +149,15 @@ class Trainer:
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "threads": torch.get_num_threads(),
             "precision": self.precision,
+            **self.log.stamp(**self.origin()),
         }
-        checkpoint.save(self.log.last, state)
+        checkpoint.save(self.log.last, state, self.log.check)
         checkpoint.take_over(self.log.best)
+
+    def origin(self) -> dict[str, Any]:
+        """How this process trains: what makes its steps faster, and how many runs it trains together."""
+        found: dict[str, Any] = {"accelerators": []}
+        return {**found, "fused": self.done.fused} if self.done.fused > 1 else found
 
     def cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)
@@ -265,7 +271,8 @@ class Trainer:
         if val.top1 > done.best_top1:
             done.best_top1, done.best_epoch = val.top1, done.epoch
             weights = {"model": self.evaluated.state_dict(), "epoch": done.epoch, "val_top1": val.top1}
-            checkpoint.save(checkpoint.coming(self.log.best), weights)
+            weights |= self.log.stamp(**self.origin())
+            checkpoint.save(checkpoint.coming(self.log.best), weights, self.log.check)
         if done.epoch % cfg.train.save_every == 0 or done.epoch == cfg.train.epochs:
             self.save()
         self.log.epoch(record)

@@ -21,7 +21,7 @@ NEEDS = {"joblib_launcher": "joblib", "submitit_launcher": "slurm", "ray_launche
 
 def require_extra(choice: str, target: str) -> None:
     """Raises `ConfigError` where the package that a launcher, the class `target`, needs isn't installed."""
-    from cbam_ablate.config.errors import ConfigError
+    from cbam_ablate.errors import ConfigError
 
     extra = NEEDS.get(target.split(".")[-2])
     if extra is None:
@@ -75,8 +75,18 @@ class EngineLauncher(Launcher):
         """Has these runs trained; returns when they have ended or, detached, when they are queued."""
         raise NotImplementedError
 
+    def refuse_cuda(self, name: str) -> None:
+        """Raises `ConfigError` where runs without GPUs were asked to train on one."""
+        from cbam_ablate.errors import ConfigError
+
+        if self.device.startswith("cuda"):
+            raise ConfigError(
+                f"train.device={self.device}: hydra.launcher.{name}=0 gives a run no GPU; leave that out, or "
+                "choose train.device=cpu"
+            )
+
     def _check(self) -> None:
-        from cbam_ablate.config.errors import ConfigError
+        from cbam_ablate.errors import ConfigError
 
         bad = []
         for name, low in {**self.whole, **self.real}.items():

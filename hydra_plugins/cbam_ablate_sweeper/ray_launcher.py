@@ -29,8 +29,9 @@ class RayLauncher(EngineLauncher):
                 each = ray_jobs.share(self.device, **own)
                 if self.detach:
                     ray_jobs.leave(manifest, new, each, str(Path.cwd()))
-                    got = f"{each.num_cpus:g} CPUs and {each.num_gpus:g} GPUs each"
-                    submit.say(f"Ray has {len(new)} runs, {got}")
+                    submit.log.info(
+                        "Ray has %d runs, %g CPUs and %g GPUs each", len(new), each.num_cpus, each.num_gpus
+                    )
                 else:
                     ray_jobs.run_tasks(manifest, new, each, str(Path.cwd()))
             finally:
@@ -39,9 +40,16 @@ class RayLauncher(EngineLauncher):
             submit.wait(manifest, "ray", keys)
 
     def _check(self) -> None:
-        from cbam_ablate.config.errors import ConfigError
+        from cbam_ablate.errors import ConfigError
 
         super()._check()
+        gpus = self.params["num_gpus"]
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ConfigError(
+                f"hydra.launcher.num_gpus={gpus:g}: a part of one GPU or whole GPUs, such as 0.5 or 2"
+            )
+        if gpus == 0:
+            self.refuse_cuda("num_gpus")
         if self.detach and self.params["address"] is None:
             raise ConfigError(
                 "detach=true: a Ray that is started for the sweep ends with it; join a cluster that stays, "

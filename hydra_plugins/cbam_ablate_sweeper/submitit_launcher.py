@@ -27,7 +27,7 @@ class SlurmLauncher(EngineLauncher):
     needed = ("pack", "array_parallelism", "max_num_timeout", "signal_delay_s")
 
     def submit(self, manifest: Path, keys: list[str]) -> None:
-        from cbam_ablate.config.errors import UserError
+        from cbam_ablate.errors import UserError
         from cbam_ablate.sweep import submit
         from cbam_ablate.sweep.ledger import Ledger
 
@@ -38,13 +38,15 @@ class SlurmLauncher(EngineLauncher):
             except UserError as error:
                 if len(new) == len(keys):
                     raise
-                submit.say(f"{error}; waiting for those that are queued")
+                submit.log.warning("%s; waiting for those that are queued", error)
         if self.detach:
             return
         try:
             submit.explain_endings(manifest, submit.wait(manifest, "slurm", keys))
         except KeyboardInterrupt:
-            submit.say("The jobs stay with Slurm: the same command waits for them again, scancel ends them.")
+            submit.log.info(
+                "The jobs stay with Slurm: the same command waits for them again, scancel ends them."
+            )
             raise
 
     def _queue(self, manifest: Path, keys: list[str]) -> None:
@@ -73,7 +75,8 @@ class SlurmLauncher(EngineLauncher):
         failed = [key for key in keys if store.run(key).state().name == "failed"]
         others = [key for key in keys if key not in failed]
         parts = [others[start : start + size] for start in range(0, len(others), size)]
-        packs = [Pack(manifest, part, cpus) for part in [*parts, *([key] for key in failed)]]
+        device = None if gpus or self.params["gres"] else "cpu"
+        packs = [Pack(manifest, part, cpus, device=device) for part in [*parts, *([key] for key in failed)]]
         limit = self.params["timeout_min"]
         if limit is None:
             limit = max(submit.minutes(pack.keys, self.guesses) for pack in packs)
@@ -83,7 +86,7 @@ class SlurmLauncher(EngineLauncher):
     def _check(self) -> None:
         import shutil
 
-        from cbam_ablate.config.errors import ConfigError
+        from cbam_ablate.errors import ConfigError
 
         super()._check()
         limit, delay = self.params["timeout_min"], self.params["signal_delay_s"]
@@ -92,6 +95,8 @@ class SlurmLauncher(EngineLauncher):
                 f"hydra.launcher.signal_delay_s={delay}: less than the time limit, "
                 f"hydra.launcher.timeout_min={limit}, which is {60 * limit} s"
             )
+        if self.params["gpus_per_node"] == 0 and not self.params["gres"]:
+            self.refuse_cuda("gpus_per_node")
         if shutil.which("sbatch") is None:
             raise ConfigError(
                 "hydra/launcher=submitit_slurm: there is no sbatch here; run this where jobs are submitted "
@@ -115,7 +120,7 @@ class LocalSubmititLauncher(EngineLauncher):
         if new:
             jobs = submit.submit_local(manifest, new, make_slots(self.device, self.params["jobs"]))
         if self.detach:
-            submit.say(f"{len(jobs)} processes have {len(new)} runs")
+            submit.log.info("%d processes have %d runs", len(jobs), len(new))
             return
         try:
             submit.wait(manifest, "local", keys)
@@ -126,5 +131,5 @@ class LocalSubmititLauncher(EngineLauncher):
             if jobs:
                 submit.wait(manifest, "local", keys)
             else:
-                submit.say("The jobs go on: the same command waits for them again.")
+                submit.log.info("The jobs go on: the same command waits for them again.")
             raise

@@ -78,11 +78,11 @@ def flip_a_bit(path):
 
 @pytest.mark.parametrize("file", ["train_images.npy", "test_labels.npy", "meta.json"])
 @pytest.mark.parametrize("harm", [cut, flip_a_bit, os.unlink, lambda path: path.write_bytes(b"")])
-def test_a_damaged_cache_is_made_anew(config, capsys, file, harm):
+def test_a_damaged_cache_is_made_anew(config, caplog, file, harm):
     fill(config())
     harm(cache_folder(config()) / file)
     assert fill(config(), lambda: some_arrays(2)).train_images.max() == 2
-    assert "damaged" in capsys.readouterr().err
+    assert "damaged" in caplog.text
     assert fill(config(), refuse).train_images.max() == 2
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import re
 import threading
 import time
@@ -10,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from cbam_ablate import load_config
-from cbam_ablate.config.canonical import run_key, to_dict
+from cbam_ablate.config.canonical import run_key
 from cbam_ablate.loggers import following
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.claim import acquire
@@ -242,11 +243,15 @@ def until():
     return wait
 
 
-class Store:
+class Store(logging.Handler):
     """Runs as training leaves them, written by the real writer: their configs are real, their numbers not."""
 
     def __init__(self, root, tiny):
+        super().__init__()
         self.root, self.tiny, self.lines = root, tiny, []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
 
     def config(self, *words):
         return load_config([*self.tiny, f"store={self.root}", *words])
@@ -257,9 +262,10 @@ class Store:
         run.path.mkdir(parents=True, exist_ok=True)
         score = 10.0 + cfg.seed + 5 * (cfg.model.attention.placement != "none")
         with (
-            RunWriter(run, acquire(run.path), to_dict(cfg), str, study) as writer,
-            following(run, cfg, self.lines.append),
+            RunWriter(run, acquire(run.path), cfg, study) as writer,
+            following(writer),
         ):
+            writer.logger.addHandler(self)
             writer.rewrite_history([])
             writer.progress(epochs=3)
             for epoch in range(1, epochs + 1):

@@ -7,9 +7,11 @@ import time
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cbam_ablate.config.canonical import run_key
 from cbam_ablate.loggers import beside
 from cbam_ablate.loggers.follow import follow
 from cbam_ablate.runs import State
+from cbam_ablate.runs.claim import LostClaimError
 from cbam_ablate.runs.files import write_json
 
 OWN = """
@@ -33,6 +35,13 @@ class Stuck(Kept):
     def epoch(self, record):
         import time
         time.sleep(1000)
+
+
+class Slow(Kept):
+    def end(self):
+        import time
+        time.sleep(2)
+        return "slow ended"
 
 
 class Noisy(Kept):
@@ -102,17 +111,33 @@ def test_a_logger_that_hangs_is_waited_for_a_bounded_time(store, own, monkeypatc
     assert time.monotonic() - began < 10
 
 
+def test_a_logger_that_hangs_takes_no_time_of_the_others(store, own, monkeypatch):
+    monkeypatch.setattr(beside, "PATIENCE", 4.0)
+    own("Stuck", "Slow")
+    assert sorted(store.lines) == ["slow ended", "stuck: took more than 4 s after the run"]
+
+
+def test_the_loggers_of_a_run_that_was_taken_over_end_without_a_word(store, own):
+    folder = store.root / "runs" / run_key(store.config("logger.own.kept=mine:Kept"))
+
+    def take_over(epoch):
+        (folder / "claims" / "2.json").write_text('{"host": "another", "pid": 7}')
+
+    with pytest.raises(LostClaimError, match="taken over by another, process 7"):
+        own("Kept", after=take_over)
+    assert store.lines == []
+    assert (folder / "history.jsonl").read_text().count("\n") == 1
+
+
 def test_a_logger_that_does_not_exist_is_one_line(store, own):
     run = own("Missing")
     assert run.state() == State("finished")
     assert store.lines == ["logger Missing: AttributeError: module 'mine' has no attribute 'Missing'"]
 
 
-def test_a_log_that_can_not_be_written_does_not_undo_a_run(store, own, monkeypatch):
-    def full(line):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store, "lines", type("Full", (), {"append": staticmethod(full)}))
+def test_a_log_that_can_not_be_written_does_not_undo_a_run(store, own):
+    key = run_key(store.config("logger.own.kept=mine:Kept"))
+    (store.root / "runs" / key / "train.log").mkdir(parents=True)
     assert own("Kept").state() == State("finished")
 
 

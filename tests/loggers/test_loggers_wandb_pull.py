@@ -11,9 +11,9 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import WandbConfig
 from cbam_ablate.loggers import wandb_pull
 from cbam_ablate.loggers.wandb_report import group_keys, make_report
-from cbam_ablate.loggers.words import config_of
 from cbam_ablate.report import write_table
 from cbam_ablate.runs import RunStore
+from cbam_ablate.runs.naming import config_of
 from cbam_ablate.sweep.manifest import read
 
 
@@ -111,10 +111,7 @@ def test_a_result_of_another_format_is_told_like_a_failure(store, wandb, wandb_s
     (run.path / "result.json").write_text("{}")
     pushed = wandb("push", f"run={run.key}")
     assert pushed.returncode == 1
-    assert (
-        f"1 of 1 were not sent\n  {run.key}: its result.json is of another format, without cost"
-        in pushed.stderr
-    )
+    assert f"1 of 1 were not sent\n  {run.key}: result.json has format None" in pushed.stderr
 
 
 def put(server, name, config, rows, state="finished"):

@@ -45,13 +45,13 @@ def test_what_was_loaded_is_logged(configure, weights, caplog):
     assert "120 tensors loaded; fresh: classifier.weight, classifier.bias" in caplog.text
 
 
-def test_the_attention_that_starts_fresh_is_told_by_its_number(configure, weights):
-    said = []
-    network = build_model(configure("resnet_imagenet", 18, "block", pretrained=weights), say=said.append)
+def test_the_attention_that_starts_fresh_is_told_by_its_number(configure, weights, caplog):
+    with caplog.at_level(logging.INFO):
+        network = build_model(configure("resnet_imagenet", 18, "block", pretrained=weights))
     fresh = sum("attention" in name for name in network.state_dict())
     assert fresh > 50
-    assert len(said) == 1
-    assert f"fresh: classifier.weight, classifier.bias, {fresh} of attention; unused:" in said[0]
+    (message,) = caplog.messages
+    assert f"fresh: classifier.weight, classifier.bias, {fresh} of attention; unused:" in message
 
 
 @pytest.fixture

@@ -1,10 +1,15 @@
+import errno
 import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
-from cbam_ablate.runs.claim import SILENCE, acquire, holder
+import pytest
+
+from cbam_ablate.runs import claim
+from cbam_ablate.runs.claim import LostClaimError, acquire, free_if_dead, holder
 
 
 def hold(folder, ready):
@@ -46,16 +51,77 @@ def test_of_many_that_ask_at_once_one_gets_it(tmp_path):
 
 
 def test_a_released_claim_is_free(tmp_path):
-    claim = acquire(tmp_path)
-    claim.release()
+    acquire(tmp_path).release()
     assert acquire(tmp_path) is not None
 
 
-def test_a_holder_on_another_machine_counts_as_dead_after_its_silence(tmp_path):
-    claim = acquire(tmp_path)
-    elsewhere = {**json.loads(claim.path.read_text()), "machine": "another"}
-    claim.path.write_text(json.dumps(elsewhere))
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A run that a process on another machine holds, whose clock is two hours behind."""
+    monkeypatch.setattr("cbam_ablate.runs.claim.SILENCE", 0.6)
+    monkeypatch.setattr("cbam_ablate.runs.claim.LOOK", 0.1)
+    held = acquire(tmp_path)
+    held.path.write_text(json.dumps({**json.loads(held.path.read_text()), "machine": "another"}))
+    ages = (time.time() - 7200,) * 2
+    os.utime(held.path, ages)
+
+    def beat(number):
+        (tmp_path / "status.json").write_text(json.dumps({"updated": number}))
+        os.utime(tmp_path / "status.json", ages)
+
+    beat(0)
+    return held, beat
+
+
+def test_a_holder_on_another_machine_is_dead_once_it_was_seen_to_be_silent(tmp_path, elsewhere):
+    old, _ = elsewhere
     assert acquire(tmp_path) is None
-    long_ago = time.time() - SILENCE - 1
-    os.utime(claim.path, (long_ago, long_ago))
+    assert holder(tmp_path)["pid"] == os.getpid()
+    time.sleep(0.7)
+    assert holder(tmp_path) is None
     assert acquire(tmp_path) is not None
+    with pytest.raises(LostClaimError, match="taken over by"):
+        old.check()
+
+
+def test_a_holder_whose_heart_beats_is_alive_whatever_its_clock_says(tmp_path, elsewhere):
+    _, beat = elsewhere
+    for number in range(1, 5):
+        time.sleep(0.3)
+        beat(number)
+        assert acquire(tmp_path) is None
+    beating = threading.Timer(0.3, beat, [9])
+    beating.start()
+    assert acquire(tmp_path, watch=True) is None
+    beating.join()
+    started = time.monotonic()
+    while acquire(tmp_path, watch=True) is None:
+        assert time.monotonic() - started < 5
+    assert time.monotonic() - started > 0.2
+
+
+def test_who_has_watched_a_holder_die_frees_the_run_for_others(tmp_path, elsewhere):
+    free_if_dead(tmp_path)
+    assert acquire(tmp_path) is None
+    time.sleep(0.7)
+    free_if_dead(tmp_path)
+    claim._seen.clear()
+    assert acquire(tmp_path) is not None
+
+
+def test_copies_of_claims_under_other_names_and_half_written_ones_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.setattr("cbam_ablate.runs.claim.WRITING", 0.1)
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "1 (1).json").write_text("{}")
+    (tmp_path / "claims" / "2.json").write_text("")
+    assert acquire(tmp_path) is None
+    time.sleep(0.2)
+    assert acquire(tmp_path).path.name == "3.json"
+
+
+def test_where_there_are_no_hard_links_one_of_many_gets_it_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_of_many_that_ask_at_once_one_gets_it(tmp_path)

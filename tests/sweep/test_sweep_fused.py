@@ -5,9 +5,11 @@ import signal
 import pytest
 
 from cbam_ablate.config import ConfigError, load_config
-from cbam_ablate.config.canonical import flatten, run_key
+from cbam_ablate.config.canonical import flatten
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.fused import Group, groups, likeness
+from cbam_ablate.sweep.manifest import freeze, read
+from cbam_ablate.sweep.plan import make_plan
 
 FUSED = "hydra/launcher=fused"
 BREAK = """
@@ -105,14 +107,14 @@ def test_a_diverging_run_fails_and_the_others_finish(cli, words):
 
 
 @pytest.fixture
-def together(tiny, tmp_path):
-    """Trains two runs together in this process and returns how they stand and what was said."""
+def together(tiny, tmp_path, caplog):
+    """Trains two runs together in this process and returns how they stand and what was logged."""
 
     def train(*words):
-        configs = [load_config([*tiny, *words, f"store={tmp_path}", f"seed={seed}"]) for seed in (0, 1)]
-        lines = []
-        assert Group(configs, "s", lines.append).train("cpu", 1, lambda cfg: False) == []
-        return [RunStore(tmp_path).run(run_key(cfg)).state() for cfg in configs], lines
+        manifest = read(freeze(make_plan([*tiny, *words, f"store={tmp_path}", "seed=0,1"]), []))
+        keys = list(manifest["runs"])
+        assert Group(manifest, keys).train("cpu", 1, lambda cfg: False) == []
+        return [RunStore(tmp_path).run(key).state() for key in keys], caplog.messages
 
     return train
 

@@ -1,9 +1,11 @@
 """The frozen plan among other commands, other folders and what can't be trained."""
 
-import json
+import io
+import sys
 
 import pytest
 
+from cbam_ablate import console
 from cbam_ablate.cli import run
 from cbam_ablate.config import ConfigError, load_config
 from cbam_ablate.config.canonical import run_key
@@ -11,7 +13,7 @@ from cbam_ablate.models import cost
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.claim import acquire
 from cbam_ablate.sweep.fused import run_group
-from cbam_ablate.sweep.job import run_cell, run_one
+from cbam_ablate.sweep.job import run_one
 from cbam_ablate.sweep.manifest import freeze, read, run_config
 from cbam_ablate.sweep.plan import make_plan
 from cbam_ablate.sweep.run import run_plan
@@ -47,7 +49,7 @@ def test_a_study_that_is_at_work_loses_no_run(tiny, tmp_path):
 def test_force_takes_nothing_away_before_there_is_data_to_train_on(tiny, tmp_path, monkeypatch):
     words = [*tiny, f"store={tmp_path}", "train.epochs=1"]
     cfg = load_config(words)
-    run_one(cfg, echo=lambda line: None)
+    run_one(cfg)
 
     def gone(cfg):
         raise ConfigError("no such data")
@@ -60,11 +62,25 @@ def test_force_takes_nothing_away_before_there_is_data_to_train_on(tiny, tmp_pat
     assert RunStore(tmp_path).run(run_key(cfg)).state().name == "finished"
 
 
-def test_a_run_outlives_the_terminal_that_it_writes_to(tiny, tmp_path):
-    def closed(line):
-        raise BrokenPipeError
+@pytest.fixture
+def gone(monkeypatch):
+    """A terminal that was closed, to which messages go."""
 
-    assert run_one(load_config([*tiny, f"store={tmp_path}", "train.epochs=1"]), closed).name == "finished"
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    console.console.cache_clear()
+    console.set_up()
+    yield
+    console.console.cache_clear()
+
+
+def test_a_run_outlives_the_terminal_that_it_writes_to(tiny, tmp_path, gone):
+    cfg = load_config([*tiny, f"store={tmp_path}", "train.epochs=1"])
+    assert run_one(cfg).name == "finished"
+    assert "epoch 1/1" in (tmp_path / "runs" / run_key(cfg) / "train.log").read_text()
 
 
 def test_a_folder_may_have_any_name(tiny, tmp_path, monkeypatch, capsys):
@@ -90,14 +106,3 @@ def test_what_a_network_costs_is_taken_from_the_plan(tiny, tmp_path, monkeypatch
     for key in keys:
         result = plan.store.run(key).result()
         assert (result["cost"]["params"], result["cost"]["macs"]) == plan.costs[key]
-
-
-def test_what_other_code_counted_is_counted_again(tiny, tmp_path):
-    plan = make_plan([*tiny, f"store={tmp_path}", "train.epochs=1", "seed=0,1"])
-    path, key = freeze(plan, []), next(iter(plan.runs))
-    manifest = json.loads(path.read_text())
-    manifest["counted_by"]["code_sha256"] = 64 * "0"
-    manifest["costs"][key] = {"params": 1, "macs": 2}
-    path.write_text(json.dumps(manifest))
-    run_cell(path, key)
-    assert plan.store.run(key).result()["cost"]["params"] == plan.costs[key].params

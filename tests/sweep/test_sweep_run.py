@@ -177,18 +177,6 @@ def test_jobs_can_run_in_the_sweeps_own_process(cli, words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [["hydra.launcher.jobs=1"], [HERE], ["hydra/launcher=fused"]])
-def test_a_sweep_draws_the_runs_that_finish_and_those_that_an_earlier_one_left_undrawn(cli, words, how):
-    assert cli("train", *words, "seed=0", HERE).returncode == 0
-    (first,) = cli.runs().values()
-    (first / "curves.png").unlink()
-    done = cli("train", *words, "seed=0,1,2", *how)
-    assert done.returncode == 0
-    assert "Warning" not in done.stderr
-    assert [(folder / "curves.png").exists() for folder in cli.runs().values()] == 3 * [True]
-
-
-@pytest.mark.slow
 def test_hydras_own_launcher_gives_the_same_runs(cli, words, tmp_path, without_times):
     assert cli("train", *words, "seed=0,1", HERE).returncode == 0
     other = type(cli)(tmp_path / "basic")

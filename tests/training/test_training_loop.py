@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 def train(words, store):
     cfg = load_config([*words, f"store={store}"])
-    state = run_one(cfg, echo=lambda line: None)
+    state = run_one(cfg)
     return state, store / "runs" / run_key(cfg)
 
 
@@ -30,7 +30,7 @@ def test_a_run_leaves_every_file_of_the_contract(tmp_path, tiny):
     assert state.name == "finished"
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     expected = {"config.json", "history.jsonl", "history.csv", "result.json", "status.json", "train.log"}
-    assert files >= expected | {"curves.png", "checkpoints/last.pt", "checkpoints/best.pt"}
+    assert files >= expected | {"curves.svg", "checkpoints/last.pt", "checkpoints/best.pt"}
 
 
 def test_the_result_says_what_where_and_by_which_rule(tmp_path, tiny):

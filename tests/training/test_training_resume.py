@@ -38,7 +38,7 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, witho
     words = [*tiny, "placement=block", "train.epochs=4", "train.batch_size=16", *extra]
     cfg = load_config([*words, f"store={tmp_path / 'undisturbed'}"])
     key = run_key(cfg)
-    run_one(cfg, echo=lambda line: None)
+    run_one(cfg)
     folder = cli.store / "runs" / key
     code = cli.kill_when(cli.start("train", *words), (folder / "checkpoints" / "last.pt").exists, number)
     assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
@@ -51,41 +51,40 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, witho
     assert cli.result(key)["metrics"] == undisturbed.result(key)["metrics"]
 
 
-def test_a_cut_short_checkpoint_starts_the_run_over(tmp_path, tiny):
+def test_a_cut_short_checkpoint_starts_the_run_over(tmp_path, tiny, caplog):
     cfg = load_config([*tiny, f"store={tmp_path}"])
     key = run_key(cfg)
-    run_one(cfg, echo=lambda line: None)
+    run_one(cfg)
     folder = tmp_path / "runs" / key
     before = weights(tmp_path, key)
     (folder / "result.json").unlink()
     last = folder / "checkpoints" / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
-    lines = []
-    assert run_one(cfg, echo=lines.append).name == "finished"
-    assert any("starts over" in line and "not a whole checkpoint" in line for line in lines)
+    assert run_one(cfg).name == "finished"
+    assert any("starts over" in line and "not a whole checkpoint" in line for line in caplog.messages)
     assert same(weights(tmp_path, key), before)
     assert epochs(folder) == [1, 2, 3]
 
 
 def test_a_history_line_cut_short_is_restored_from_the_checkpoint(tmp_path, tiny):
     cfg = load_config([*tiny, f"store={tmp_path}"])
-    run_one(cfg, echo=lambda line: None)
+    run_one(cfg)
     history = tmp_path / "runs" / run_key(cfg) / "history.jsonl"
     (history.parent / "result.json").unlink()
     whole = history.read_text()
     history.write_text(whole[:-20])
-    run_one(cfg, echo=lambda line: None)
+    run_one(cfg)
     assert history.read_text() == whole
 
 
 def test_more_epochs_go_on_from_a_parent_as_a_run_of_their_own(tmp_path, tiny):
     short = load_config([*tiny, f"store={tmp_path}", "schedule=constant"])
-    run_one(short, echo=lambda line: None)
+    run_one(short)
     words = [*tiny, f"store={tmp_path}", "schedule=constant", "train.epochs=5"]
     longer = load_config([*words, f"train.resume_from={run_key(short)}"])
     straight = load_config(words)
     for cfg in (longer, straight):
-        assert run_one(cfg, echo=lambda line: None).name == "finished"
+        assert run_one(cfg).name == "finished"
     assert run_key(longer) != run_key(straight)
     assert same(weights(tmp_path, run_key(longer)), weights(tmp_path, run_key(straight)))
     found = json.loads((tmp_path / "runs" / run_key(longer) / "result.json").read_text())
@@ -119,35 +118,33 @@ def test_a_run_killed_before_its_first_checkpoint_tells_each_epoch_once(cli, tin
 def between(tmp_path, tiny):
     """A run stopped after some steps, its best epoch and its checkpoints."""
     cfg = load_config([*tiny, f"store={tmp_path}", *RARE])
-    assert run_one(cfg, echo=lambda line: None).name == "finished"
+    assert run_one(cfg).name == "finished"
     folder = tmp_path / "runs" / run_key(cfg)
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").unlink()
     return cfg, folder / "checkpoints", result
 
 
-def test_best_weights_of_a_way_not_taken_are_not_the_runs(between):
+def test_best_weights_of_a_way_not_taken_are_not_the_runs(between, caplog):
     cfg, checkpoints, result = between
     other = torch.load(checkpoints / "best.pt", weights_only=True)
     torch.save({**other, "epoch": 9, "model": {}}, checkpoints / "coming_best.pt")
-    assert run_one(cfg, echo=lambda line: None).name == "finished"
+    assert run_one(cfg).name == "finished"
     again = json.loads((checkpoints.parent / "result.json").read_text())
     assert again["metrics"] == result["metrics"]
     torch.save({**other, "epoch": 9}, checkpoints / "best.pt")
     (checkpoints.parent / "result.json").unlink()
-    lines = []
-    assert run_one(cfg, echo=lines.append).name == "finished"
-    assert any("starts over" in line and "not of epoch" in line for line in lines)
+    assert run_one(cfg).name == "finished"
+    assert any("starts over" in line and "not of epoch" in line for line in caplog.messages)
     assert json.loads((checkpoints.parent / "result.json").read_text())["metrics"] == result["metrics"]
 
 
-def test_a_kill_between_the_two_checkpoints_loses_neither(between):
+def test_a_kill_between_the_two_checkpoints_loses_neither(between, caplog):
     cfg, checkpoints, result = between
     (checkpoints / "best.pt").rename(checkpoints / "coming_best.pt")
     torch.save({"model": {}, "epoch": 9, "val_top1": 0.0}, checkpoints / "best.pt")
-    lines = []
-    assert run_one(cfg, echo=lines.append).name == "finished"
-    assert not any("starts over" in line for line in lines)
+    assert run_one(cfg).name == "finished"
+    assert not any("starts over" in line for line in caplog.messages)
     assert json.loads((checkpoints.parent / "result.json").read_text())["metrics"] == result["metrics"]
     assert {path.name for path in checkpoints.iterdir()} == {"best.pt", "last.pt"}
 
@@ -168,10 +165,12 @@ def test_a_run_goes_on_in_the_number_format_and_the_company_that_it_began_in(bet
     cfg.train.precision = "auto"
     last = torch.load(checkpoints / "last.pt", weights_only=True)
     last["progress"]["fused"] = 4
-    torch.save({**last, "precision": "bf16"}, checkpoints / "last.pt")
+    torch.save({**last, "precision": "bf16", "key": run_key(cfg)}, checkpoints / "last.pt")
+    best = torch.load(checkpoints / "best.pt", weights_only=True)
+    torch.save({**best, "key": run_key(cfg)}, checkpoints / "best.pt")
     target = checkpoints.parents[1] / run_key(cfg)
     checkpoints.parent.rename(target)
-    assert run_one(cfg, echo=lambda line: None).name == "finished"
+    assert run_one(cfg).name == "finished"
     found = json.loads((target / "result.json").read_text())["provenance"]
     assert (found["precision"], found["fused"]) == ("bf16", 4)
 
@@ -189,7 +188,7 @@ def test_a_run_goes_on_in_the_number_format_and_the_company_that_it_began_in(bet
 )
 def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(tmp_path, tiny, word, said):
     short = load_config([*tiny, f"store={tmp_path}"])
-    run_one(short, echo=lambda line: None)
+    run_one(short)
     words = [*tiny, f"store={tmp_path}", "train.epochs=5", f"train.resume_from={run_key(short)}", word]
     with pytest.raises(ConfigError, match=said):
         plan_one(load_config(words))
@@ -198,11 +197,11 @@ def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(t
 def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, monkeypatch):
     monkeypatch.chdir(tmp_path)
     short = load_config([*tiny, f"store={tmp_path}"])
-    run_one(short, echo=lambda line: None)
+    run_one(short)
     (tmp_path / "runs" / run_key(short) / "checkpoints" / "last.pt").rename("some.pt")
     longer = load_config([*tiny, f"store={tmp_path}", "train.epochs=5", "train.resume_from=some.pt"])
     assert list(plan_one(longer).runs) == [run_key(longer)]
-    assert run_one(longer, echo=lambda line: None).name == "finished"
+    assert run_one(longer).name == "finished"
 
 
 @pytest.mark.parametrize(
@@ -214,9 +213,9 @@ def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, mon
 )
 def test_a_checkpoint_that_lies_anywhere_is_refused_when_it_is_loaded(tmp_path, tiny, word, said):
     short = load_config([*tiny, f"store={tmp_path}"])
-    run_one(short, echo=lambda line: None)
+    run_one(short)
     last = tmp_path / "some.pt"
     (tmp_path / "runs" / run_key(short) / "checkpoints" / "last.pt").rename(last)
     other = load_config([*tiny, "train.epochs=5", f"store={tmp_path}", f"train.resume_from={last}", word])
-    state = run_one(other, echo=lambda line: None)
+    state = run_one(other)
     assert (state.name, said in state.error) == ("failed", True), state.error

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ttest_1samp
 from statsmodels.stats.proportion import proportion_confint
 
-from cbam_ablate.explain.numbers import average_drop, increase
+from cbam_ablate.explain.confidence import average_drop, increase
 
 BEFORE = np.array([0.8, 0.5, 0.4, 1.0])
 AFTER = np.array([0.4, 0.6, 0.4, 0.25])

@@ -1,7 +1,7 @@
 import pytest
 
 from cbam_ablate.config.compose import load_config
-from cbam_ablate.loggers.words import name_of
+from cbam_ablate.runs.naming import name_of
 
 
 @pytest.mark.parametrize(
