@@ -30,7 +30,7 @@ ROUNDS, SAMPLE = 3, 40
 def hydra_seconds(assignments: list[tuple[str, ...]]) -> float:
     """Seconds a cell that Hydra needs to compose a sample of the cells, as its basic sweeper does each."""
     words = [[f"{name}={value}" for name, value in zip(AXES, cell, strict=True)] for cell in assignments]
-    spelled = [[word.spelled for word in parse(cell)] for cell in words]
+    spelled = [[word.for_hydra for word in parse(cell)] for cell in words]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         started = time.perf_counter()
         for cell in spelled:

@@ -9,16 +9,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.cli.words import apply, read_words
+from cbam_ablate.cli.arguments import apply, read_arguments
 from cbam_ablate.config.canonical import from_dict, is_run_key
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import Run, RunStore
 
 TAKEN = ("data.root", "data.cache", "train.device", "train.precision")
 
 
 def main(words: list[str]) -> int:
-    values = read_words(words, ("run", "checkpoint", "part"), TAKEN)
+    values = read_arguments(words, ("run", "checkpoint", "part"), TAKEN)
     store, wanted = RunStore(values.pop("store")), values.pop("run", None)
     if not wanted:
         raise ConfigError("run=: which run? a key, its first digits or a checkpoint's path")

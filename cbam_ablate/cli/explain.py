@@ -15,10 +15,10 @@ one trained network, not of an architecture. Printed, and written to explain.jso
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.cli.words import apply, read_words
+from cbam_ablate.cli.arguments import apply, read_arguments
 from cbam_ablate.config.canonical import from_dict
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import Run, RunStore
 
 TAKEN = ("data.root", "data.cache", "train.device")
@@ -26,7 +26,7 @@ MOST_SHOWN = 64
 
 
 def main(words: list[str]) -> int:
-    values = read_words(words, ("run", "images", "n", "seed", "out"), TAKEN)
+    values = read_arguments(words, ("run", "images", "n", "seed", "out"), TAKEN)
     store = RunStore(values.pop("store"))
     images, n = _images(values.pop("images", "8")), _number("n", values.pop("n", "500"), 2)
     seed, out = _number("seed", values.pop("seed", "0"), 0), values.pop("out", None)

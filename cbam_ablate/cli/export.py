@@ -5,13 +5,13 @@ Packs a study's configs, histories, results and table, without checkpoints, into
 cbam-ablate table study=NAME store=results/NAME --check
 """
 
+from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
-from cbam_ablate.cli.words import read_words
 from cbam_ablate.report.export import export_study
 
 
 def main(words: list[str]) -> int:
-    values = read_words(words, ("study", "to"))
+    values = read_arguments(words, ("study", "to"))
     target = values.pop("to", None)
     store, study = take_study(values)
     folder = export_study(store.root, study, target)

@@ -18,7 +18,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.cli.words import read_words
+from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.errors import ConfigError
 
 OPTIONS = ("study", "axes", "seed", "metric", "better", "step", "file", "experiment", "format")
@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
     if not words or (re.match(r"[a-z]+=", words[0]) and not Path(words[0]).exists()):
         raise ConfigError("import: which source? a file, a folder or an MLflow address comes first")
     source, words = words[0], words[1:]
-    values = read_words(words, OPTIONS, ("table",))
+    values = read_arguments(words, OPTIONS, ("table",))
     from cbam_ablate.report import render_terminal, write_table
     from cbam_ablate.sources.found import count
     from cbam_ablate.sources.load import load

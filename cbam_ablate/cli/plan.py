@@ -5,15 +5,17 @@ cbam-ablate plan study=placement
 cbam-ablate plan -m depth=18,34 placement=none,block seed=0,1,2
 """
 
-from cbam_ablate.config import ConfigError
+from collections.abc import Sequence
+
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.sweep.outline import make_outline
 
 
-def main(words: list[str]) -> int:
-    unknown = [word for word in words if word.startswith("-") and word not in ("-m", "--multirun")]
+def main(arguments: Sequence[str]) -> int:
+    unknown = [text for text in arguments if text.startswith("-") and text not in ("-m", "--multirun")]
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such flag; there are -m and --help")
-    asked = make_outline([word for word in words if not word.startswith("-")])
+    asked = make_outline([text for text in arguments if not text.startswith("-")])
     from cbam_ablate.cli.show import show
     from cbam_ablate.sweep.plan import plan_outline
 

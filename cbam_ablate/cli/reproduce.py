@@ -8,17 +8,17 @@ in points. On a CPU in fp32, with the same versions and number of threads, weigh
 import dataclasses
 from typing import Any
 
+from cbam_ablate.cli.arguments import apply, read_arguments
 from cbam_ablate.cli.studies import take_study
-from cbam_ablate.cli.words import apply, read_words
 from cbam_ablate.config.canonical import is_run_key
-from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.overrides import ALIASES, same, spell
+from cbam_ablate.config.options import ALIASES, same, spell
 from cbam_ablate.config.schema import LoggerConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 
 
 def main(words: list[str]) -> int:
-    values = read_words(words, ("study", "row", "seed", "tolerance"))
+    values = read_arguments(words, ("study", "row", "seed", "tolerance"))
     row, seed, limit = values.pop("row", ""), values.pop("seed", None), values.pop("tolerance", "0.5")
     store, study = take_study(values)
     tolerance = _number(limit)

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -65,11 +65,11 @@ def _rows(plan: Plan, waiting: dict[str, Waiting]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def close(outcome: Outcome, words: list[str]) -> int:
+def close(outcome: Outcome, arguments: Sequence[str]) -> int:
     """Prints and writes the table of what is done, then what is missing and how to get it."""
     plan = outcome.plan
     if outcome.left:
-        planned = shlex.join(["cbam-ablate", "plan", *(w for w in words if not w.startswith("detach="))])
+        planned = shlex.join(["cbam-ablate", "plan", *_without(arguments, "detach")])
         print(
             f"{plan.summary()}\nHanded over. {planned} shows how the runs stand, "
             f"cbam-ablate table study={plan.study} store={plan.store.root} what is done, and the same "
@@ -89,9 +89,13 @@ def close(outcome: Outcome, words: list[str]) -> int:
     lines += [f"  {key} {labels[key]}: {state.failure}: {state.error}" for key, state in failed.items()]
     others = len(outcome.missing) - len(failed)
     lines += [f"  {others} not run or stopped"] if others else []
-    again = shlex.join(["cbam-ablate", "train", *(w for w in words if not w.startswith("sweep.mode="))])
+    again = shlex.join(["cbam-ablate", "train", *_without(arguments, "sweep.mode")])
     lines.append(f"The same command goes on: {again}")
     if failed:
         lines.append(f"Only the failed ones: {again} sweep.mode=retry")
         lines.append(f"Tracebacks: {plan.store.root / 'runs'}/<run>/traceback.txt")
     return fail("\n".join(lines), outcome.exit_code)
+
+
+def _without(arguments: Sequence[str], name: str) -> list[str]:
+    return [text for text in arguments if not text.startswith(f"{name}=")]

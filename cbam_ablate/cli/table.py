@@ -6,8 +6,8 @@ made again from its runs, and the command fails if a digit has changed.
 """
 
 from cbam_ablate.cli import fail
+from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
-from cbam_ablate.cli.words import read_words
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import check_table, render_terminal, write_table
 
@@ -19,7 +19,7 @@ def main(words: list[str]) -> int:
     unknown = [word for word in plain if word.startswith("-")]
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such flag; there are --check and --help")
-    values = read_words(plain, ("study",), ("table", "metrics"))
+    values = read_arguments(plain, ("study",), ("table", "metrics"))
     store, study = take_study(values)
     if any(word in CHECK for word in words):
         if values:

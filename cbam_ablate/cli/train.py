@@ -7,53 +7,47 @@ The same command again goes on where it was, and runs only what is missing.
 --cfg job prints the composed config.
 """
 
-from pathlib import Path
-
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from collections.abc import Sequence
 
 from cbam_ablate.cli import fail
-from cbam_ablate.config import ConfigError, load_config
-from cbam_ablate.config.compose import plain_error, search_path
-from cbam_ablate.config.overrides import conf_dir, parse, verify
+from cbam_ablate.config import load_config
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import Run
 from cbam_ablate.runs.claim import describe, holder
+from cbam_ablate.sweep.outline import Outline, make_outline
 
 NOT_DONE = "Not trained yet, and sweep.mode doesn't ask for it."
 
 
-def main(words: list[str]) -> int:
-    flags = [word for word in words if word.startswith("-")]
-    words = [word for word in words if not word.startswith("-")]
-    if flags and set(flags) <= {"--cfg"} and "job" in words:
-        return _show([word for word in words if word != "job"])
+def main(arguments: Sequence[str]) -> int:
+    flags = [text for text in arguments if text.startswith("-")]
+    texts = [text for text in arguments if not text.startswith("-")]
+    if flags and set(flags) <= {"--cfg"} and "job" in texts:
+        return _show([text for text in texts if text != "job"])
     unknown = sorted(set(flags) - {"-m", "--multirun"})
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such flag; there are -m, --multirun, --cfg job and --help")
-    study = any(word.startswith("study=") and word != "study=none" for word in words)
-    return _sweep(words, flags) if flags or study else _single(words)
+    study = any(text.startswith("study=") and text != "study=none" for text in texts)
+    asked = make_outline(texts, sweep=bool(flags) or study)
+    return _sweep(asked, [*flags, *texts]) if flags or study else _single(asked)
 
 
-def _show(words: list[str]) -> int:
+def _show(texts: Sequence[str]) -> int:
     from dataclasses import asdict
 
     from omegaconf import OmegaConf
 
-    print(OmegaConf.to_yaml(OmegaConf.create(asdict(load_config(words)))).rstrip())
+    print(OmegaConf.to_yaml(OmegaConf.create(asdict(load_config(texts)))).rstrip())
     return 0
 
 
-def _single(words: list[str]) -> int:
-    cfg = load_config(words)
+def _single(asked: Outline) -> int:
     from cbam_ablate.cli.show import show
     from cbam_ablate.data import prepare
     from cbam_ablate.sweep.job import run_one
-    from cbam_ablate.sweep.plan import plan_one
+    from cbam_ablate.sweep.plan import plan_outline
 
-    plan = plan_one(cfg)
+    cfg, plan = asked.base, plan_outline(asked)
     run = plan.store.run(next(iter(plan.runs)))
     if cfg.sweep.dry_run:
         return show(plan)
@@ -88,25 +82,26 @@ def _told(run: Run) -> str:
     )
 
 
-def _sweep(words: list[str], flags: list[str]) -> int:
-    parsed = parse(words)
-    verify(parsed, sweeping=True)
-    spelled = [word.spelled for word in parsed]
-    try:
-        with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
-            found = GlobalHydra.instance().hydra.multirun(  # type: ignore[union-attr]
-                "config", task, [*spelled, *search_path()], with_log_configuration=False
-            )
-    except (HydraException, OmegaConfBaseException) as error:
-        raise plain_error(error) from error
+def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
+    from hydra._internal.callbacks import Callbacks
+
+    from cbam_ablate.sweep.launchers import make_launcher
+
+    callbacks = Callbacks(asked.composed)
+    callbacks.on_multirun_start(config=asked.composed, config_name="config")
+    launcher = make_launcher(asked, callbacks)
+    if asked.unfinished():
+        launcher.warm_up()
+
     from cbam_ablate.cli.show import close, show
-    from cbam_ablate.sweep.run import Outcome
+    from cbam_ablate.runs.provenance import command
+    from cbam_ablate.sweep.plan import plan_outline
+    from cbam_ablate.sweep.run import run_plan
 
-    return close(found, [*flags, *words]) if isinstance(found, Outcome) else show(found)
-
-
-def task(cfg: DictConfig) -> None:
-    """One job of a sweep, wherever a Hydra launcher runs it."""
-    from cbam_ablate.sweep.job import run_cell
-
-    run_cell(Path(cfg.manifest), cfg.key)
+    plan = plan_outline(asked)
+    if plan.base.sweep.dry_run:
+        return show(plan)
+    launcher.guesses = plan.guesses
+    outcome = run_plan(plan, launcher.launch, command(), launcher.alone)
+    callbacks.on_multirun_end(config=asked.composed, config_name="config")
+    return close(outcome, arguments)

@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cbam_ablate.cli import fail
+from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
-from cbam_ablate.cli.words import read_words
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import WandbConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.manifest import read
 
@@ -41,7 +41,7 @@ def main(words: list[str]) -> int:
 
 
 def _push(words: list[str]) -> int:
-    values = read_words(words, ("study", "run"), OPTIONS)
+    values = read_arguments(words, ("study", "run"), OPTIONS)
     from cbam_ablate.loggers import wandb_push as push
     from cbam_ablate.loggers.wandb_run import NotSentError
     from cbam_ablate.loggers.wandb_study import send_study
@@ -101,7 +101,7 @@ def _pull(words: list[str]) -> int:
     entity, _, project = path.partition("/")
     if not project or "/" in project or ".." in (entity, project):
         raise ConfigError(f"wandb pull {path}: which project? ENTITY/PROJECT")
-    values = read_words(words, ("study", "axes", "seed"))
+    values = read_arguments(words, ("study", "axes", "seed"))
     from cbam_ablate.loggers import wandb_pull
     from cbam_ablate.sources import Wanted
     from cbam_ablate.sources.load import study_of
@@ -133,7 +133,7 @@ def _pull(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
-    values = read_words(words, ("study",), OPTIONS[:2])
+    values = read_arguments(words, ("study",), OPTIONS[:2])
     from cbam_ablate.loggers.wandb_push import options_of
     from cbam_ablate.loggers.wandb_report import make_report
 

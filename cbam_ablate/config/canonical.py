@@ -4,13 +4,20 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.schema import OFF_UNSET, RunConfig
+from cbam_ablate.config.schema import (
+    OFF_UNSET,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    ScheduleConfig,
+)
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.registry import Attention, Backbone, Optimizer, Schedule, find, rows
 
 SCHEMA_VERSION = 1
@@ -18,6 +25,11 @@ SCHEMA_VERSION = 1
 
 OUTSIDE = {"logger", "sweep", "table", "metrics", "figure"}
 """Sections that say how a run is watched or tabulated, not what it is."""
+
+SECTIONS = [field.name for field in dataclasses.fields(RunConfig) if dataclasses.is_dataclass(field.type)]
+INSIDE = [name for name in SECTIONS if name not in OUTSIDE]
+TOP = [field for field in dataclasses.fields(RunConfig) if field.name not in SECTIONS]
+"""Options in no section."""
 
 OFF_THE_SHELF = {"model.depth", "model.width"}
 """What others' networks have no options for: null says that these have no effect."""
@@ -29,6 +41,28 @@ ORDER_IGNORES = {
     "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
     "spatial_only": {"reduction", "pool", "mlp_bias"},
 }
+
+
+Once = Callable[..., Any]
+"""Calls a function with these arguments, or answers what it gave for the same section objects before."""
+
+
+def each_time(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
+
+
+class Memo:
+    """Does each piece of work once for the same objects, which stay alive; texts are the same if equal."""
+
+    def __init__(self) -> None:
+        self._done: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+
+    def __call__(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        key = (work, *[item if isinstance(item, str) else id(item) for item in arguments])
+        done = self._done.get(key)
+        if done is None:
+            done = self._done[key] = (work(*arguments), arguments)
+        return done[0]
 
 
 def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
@@ -46,70 +80,108 @@ def flatten(cfg: RunConfig) -> dict[str, Any]:
     return {name: value for name, _, value in leaves(cfg)}
 
 
-def resolve(cfg: RunConfig) -> RunConfig:
-    """Fills in, in place, the automatic values that don't depend on a machine."""
-    backbone = rows(Backbone).get(cfg.model.backbone)
-    if backbone is not None:
-        if cfg.model.depth is None:
-            cfg.model.depth = backbone.default_depth
-        if cfg.model.width is None:
-            cfg.model.width = backbone.width
-    return cfg
+def resolved(cfg: RunConfig) -> RunConfig:
+    """The config with the automatic values that don't depend on a machine."""
+    return dataclasses.replace(cfg, model=resolved_model(cfg.model))
 
 
-def inert(cfg: RunConfig) -> set[str]:
-    """Dotted names of the options that have no effect in this config."""
-    names: set[str] = set()
-    attention = cfg.model.attention
+def resolved_model(model: ModelConfig) -> ModelConfig:
+    """The network with the backbone's own depth and width where they were left open."""
+    backbone = rows(Backbone).get(model.backbone)
+    if backbone is None:
+        return model
+    depth = backbone.default_depth if model.depth is None else model.depth
+    width = backbone.width if model.width is None else model.width
+    return dataclasses.replace(model, depth=depth, width=width)
+
+
+def _inert_in_model(model: ModelConfig) -> set[str]:
+    attention = model.attention
     fields = {f"{f.name}" for f in dataclasses.fields(attention)} - {"placement"}
     if attention.placement == "none":
         unused = fields
     else:
         unused = fields - {"kind", "residual"} - find(Attention, attention.kind).uses
         unused |= ORDER_IGNORES.get(attention.order, set()) if "order" not in unused else set()
-    names |= {f"model.attention.{name}" for name in unused}
+    common = {"backbone", "depth", "width", "attention"} | find(Backbone, model.backbone).uses
+    others = {f.name for f in dataclasses.fields(model)} - common
+    return {f"attention.{name}" for name in unused} | others
 
-    common = {"backbone", "depth", "width", "attention"} | find(Backbone, cfg.model.backbone).uses
-    names |= {f"model.{f.name}" for f in dataclasses.fields(cfg.model) if f.name not in common}
 
-    used = find(Optimizer, cfg.optimizer.name).uses
-    names |= {f"optimizer.{name}" for other in rows(Optimizer).values() for name in other.uses - used}
-    if cfg.optimizer.momentum == 0:
-        names.add("optimizer.nesterov")
-    if cfg.optimizer.weight_decay == 0:
-        names.add("optimizer.decay_norm_bias")
-
-    used = find(Schedule, cfg.schedule.name).uses
-    names |= {f"schedule.{name}" for other in rows(Schedule).values() for name in other.uses - used}
-
-    if cfg.data.train_size is None:
-        names.add("data.subset_seed")
+def _inert_in_optimizer(optimizer: OptimizerConfig) -> set[str]:
+    used = find(Optimizer, optimizer.name).uses
+    names = {name for other in rows(Optimizer).values() for name in other.uses - used}
+    if optimizer.momentum == 0:
+        names.add("nesterov")
+    if optimizer.weight_decay == 0:
+        names.add("decay_norm_bias")
     return names
 
 
-def effective(cfg: RunConfig) -> dict[str, Any]:
-    """The options that have an effect on what is measured, by dotted name.
+def _inert_in_schedule(schedule: ScheduleConfig) -> set[str]:
+    used = find(Schedule, schedule.name).uses
+    return {name for other in rows(Schedule).values() for name in other.uses - used}
 
-    `residual` is as far as the placement has gates for it.
-    """
-    without = inert(cfg)
+
+def _inert_in_data(data: DataConfig) -> set[str]:
+    return {"subset_seed"} if data.train_size is None else set()
+
+
+INERT: dict[str, Callable[[Any], set[str]]] = {
+    "model": _inert_in_model,
+    "optimizer": _inert_in_optimizer,
+    "schedule": _inert_in_schedule,
+    "data": _inert_in_data,
+}
+
+
+def inert_in(name: str, section: Any) -> set[str]:
+    """Dotted names of the options of one section that have no effect in it."""
+    return {f"{name}.{option}" for option in INERT[name](section)} if name in INERT else set()
+
+
+def inert(cfg: RunConfig) -> set[str]:
+    """Dotted names of the options that have no effect in this config."""
+    return {option for name in INERT for option in inert_in(name, getattr(cfg, name))}
+
+
+def effective_in(name: str, section: Any) -> dict[str, Any]:
+    """The options of one section that have an effect, by dotted name."""
+    without = inert_in(name, section)
     found = {
-        name: value
-        for name, field, value in leaves(cfg)
-        if name.split(".")[0] not in OUTSIDE and field.metadata["identity"] and name not in without
+        option: value
+        for option, field, value in leaves(section, f"{name}.")
+        if field.metadata["identity"] and option not in without
     }
-    if "model.attention.residual" not in without:
-        attention = cfg.model.attention
+    if name == "model" and "model.attention.residual" not in without:
+        attention = section.attention
         reached = GATES.get(attention.placement, set()) & GATES.get(attention.residual, set())
         found["model.attention.residual"] = "both" if len(reached) == 2 else next(iter(reached), "none")
     return found
 
 
-def canonical(cfg: RunConfig) -> dict[str, Any]:
-    """The effective options less those at their off value: what the run key is made from."""
-    off = {name: field.metadata["off"] for name, field, _ in leaves(cfg)}
+def _top(cfg: RunConfig) -> dict[str, Any]:
+    return {field.name: getattr(cfg, field.name) for field in TOP if field.metadata["identity"]}
+
+
+def effective(cfg: RunConfig, once: Once = each_time) -> dict[str, Any]:
+    """The options that have an effect on what is measured, by dotted name.
+
+    `residual` is as far as the placement has gates for it.
+    """
+    found = _top(cfg)
+    for name in INSIDE:
+        found |= once(effective_in, name, getattr(cfg, name))
+    return found
+
+
+def canonical_in(name: str, section: Any) -> dict[str, Any]:
+    """The effective options of one section less those at their off value."""
+    off = {option: field.metadata["off"] for option, field, _ in leaves(section, f"{name}.")}
     values = {
-        name: value for name, value in effective(cfg).items() if off[name] is OFF_UNSET or value != off[name]
+        option: value
+        for option, value in effective_in(name, section).items()
+        if off[option] is OFF_UNSET or value != off[option]
     }
     if "train.resume_from" in values:
         values["train.resume_from"] = parent_of(values["train.resume_from"])
@@ -118,15 +190,38 @@ def canonical(cfg: RunConfig) -> dict[str, Any]:
     return values
 
 
-def network_of(cfg: RunConfig) -> str:
+def canonical(cfg: RunConfig) -> dict[str, Any]:
+    """The effective options less those at their off value: what the run key is made from."""
+    found = _top(cfg)
+    for name in INSIDE:
+        found |= canonical_in(name, getattr(cfg, name))
+    return found
+
+
+def _json_in(name: str, section: Any) -> str:
+    return json.dumps(canonical_in(name, section), sort_keys=True)[1:-1]
+
+
+def canonical_json(cfg: RunConfig, once: Once = each_time, **more: Any) -> str:
+    """The canonical form, and `more` options beside it, as JSON with sorted names."""
+    parts = {f"{name}.": once(_json_in, name, getattr(cfg, name)) for name in INSIDE}
+    parts |= {name: f'"{name}": {json.dumps(value)}' for name, value in {**_top(cfg), **more}.items()}
+    return "{" + ", ".join(parts[name] for name in sorted(parts) if parts[name]) + "}"
+
+
+def network_of(cfg: RunConfig, once: Once = each_time) -> str:
     """A text that is the same for runs of the same network on images of the same size."""
-    parts = {name: value for name, value in effective(cfg).items() if name.startswith("model.")}
-    return json.dumps([cfg.data.name, parts], sort_keys=True)
+    text: str = once(_network_in, cfg.data.name, cfg.model)
+    return text
 
 
-def run_key(cfg: RunConfig) -> str:
+def _network_in(data: str, model: ModelConfig) -> str:
+    return json.dumps([data, effective_in("model", model)], sort_keys=True)
+
+
+def run_key(cfg: RunConfig, once: Once = each_time) -> str:
     """16 hexadecimal digits that name what this config measures."""
-    text = json.dumps({"schema": SCHEMA_VERSION, **canonical(cfg)}, sort_keys=True)
+    text = canonical_json(cfg, once, schema=SCHEMA_VERSION)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -148,8 +243,8 @@ def _hash_of(path: Path) -> str:
     try:
         known = path.stat()
     except OSError as error:
-        said = f"{path}: can't be read, and what is in it is part of what the run is ({error.strerror})"
-        raise ConfigError(said) from error
+        reason = f"can't be read, and what is in it is part of what the run is ({error.strerror})"
+        raise ConfigError(f"{path}: {reason}") from error
     return _hash(path, known.st_size, known.st_mtime_ns)
 
 

@@ -1,22 +1,32 @@
-"""From the words of the command line to one typed, checked config, by way of Hydra."""
+"""From the tokens of the command line to one typed, checked config, by way of Hydra.
 
-from collections.abc import Iterable
+Hydra's global state is left alone: a program that uses Hydra itself keeps its own.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.default_element import ResultDefault
+from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from cbam_ablate.config.canonical import resolve
-from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.overrides import ALIASES, conf_dir, conf_dirs, parse, verify
+from cbam_ablate.config.canonical import resolved
+from cbam_ablate.config.options import ALIASES
+from cbam_ablate.config.overrides import Token, conf_dir, conf_dirs, parse, verify
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError
 
 UNKNOWN = (ConfigAttributeError, ConfigKeyError)
 """What OmegaConf raises for a name that isn't there."""
@@ -25,47 +35,72 @@ ConfigStore.instance().store(name="schema", node=RunConfig)
 
 
 def load_config(overrides: Iterable[str] = ()) -> RunConfig:
-    """The config that these words of the command line make: typed, automatic values filled in, checked.
+    """The config that these tokens of the command line make: typed, automatic values filled in, checked.
 
     Raises `ConfigError` with one line for each thing wrong: the value, the rule, the alternatives.
     """
-    parsed = parse(overrides)
-    verify(parsed, sweeping=False)
-    return check(to_run_config(compose_words([word.spelled for word in parsed])))
+    tokens = parse(overrides)
+    verify(tokens, sweeping=False)
+    return check(to_run_config(compose(tokens)))
 
 
-def compose_words(words: list[str]) -> DictConfig:
-    """Hydra's composition of words already spelled for it, the `hydra` node included."""
-    extra = [] if any(word.startswith("hydra.searchpath") for word in words) else search_path()
-    shared = GlobalHydra.instance()
-    outer = shared.hydra
-    # Inside a sweep Hydra is at work already; this composition is one of its own.
-    shared.clear()
+def make_loader() -> ConfigLoader:
+    """Hydra's loader of our groups, and of those in the working folder's own `conf` where it has one."""
+    setup_globals()
+    path = create_config_search_path(str(conf_dir()))
+    for folder in conf_dirs():
+        if folder != conf_dir():
+            path.prepend("working folder", f"file://{folder}", SearchPathQuery(provider="schema"))
+    return ConfigLoaderImpl(path)
+
+
+def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: str = "config") -> DictConfig:
+    """Hydra's composition of tokens of one value each, the `hydra` node included."""
+    loader = loader or make_loader()
+    with hydras_own():
+        composed = _load(loader, name, tokens)
+        overruled = [] if study_of(composed) is None else _overruled(composed, tokens)
+        if overruled:
+            (none,) = parse(["study=none"])
+            own = [*(token for token in tokens if token.name != "study"), none]
+            _put_back(composed, _load(loader, name, own), overruled)
+    return composed
+
+
+def layers_of(tokens: Sequence[Token], loader: ConfigLoader) -> list[ResultDefault]:
+    """The files that Hydra lays over each other for these tokens, in its order."""
+    with hydras_own():
+        lines = [token.for_hydra for token in tokens]
+        return loader.compute_defaults_list("config", lines, RunMode.RUN).defaults
+
+
+def _load(loader: ConfigLoader, name: str, tokens: Sequence[Token]) -> DictConfig:
+    lines = [token.for_hydra for token in tokens]
+    return loader.load_configuration(name, lines, RunMode.RUN, from_shell=False)
+
+
+@contextmanager
+def hydras_own() -> Iterator[None]:
+    """Hydra as version 1.3 defines it, its errors in one line each; afterwards as the program had it."""
+    before = version.VersionBase.instance().getbase()
+    version.setbase("1.3")
     try:
-        with initialize_config_dir(str(conf_dir()), job_name="cbam_ablate", version_base="1.3"):
-            composed = compose("config", overrides=[*words, *extra], return_hydra_config=True)
-            overruled = [] if study_of(composed) is None else _overruled(composed, words)
-            if overruled:
-                own = [word for word in words if not word.startswith("study=")]
-                _put_back(composed, compose("config", overrides=[*own, "study=none", *extra]), overruled)
-            return composed
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         raise plain_error(error) from error
     finally:
-        shared.clear()
-        if outer is not None:
-            shared.initialize(outer)
+        version.VersionBase.instance().version_base = before
 
 
-def _overruled(composed: DictConfig, words: list[str]) -> list[str]:
-    """The options that a group in these words chooses and whose value isn't called like the choice."""
-    said = {word.partition("=")[0].lstrip("+"): word.partition("=")[2].strip("'\"") for word in words}
+def _overruled(composed: DictConfig, tokens: Sequence[Token]) -> list[str]:
+    """The options that a group in these tokens chooses and whose value isn't called like the choice."""
+    chosen = {token.name: token.value_text for token in tokens}
     return [
         dotted
         for group, dotted in ALIASES.items()
-        if group in said
-        and dotted not in said
-        and str(OmegaConf.select(composed, dotted, throw_on_resolution_failure=False)) != said[group]
+        if group in chosen
+        and dotted not in chosen
+        and str(OmegaConf.select(composed, dotted, throw_on_resolution_failure=False)) != chosen[group]
     ]
 
 
@@ -89,24 +124,23 @@ def plain_error(error: Exception) -> ConfigError:
     return ConfigError(" ".join(f"{error} {cause}".split()))
 
 
-def search_path() -> list[str]:
-    """The override that adds the working folder's own `conf`, where it has one."""
-    added = [folder for folder in conf_dirs() if folder != conf_dir()]
-    quoted = [QuotedString(f"file://{folder}", Quote.single).with_quotes() for folder in added]
-    return [f"hydra.searchpath=[{','.join(quoted)}]"] if added else []
-
-
 def to_run_config(composed: DictConfig) -> RunConfig:
     """The typed config of a composition, automatic values filled in, not yet checked."""
+    return resolved(typed(composed))
+
+
+def typed(composed: DictConfig) -> RunConfig:
+    """The typed config of a composition, automatic values as they are."""
     node = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
         filled: Any = OmegaConf.structured(RunConfig)
         filled.merge_with(node)
-        cfg = OmegaConf.to_object(filled)
+        cfg: Any = OmegaConf.to_object(filled)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
-    cfg.store = str(Path(cfg.store).expanduser())  # type: ignore[union-attr]
-    return resolve(cfg)  # type: ignore[arg-type]
+    cfg.store = str(Path(cfg.store).expanduser())
+    found: RunConfig = cfg
+    return found
 
 
 def study_of(composed: DictConfig) -> str | None:

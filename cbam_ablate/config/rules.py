@@ -1,12 +1,22 @@
 """Every rule a config must keep, checked at once and before anything runs."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.canonical import inert, is_run_key, leaves
-from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.config.schema import DEVICES, RunConfig
+from cbam_ablate.config.canonical import SECTIONS, TOP, Once, each_time, inert_in, is_run_key, leaves
+from cbam_ablate.config.schema import (
+    DEVICES,
+    DataConfig,
+    LoggerConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.registry import Attention, Backbone, Dataset, Logger, find, rows
 
 NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
@@ -21,14 +31,22 @@ def check(cfg: RunConfig) -> RunConfig:
     return cfg
 
 
-def violations(cfg: RunConfig) -> list[str]:
+def violations(cfg: RunConfig, once: Once = each_time) -> list[str]:
     """One line for each broken rule: the value, the rule and the alternatives."""
-    found = [line for name, field, value in leaves(cfg) for line in wrong(name, field.metadata, value)]
+    found = [line for field in TOP for line in wrong(field.name, field.metadata, getattr(cfg, field.name))]
+    for name in SECTIONS:
+        found += once(_wrong_in, name, getattr(cfg, name))
     broken = {line.partition("=")[0] for line in found}
     if any(name in broken for name in NAMING):
         return found
-    crossed = [line for rule in (_model, _pretrained, _data, _train, _logger) for line in rule(cfg)]
+    crossed = [line for rule, names in RULES for line in once(rule, *(getattr(cfg, name) for name in names))]
     return found + [line for line in crossed if line.partition("=")[0] not in broken]
+
+
+def _wrong_in(name: str, section: Any) -> list[str]:
+    """What is wrong with the options of one section, each alone."""
+    every = leaves(section, f"{name}.")
+    return [line for option, field, value in every for line in wrong(option, field.metadata, value)]
 
 
 def wrong(name: str, rule: Any, value: Any) -> list[str]:
@@ -58,11 +76,11 @@ def wrong(name: str, rule: Any, value: Any) -> list[str]:
         "above": (rule["above"], lambda bound: value > bound),
         "below": (rule["below"], lambda bound: value < bound),
     }
-    set_bounds = {word: bound for word, (bound, _) in bounds.items() if bound is not None}
-    if all(bounds[word][1](bound) for word, bound in set_bounds.items()):
+    set_bounds = {phrase: bound for phrase, (bound, _) in bounds.items() if bound is not None}
+    if all(bounds[phrase][1](bound) for phrase, bound in set_bounds.items()):
         return []
     return [
-        f"{shown}: must be {' and '.join(f'{word} {_show(bound)}' for word, bound in set_bounds.items())}"
+        f"{shown}: must be {' and '.join(f'{phrase} {_show(bound)}' for phrase, bound in set_bounds.items())}"
     ]
 
 
@@ -70,8 +88,8 @@ def _show(value: Any) -> str:
     return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
 
 
-def _model(cfg: RunConfig) -> list[str]:
-    model, attention = cfg.model, cfg.model.attention
+def _model(model: ModelConfig) -> list[str]:
+    attention, unread = model.attention, inert_in("model", model)
     backbone = find(Backbone, model.backbone)
     found = []
     if not backbone.depths:
@@ -91,7 +109,7 @@ def _model(cfg: RunConfig) -> list[str]:
     found += [
         f"{name}={_show(value)}: backbone={model.backbone} doesn't read it; leave it out"
         for name, field, value in leaves(model, "model.")
-        if name.count(".") == 1 and name in inert(cfg) and value != field.metadata["off"]
+        if name.count(".") == 1 and name in unread and value != field.metadata["off"]
     ]
     found += [
         f"model.attention.{name}={value}: not one of {', '.join(legal)}"
@@ -115,7 +133,7 @@ def _model(cfg: RunConfig) -> list[str]:
         if getattr(attention, name) is None
     ]
     # The widths of another implementation are in the network alone.
-    gates = model.widths == "published" and "model.attention.reduction" not in inert(cfg)
+    gates = model.widths == "published" and "model.attention.reduction" not in unread
     if gates and model.depth in backbone.depths and model.width:
         factor = model.multiplier if "multiplier" in backbone.uses else 1
         channels = [int(factor * width) for width in backbone.channels(model.depth, model.width)]
@@ -129,15 +147,15 @@ def _model(cfg: RunConfig) -> list[str]:
     return found
 
 
-def _pretrained(cfg: RunConfig) -> list[str]:
-    model, channels = cfg.model, find(Dataset, cfg.data.name).channels
-    if model.pretrained is None or "model.pretrained" in inert(cfg):
+def _pretrained(model: ModelConfig, data: DataConfig) -> list[str]:
+    channels = find(Dataset, data.name).channels
+    if model.pretrained is None or "model.pretrained" in inert_in("model", model):
         return []
-    said = f"model.pretrained={model.pretrained}"
+    shown = f"model.pretrained={model.pretrained}"
     found = []
     if model.stride_in_1x1:
         found.append(
-            f"{said}: such weights were trained with the stride in the 3x3 convolution; leave out "
+            f"{shown}: such weights were trained with the stride in the 3x3 convolution; leave out "
             "model.stride_in_1x1=true, or start from fresh weights"
         )
     if model.pretrained == "imagenet":
@@ -146,17 +164,17 @@ def _pretrained(cfg: RunConfig) -> list[str]:
         if model.depth not in backbone.published or model.width != width or channels != 3:
             legal = ", ".join(map(str, backbone.published))
             found.append(
-                f"{said}: torchvision has weights of {model.backbone} for depth {legal}, width {width} and 3 "
-                f"channels, not for depth {model.depth}, width {model.width} and {channels} channels; give a "
-                "file, or start from fresh weights"
+                f"{shown}: torchvision has weights of {model.backbone} for depth {legal}, width {width} and "
+                f"3 channels, not for depth {model.depth}, width {model.width} and {channels} channels; give "
+                "a file, or start from fresh weights"
             )
     elif not Path(model.pretrained).expanduser().is_file():
-        found.append(f"{said}: no such file; give a file of weights, or imagenet")
+        found.append(f"{shown}: no such file; give a file of weights, or imagenet")
     return found
 
 
-def _data(cfg: RunConfig) -> list[str]:
-    data, facts = cfg.data, find(Dataset, cfg.data.name)
+def _data(data: DataConfig, train: TrainConfig) -> list[str]:
+    facts = find(Dataset, data.name)
     found = []
     room = facts.train - data.val_size
     if not facts.classes <= data.val_size <= facts.train - facts.classes:
@@ -169,15 +187,15 @@ def _data(cfg: RunConfig) -> list[str]:
             f"data.train_size={data.train_size}: from {facts.classes} (one a class) to {room} "
             f"({facts.train} training images less data.val_size={data.val_size})"
         )
-    elif cfg.train.batch_size > (data.train_size or room):
+    elif train.batch_size > (data.train_size or room):
         found.append(
-            f"train.batch_size={cfg.train.batch_size}: at most {data.train_size or room}, the training images"
+            f"train.batch_size={train.batch_size}: at most {data.train_size or room}, the training images"
         )
     return found
 
 
-def _train(cfg: RunConfig) -> list[str]:
-    train, schedule, found = cfg.train, cfg.schedule, []
+def _train(train: TrainConfig, schedule: ScheduleConfig) -> list[str]:
+    found = []
     if not re.fullmatch(DEVICES, train.device):
         found.append(f"train.device={train.device}: not one of auto, cpu, cuda, cuda:N")
     if schedule.warmup_epochs > train.epochs:
@@ -194,16 +212,31 @@ def _train(cfg: RunConfig) -> list[str]:
         found.append(
             f"train.resume_from={source}: neither a run key (16 hexadecimal digits) nor a checkpoint"
         )
-    if cfg.optimizer.nesterov and cfg.optimizer.name == "sgd" and cfg.optimizer.momentum == 0:
-        found.append("optimizer.nesterov=true: needs optimizer.momentum above 0")
     return found
 
 
-def _logger(cfg: RunConfig) -> list[str]:
+def _optimizer(optimizer: OptimizerConfig) -> list[str]:
+    if optimizer.nesterov and optimizer.name == "sgd" and optimizer.momentum == 0:
+        return ["optimizer.nesterov=true: needs optimizer.momentum above 0"]
+    return []
+
+
+def _logger(logger: LoggerConfig) -> list[str]:
     found = []
-    for name, target in cfg.logger.own.items():
+    for name, target in logger.own.items():
         try:
             find(Logger, target, f"logger.own.{name}")
         except ConfigError as error:
             found.append(str(error))
     return found
+
+
+RULES: list[tuple[Callable[..., list[str]], tuple[str, ...]]] = [
+    (_model, ("model",)),
+    (_pretrained, ("model", "data")),
+    (_data, ("data", "train")),
+    (_train, ("train", "schedule")),
+    (_optimizer, ("optimizer",)),
+    (_logger, ("logger",)),
+]
+"""Rules between options, and the sections that each of them reads."""

@@ -1,19 +1,28 @@
-"""From assignments to configs: Hydra composes each combination of choices once, values are set on it."""
+"""From assignments to configs: one composition by Hydra, and what each choice and value changes in it.
+
+Configs share the sections in which they are equal, so that what is worked out of a section is worked out
+once. Nobody may change them.
+"""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.canonical import OFF_THE_SHELF, effective, leaves, resolve, run_key
-from cbam_ablate.config.compose import compose_words, to_run_config
-from cbam_ablate.config.errors import UserError
-from cbam_ablate.config.overrides import coerce, groups
+from cbam_ablate.config.canonical import OFF_THE_SHELF, Memo, effective, resolved, resolved_model, run_key
+from cbam_ablate.config.compose import compose, to_run_config, typed
+from cbam_ablate.config.layers import Layers, Unlayered
+from cbam_ablate.config.options import coerce, dotted_names
+from cbam_ablate.config.overrides import Token, groups
 from cbam_ablate.config.rules import violations
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.sweep.declare import Assignment, value_text
+from cbam_ablate.errors import UserError
+from cbam_ablate.sweep.declare import Assignment
+
+Compose = Callable[[Assignment], RunConfig]
 
 
 @dataclass
@@ -23,72 +32,177 @@ class Cell:
     `axes` are the values that take effect, None where an axis has none in this cell; a null is the text null.
     """
 
-    said: str
+    label: str
     axes: dict[str, Any]
     cfg: RunConfig
     key: str
     broken: list[str]
 
 
-def make_cells(fixed: list[str], assignments: Iterable[Assignment], axes: list[str]) -> list[Cell]:
-    """The cells of a sweep. Those that break a rule carry their violations instead of a key."""
-    compose_once = _composer(fixed)
+def make_cells(
+    composed: DictConfig,
+    plain: RunConfig,
+    fixed: Sequence[Token],
+    assignments: Sequence[Assignment],
+    axes: Sequence[str],
+    loader: ConfigLoader,
+    once: Memo,
+) -> list[Cell]:
+    """The cells of a sweep. Those that break a rule carry their violations instead of a key.
+
+    `composed` is Hydra's composition of the `fixed` tokens, `plain` the same typed, automatic values as they
+    are.
+    """
+    make = _composer(composed, plain, fixed, assignments, loader)
     cells = []
     for assignment in assignments:
-        said = " ".join(f"{word.name}={value_text(word)}" for word in assignment.values())
+        label = " ".join(f"{token.name}={token.value_text}" for token in assignment.values())
         try:
-            cfg = compose_once(assignment)
-            broken = violations(cfg)
+            cfg = make(assignment)
+            broken = violations(cfg, once)
         except UserError as error:
-            cells.append(Cell(said, {}, RunConfig(), "", [str(error)]))
+            cells.append(Cell(label, {}, RunConfig(), "", [str(error)]))
             continue
-        key = "" if broken else run_key(cfg)
-        values = {} if broken else _axis_values(cfg, assignment, axes)
-        cells.append(Cell(said, values, cfg, key, broken))
+        key = "" if broken else run_key(cfg, once)
+        values = {} if broken else _axis_values(effective(cfg, once), assignment, axes)
+        cells.append(Cell(label, values, cfg, key, broken))
     return cells
 
 
-def _axis_values(cfg: RunConfig, assignment: Assignment, axes: list[str]) -> dict[str, Any]:
-    known = effective(cfg)
-    known |= {name: "null" for name in known.keys() - OFF_THE_SHELF if known[name] is None}
-    every = {name for name, _, _ in leaves(cfg)}
-    chosen = {name: value_text(word) for name, word in assignment.items()}
-    return {name: known.get(name) if name in every else chosen.get(name) for name in axes}
+def _axis_values(known: Mapping[str, Any], assignment: Assignment, axes: Iterable[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in axes:
+        if name not in dotted_names():
+            found[name] = assignment[name].value_text if name in assignment else None
+        elif name in known and known[name] is None and name not in OFF_THE_SHELF:
+            found[name] = "null"
+        else:
+            found[name] = known.get(name)
+    return found
 
 
-def _composer(fixed: list[str]) -> Callable[[Assignment], RunConfig]:
-    templates: dict[tuple[str, ...], DictConfig] = {}
-    typed: dict[tuple[str, ...], RunConfig | None] = {}
+def _composer(
+    composed: DictConfig,
+    plain: RunConfig,
+    fixed: Sequence[Token],
+    assignments: Iterable[Assignment],
+    loader: ConfigLoader,
+) -> Compose:
+    """Makes the config of an assignment, without Hydra where its layers allow it."""
+    chosen: dict[str, dict[str, None]] = {}
+    given: set[str] = set()
     ours = groups()
+    tokens = {token: None for assignment in assignments for token in assignment.values()}
+    for token in tokens:
+        if token.name in ours:
+            chosen.setdefault(token.name, {})[token.value_text] = None
+        else:
+            given.add(token.name)
+    try:
+        if _follows(composed, given, tokens):
+            raise Unlayered
+        layers = Layers(plain, fixed, loader, chosen, given) if chosen else None
+    except Unlayered:
+        return _by_hydra(fixed, loader, ours, given)
+    return _by_layers(plain, layers, ours)
 
-    def compose_once(assignment: Assignment) -> RunConfig:
-        choices = tuple(word.spelled for word in assignment.values() if word.name in ours)
-        values = {word.name: word.values[0] for word in assignment.values() if word.name not in ours}
-        if choices not in templates:
-            composed = compose_words([*fixed, *choices])
-            templates[choices] = composed
-            plain = not _interpolates(composed)
-            typed[choices] = to_run_config(composed) if plain else None
-        template = typed[choices]
-        if template is None:
-            composed = copy.deepcopy(templates[choices])
-            for name, value in values.items():
-                OmegaConf.update(composed, name, coerce(name, value))
-            return to_run_config(composed)
-        cfg = copy.deepcopy(template)
+
+def _by_layers(base: RunConfig, layers: Layers | None, ours: set[str]) -> Compose:
+    shared, changes = _Shared(base), dict[tuple[str, ...], dict[str, Any]]()
+    values: dict[Token, Any] = {}
+
+    def value_of(token: Token) -> Any:
+        if token not in values:
+            values[token] = coerce(token.name, token.values[0])
+        return values[token]
+
+    def make(assignment: Assignment) -> RunConfig:
+        choice = {token.name: token.value_text for token in assignment.values() if token.name in ours}
+        key = (*choice, *choice.values())
+        if key not in changes:
+            changes[key] = {} if layers is None else layers.values(choice)
+        own = {token.name: value_of(token) for token in assignment.values() if token.name not in ours}
+        return shared.changed({**changes[key], **own})
+
+    return make
+
+
+def _by_hydra(fixed: Sequence[Token], loader: ConfigLoader, ours: set[str], given: set[str]) -> Compose:
+    """Hydra composes each combination of choices; values are set on what it gives."""
+    templates: dict[tuple[str, ...], tuple[DictConfig, _Shared | None]] = {}
+
+    def make(assignment: Assignment) -> RunConfig:
+        choices = [token for token in assignment.values() if token.name in ours]
+        values = {
+            token.name: coerce(token.name, token.values[0])
+            for token in assignment.values()
+            if token.name not in ours
+        }
+        key = tuple(token.for_hydra for token in choices)
+        if key not in templates:
+            composed = compose([*fixed, *choices], loader)
+            templates[key] = (
+                composed,
+                None if _follows(composed, given, assignment.values()) else _Shared(typed(composed)),
+            )
+        composed, shared = templates[key]
+        if shared is not None:
+            return shared.changed(values)
+        composed = copy.deepcopy(composed)
         for name, value in values.items():
-            section: Any = cfg
-            *path, last = name.split(".")
-            for part in path:
-                section = getattr(section, part)
-            setattr(section, last, coerce(name, value))
-        return resolve(cfg)
+            OmegaConf.update(composed, name, value)
+        return to_run_config(composed)
 
-    return compose_once
+    return make
 
 
-def _interpolates(composed: DictConfig) -> bool:
-    plain = OmegaConf.to_container(
-        OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
-    )
-    return "${" in str(plain)
+def _follows(composed: DictConfig, given: Iterable[str], tokens: Iterable[Token]) -> bool:
+    """Whether OmegaConf has to set the `given` options: something refers to others, or is a free key."""
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    free = any(dotted_names().get(name, dict) is dict for name in given)
+    texts = [str(OmegaConf.to_container(own)), *(token.value_text for token in tokens)]
+    return free or any("${" in text for text in texts)
+
+
+class _Shared:
+    """Configs that differ from one in some options; sections with the same changes are one object."""
+
+    def __init__(self, base: RunConfig) -> None:
+        self._base = base
+        self._resolved = resolved(base)
+        self._made: dict[tuple[Any, ...], tuple[Any, dict[str, Any]]] = {}
+
+    def changed(self, changes: Mapping[str, Any]) -> RunConfig:
+        """A config with these options, by dotted name."""
+        cfg = copy.copy(self._resolved)
+        sections: dict[str, dict[str, Any]] = {}
+        for name, value in changes.items():
+            section, dot, option = name.partition(".")
+            if dot:
+                sections.setdefault(section, {})[option] = value
+            else:
+                setattr(cfg, name, value)
+        for section, options in sections.items():
+            key = (section, *options, *map(id, options.values()))
+            if key not in self._made:
+                made = _with(getattr(self._base, section), options)
+                if section == "model":
+                    made = resolved_model(made)
+                self._made[key] = made, options  # kept, since their ids name them
+            setattr(cfg, section, self._made[key][0])
+        return cfg
+
+
+def _with(section: Any, options: Mapping[str, Any]) -> Any:
+    """A copy of a section with these options, by their names within it."""
+    made = copy.copy(section)
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
+        head, dot, rest = name.partition(".")
+        if dot:
+            nested.setdefault(head, {})[rest] = value
+        else:
+            setattr(made, name, value)
+    for head, inner in nested.items():
+        setattr(made, head, _with(getattr(section, head), inner))
+    return made

@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.override_parser.types import Glob
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.errors import ConfigError, UserError
-from cbam_ablate.config.overrides import ALIASES, Word, parse, same, spell, verify
+from cbam_ablate.config.options import ALIASES, same, spell
+from cbam_ablate.config.overrides import Token, parse, single_values, verify
+from cbam_ablate.errors import ConfigError, UserError
 
-Assignment = dict[str, Word]
-"""One word an axis, each with a single value."""
+KINDS: dict[str, type] = {"params": dict, "grids": list, "zip": list, "around": dict, "exclude": list}
+"""The options of `hydra.sweeper`, as `conf/hydra/sweeper/cbam_ablate.yaml` has them."""
+Assignment = dict[str, Token]
+"""A token of one value for each axis."""
 
 
 def axis_name(name: str) -> str:
@@ -27,10 +29,10 @@ def axis_name(name: str) -> str:
 
 @dataclass
 class Declaration:
-    """Fixed words, and the axes in declared order as lists of one-valued words."""
+    """Fixed tokens, and the axes in declared order as lists of tokens of one value."""
 
-    fixed: list[Word]
-    grids: list[dict[str, list[Word]]]
+    fixed: list[Token]
+    grids: list[dict[str, list[Token]]]
     zipped: list[list[str]] = field(default_factory=list)
     around: dict[str, Any] = field(default_factory=dict)
     exclude: list[dict[str, list[Any]]] = field(default_factory=list)
@@ -41,20 +43,25 @@ class Declaration:
         return list(dict.fromkeys(name for grid in self.grids for name in grid))
 
 
-def declare(words: Sequence[Word], sweeper: DictConfig) -> Declaration:
-    """Merges the command line's words over a study's sweeper node; axes of the same name are replaced."""
+def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
+    """Merges the command line's tokens over a study's sweeper node; axes of the same name are replaced."""
     node: Any = OmegaConf.to_container(sweeper, resolve=True)
-    given = {axis_name(word.name): word for word in words}
-    swept = {name: word for name, word in given.items() if word.override.is_sweep_override()}
-    fixed = [word for word in words if not word.override.is_sweep_override()]
-    params = _words(node.get("params"), "params")
-    joined = [_words(grid, "grids") for grid in node.get("grids") or [{}]]
+    for name, value in node.items():
+        if name not in KINDS:
+            raise ConfigError(f"hydra.sweeper.{name}: no such option; there are {', '.join(KINDS)}")
+        if value is not None and not isinstance(value, KINDS[name]):
+            raise ConfigError(f"hydra.sweeper.{name}={value}: must be a {KINDS[name].__name__}")
+    given = {axis_name(token.name): token for token in tokens}
+    swept = {name: token for name, token in given.items() if token.sweeps}
+    fixed = [token for token in tokens if not token.sweeps]
+    params = _tokens(node.get("params"), "params")
+    joined = [_tokens(grid, "grids") for grid in node.get("grids") or [{}]]
     grids = []
     for grid in joined:
-        axes = {name: word for name, word in {**params, **grid}.items() if name not in given}
+        axes = {name: token for name, token in {**params, **grid}.items() if name not in given}
         own = {**dict.fromkeys([*params, *grid]), **swept}
         merged = {name: swept.get(name) or axes.get(name) for name in own}
-        grids.append({name: _single(word) for name, word in merged.items() if word is not None})
+        grids.append({name: single_values(token) for name, token in merged.items() if token is not None})
     declaration = Declaration(
         fixed,
         grids,
@@ -66,16 +73,16 @@ def declare(words: Sequence[Word], sweeper: DictConfig) -> Declaration:
     return declaration
 
 
-def _words(params: Any, where: str) -> dict[str, Word]:
+def _tokens(params: Any, where: str) -> dict[str, Token]:
     if params is not None and not isinstance(params, Mapping):
         raise ConfigError(f"hydra.sweeper.{where}: {params}: give axes and values, as in {{seed: '0,1'}}")
-    spelled = [f"{name}={_spell(value)}" for name, value in (params or {}).items()]
+    texts = [f"{name}={_spell(value)}" for name, value in (params or {}).items()]
     try:
-        words = parse(spelled)
-        verify(words, sweeping=True)
+        tokens = parse(texts)
+        verify(tokens, sweeping=True)
     except UserError as error:
         raise ConfigError(f"hydra.sweeper.{where}: {error}") from error
-    return {axis_name(word.name): word for word in words}
+    return {axis_name(token.name): token for token in tokens}
 
 
 def _spell(value: Any) -> str:
@@ -87,25 +94,13 @@ def _spell(value: Any) -> str:
     )
 
 
-def _single(word: Word) -> list[Word]:
-    """One word for each value."""
-    if not word.override.is_sweep_override():
-        return [word]
-    head = word.spelled.partition("=")[0]
-    every = isinstance(word.override.value(), Glob)
-    texts = [f"'{name}'" for name in word.values] if every else [*word.override.sweep_string_iterator()]
-    if not texts:
-        raise ConfigError(f"{word.said}: stands for no value")
-    return [parse([f"{head}={text}"])[0] for text in texts]
-
-
 def _matcher(entry: Any) -> dict[str, list[Any]]:
     if not isinstance(entry, Mapping):
         raise ConfigError(f"hydra.sweeper.exclude: {entry}: give axes and values, as in {{placement: none}}")
     return {axis_name(name): value if isinstance(value, list) else [value] for name, value in entry.items()}
 
 
-def _check_names(declaration: Declaration, given: Mapping[str, Word]) -> None:
+def _check_names(declaration: Declaration, given: Mapping[str, Token]) -> None:
     axes = declaration.axes
     named = {"zip": itertools.chain(*declaration.zipped), "around": declaration.around}
     named["exclude"] = itertools.chain(*declaration.exclude)
@@ -118,22 +113,18 @@ def _check_names(declaration: Declaration, given: Mapping[str, Word]) -> None:
 
 def expand(declaration: Declaration) -> list[Assignment]:
     """The assignments of all cells, in declared order, each once."""
-    found: dict[tuple[str, ...], Assignment] = {}
+    found: dict[tuple[tuple[str, str], ...], Assignment] = {}
     for grid in declaration.grids:
         for combination in _combinations(declaration, grid):
             assignment = dict(combination)
             if not any(_matches(entry, assignment, declaration.fixed) for entry in declaration.exclude):
-                said = tuple(f"{name}={value_text(word)}" for name, word in assignment.items())
-                found.setdefault(said, assignment)
+                values = tuple((name, token.value_text) for name, token in assignment.items())
+                found.setdefault(values, assignment)
     return list(found.values())
 
 
-def value_text(word: Word) -> str:
-    return word.spelled.partition("=")[2].strip("'\"")
-
-
-def _matches(entry: Mapping[str, list[Any]], assignment: Assignment, fixed: Iterable[Word]) -> bool:
-    known = {**{axis_name(word.name): word for word in fixed}, **assignment}
+def _matches(entry: Mapping[str, list[Any]], assignment: Assignment, fixed: Iterable[Token]) -> bool:
+    known = {**{axis_name(token.name): token for token in fixed}, **assignment}
     return all(
         name in known and any(same(known[name].values[0], value) for value in wanted)
         for name, wanted in entry.items()
@@ -141,10 +132,10 @@ def _matches(entry: Mapping[str, list[Any]], assignment: Assignment, fixed: Iter
 
 
 def _combinations(
-    declaration: Declaration, grid: Mapping[str, list[Word]]
-) -> Iterable[list[tuple[str, Word]]]:
-    """Every combination of a grid as (axis, word) pairs in the axes' order."""
-    units: list[list[list[tuple[str, Word]]]] = []
+    declaration: Declaration, grid: Mapping[str, list[Token]]
+) -> Iterable[list[tuple[str, Token]]]:
+    """Every combination of a grid as (axis, token) pairs in the axes' order."""
+    units: list[list[list[tuple[str, Token]]]] = []
     taken: set[str] = set()
     factors = [name for name in grid if name in declaration.around]
     if factors:
@@ -161,21 +152,23 @@ def _combinations(
         rows = zip(*(grid[name] for name in names), strict=True)
         units.append([list(zip(names, row, strict=True)) for row in rows])
         taken.update(names)
-    units += [[[(name, word)] for word in words] for name, words in grid.items() if name not in taken]
+    units += [[[(name, token)] for token in tokens] for name, tokens in grid.items() if name not in taken]
     order = {name: index for index, name in enumerate(grid)}
     units.sort(key=lambda unit: min(order[name] for name, _ in unit[0]) if unit else 0)
     for choice in itertools.product(*units):
         yield sorted(itertools.chain(*choice), key=lambda pair: order[pair[0]])
 
 
-def _one_at_a_time(axes: Mapping[str, list[Word]], around: Mapping[str, Any]) -> list[list[tuple[str, Word]]]:
+def _one_at_a_time(
+    axes: Mapping[str, list[Token]], around: Mapping[str, Any]
+) -> list[list[tuple[str, Token]]]:
     base = {}
-    for name, words in axes.items():
-        at = [word for word in words if same(word.values[0], around[name])]
-        head = words[0].spelled.partition("=")[0]
+    for name, tokens in axes.items():
+        at = [token for token in tokens if same(token.values[0], around[name])]
+        head = tokens[0].for_hydra.partition("=")[0]
         base[name] = at[0] if at else parse([f"{head}={spell(around[name])}"])[0]
     rows = [list(base.items())]
-    for name, words in axes.items():
-        others = [word for word in words if not same(word.values[0], around[name])]
-        rows += [list({**base, name: word}.items()) for word in others]
+    for name, tokens in axes.items():
+        others = [token for token in tokens if not same(token.values[0], around[name])]
+        rows += [list({**base, name: token}.items()) for token in others]
     return rows

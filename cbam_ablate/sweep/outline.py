@@ -2,14 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig
 
 from cbam_ablate.aggregate.declared import Declared, table_problems
-from cbam_ablate.config.canonical import canonical, flatten
-from cbam_ablate.config.compose import compose_words, study_of, to_run_config
-from cbam_ablate.config.overrides import parse, verify
+from cbam_ablate.config.canonical import Memo, canonical_json, flatten, resolved, run_key
+from cbam_ablate.config.compose import compose, make_loader, study_of, typed
+from cbam_ablate.config.overrides import Token, parse, verify
+from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
@@ -19,14 +22,20 @@ from cbam_ablate.sweep.declare import declare, expand
 
 @dataclass
 class Outline:
-    """A sweep whose options are checked. `launcher` are the launcher's parameters."""
+    """What a command asks for, its options checked.
+
+    `study` and `axes` are empty for a single run. `composed` is Hydra's one composition for the command, by
+    `loader`, of the tokens that stand for one value.
+    """
 
     study: str
     axes: list[str]
     cells: list[Cell]
     runs: dict[str, RunConfig]
     base: RunConfig
-    launcher: Mapping[str, Any]
+    tokens: list[Token]
+    composed: DictConfig
+    loader: ConfigLoader
 
     def unfinished(self) -> bool:
         """Whether there is anything to train."""
@@ -35,25 +44,39 @@ class Outline:
         return not sweep.dry_run and bool(called_for(sweep.mode, states))
 
 
-def make_outline(words: Sequence[str]) -> Outline:
-    """Raises `ConfigError` listing every bad word, or every bad cell."""
-    parsed = parse(words)
-    verify(parsed, sweeping=True)
-    fixed = [word for word in parsed if not word.override.is_sweep_override()]
-    composed = compose_words([word.spelled for word in fixed])
-    ours = [word for word in parsed if not word.name.startswith("hydra")]
+def make_outline(texts: Iterable[str], sweep: bool = True) -> Outline:
+    """Reads the tokens of a command line; without `sweep` they ask for a single run.
+
+    Raises `ConfigError` listing every bad token, or every bad cell.
+    """
+    tokens = parse(texts)
+    verify(tokens, sweeping=sweep)
+    loader, once = make_loader(), Memo()
+    fixed = [token for token in tokens if not token.sweeps]
+    composed = compose(fixed, loader)
+    plain = typed(composed)
+    base = resolved(plain)
+    if not sweep:
+        cell = Cell("", {}, check(base), run_key(base), [])
+        return Outline("", [], [cell], {cell.key: base}, base, tokens, composed, loader)
+    sweeper = composed.hydra.runtime.choices.get("hydra/sweeper")
+    if sweeper != "cbam_ablate":
+        raise ConfigError(
+            f"hydra/sweeper={sweeper}: sweeps are planned here, their grid is hydra.sweeper.params"
+        )
+    ours = [token for token in tokens if not token.name.startswith("hydra")]
     declaration = declare(ours, composed.hydra.sweeper)
     assignments = expand(declaration)
     if not assignments:
         raise ConfigError("hydra.sweeper.exclude: leaves no cell to run")
-    cells = make_cells([word.spelled for word in fixed], assignments, declaration.axes)
+    cells = make_cells(composed, plain, fixed, assignments, declaration.axes, loader, once)
     refuse_broken(cells)
-    base = to_run_config(composed)
     _refuse_table(base, declaration.axes, cells)
-    runs = {cell.key: cell.cfg for cell in reversed(cells)}
-    runs = {cell.key: runs[cell.key] for cell in cells}
-    study = study_of(composed) or _name(declaration.axes, runs)
-    return Outline(study, declaration.axes, cells, runs, base, composed.hydra.launcher)
+    runs: dict[str, RunConfig] = {}
+    for cell in cells:
+        runs.setdefault(cell.key, cell.cfg)
+    study = study_of(composed) or _name(declaration.axes, runs, once)
+    return Outline(study, declaration.axes, cells, runs, base, tokens, composed, loader)
 
 
 def called_for(mode: str, states: Mapping[str, State]) -> list[str]:
@@ -75,11 +98,11 @@ def refuse_broken(cells: Sequence[Cell]) -> None:
     reasons: dict[str, list[str]] = {}
     for cell in broken:
         for line in cell.broken:
-            reasons.setdefault(line, []).append(cell.said or "the only cell")
+            reasons.setdefault(line, []).append(cell.label or "the only cell")
     listed = [
-        f"{line}\n    in {len(said)} cell{'s' * (len(said) > 1)}: {'; '.join(said[:4])}"
-        + ("; ..." if len(said) > 4 else "")
-        for line, said in reasons.items()
+        f"{line}\n    in {len(labels)} cell{'s' * (len(labels) > 1)}: {'; '.join(labels[:4])}"
+        + ("; ..." if len(labels) > 4 else "")
+        for line, labels in reasons.items()
     ]
     raise ConfigError(
         f"{len(broken)} of {len(cells)} cells can't run, so nothing was started:\n" + "\n".join(listed)
@@ -95,8 +118,9 @@ def _refuse_table(base: RunConfig, axes: Sequence[str], cells: Sequence[Cell]) -
         raise ConfigError("\n".join([*problems, "Nothing was started."]))
 
 
-def _name(axes: Sequence[str], runs: dict[str, RunConfig]) -> str:
+def _name(axes: Sequence[str], runs: Mapping[str, RunConfig], once: Memo) -> str:
     """A study's name made from its axes and what they are crossed with."""
-    what = json.dumps([list(axes), *(canonical(cfg) for cfg in runs.values())], sort_keys=True)
+    parts = [json.dumps(list(axes)), *(canonical_json(cfg, once) for cfg in runs.values())]
+    digest = hashlib.sha256(f"[{', '.join(parts)}]".encode()).hexdigest()[:8]
     last = [name.rpartition(".")[2] for name in axes] or ["single"]
-    return "-".join([*last, hashlib.sha256(what.encode()).hexdigest()[:8]])
+    return "-".join([*last, digest])

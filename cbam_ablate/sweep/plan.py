@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.models import ModelCost, model_cost
 from cbam_ablate.runs import RunStore, State
@@ -93,18 +92,18 @@ def clock(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def make_plan(words: Sequence[str]) -> Plan:
-    """Plans the sweep that the command line asks for; nothing is written and nothing trained.
+def make_plan(texts: Sequence[str], sweep: bool = True) -> Plan:
+    """Plans what a command line asks for, a single run without `sweep`; nothing is written or trained.
 
-    Raises `ConfigError` listing every bad word, or every bad cell.
+    Raises `ConfigError` listing every bad token, or every bad cell.
     """
-    return plan_outline(make_outline(words))
+    return plan_outline(make_outline(texts, sweep))
 
 
 def plan_outline(asked: Outline) -> Plan:
-    """The plan of what was asked for. Raises `ConfigError` for networks that can't be built."""
-    device = asked.base.train.device
-    slots = make_slots(device, asked.launcher.get("jobs") or None)
+    """The plan of what was asked for, a single run's too. Raises `ConfigError` for what can't be built."""
+    device, launcher = asked.base.train.device, asked.composed.hydra.launcher
+    slots = make_slots(device, launcher.get("jobs") or None) if asked.study else make_slots(device, 1)
     plan = Plan(
         asked.study,
         asked.axes,
@@ -115,17 +114,7 @@ def plan_outline(asked: Outline) -> Plan:
         asked.base,
         pick_device(device),
         slots,
-        _lanes(asked.launcher) or len(slots),
-    )
-    return _look(plan)
-
-
-def plan_one(cfg: RunConfig) -> Plan:
-    """The plan of a single run: a sweep of one cell without axes. Raises like `make_plan`."""
-    cell = Cell("", {}, cfg, run_key(cfg), [])
-    device = pick_device(cfg.train.device)
-    plan = Plan(
-        "", [], [cell], {cell.key: cfg}, _size([cell]), {}, cfg, device, make_slots(cfg.train.device, 1), 1
+        (_lanes(launcher) if asked.study else 1) or len(slots),
     )
     return _look(plan)
 

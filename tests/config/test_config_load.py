@@ -41,7 +41,7 @@ def test_free_keys_can_be_added_where_an_option_holds_them():
 @pytest.mark.parametrize("word", ["table.labels.block=Blocks", "placement=none,block", "logger.own.a=b:C"])
 def test_what_was_read_once_is_read_the_same_again(word):
     once = parse([word])[0]
-    assert parse([once.spelled])[0].spelled == once.spelled
+    assert parse([once.for_hydra])[0].for_hydra == once.for_hydra
 
 
 def test_several_loggers_can_be_chosen_at_once():

@@ -89,13 +89,11 @@ def test_a_bad_word_is_refused_before_anything_runs(cli, tiny, word, said):
 
 def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch):
     from cbam_ablate.config import ConfigError
-    from hydra_plugins.cbam_ablate_sweeper import engine_launcher
+    from cbam_ablate.sweep import launchers
 
-    monkeypatch.setitem(engine_launcher.EXTRAS, "slurm", "not_there")
+    monkeypatch.setitem(launchers.EXTRAS, "slurm", "not_there")
     with pytest.raises(ConfigError, match=r"pip install 'cbam_ablate\[slurm\]'"):
-        engine_launcher.require_extra(
-            "ours", "hydra_plugins.cbam_ablate_sweeper.submitit_launcher.SlurmLauncher"
-        )
+        launchers.require_extra("ours", "cbam_ablate.sweep.launchers.on_submitit.SlurmLauncher")
 
 
 def test_what_slurm_refuses_of_a_submission_leaves_the_arrays_before_it(tiny, tmp_path, monkeypatch, capsys):

@@ -4,15 +4,16 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from cbam_ablate.config import ConfigError
-from cbam_ablate.config.compose import compose_words, to_run_config
-from cbam_ablate.config.overrides import conf_dir
+from cbam_ablate.config.compose import compose as compose_ours
+from cbam_ablate.config.compose import to_run_config
+from cbam_ablate.config.overrides import conf_dir, parse
 from cbam_ablate.sweep.plan import make_plan
 
 BASE = ["backbone=resnet_cifar", "data=synthetic"]
 
 
 def said(words):
-    return [cell.said for cell in make_plan([*BASE, *words]).cells]
+    return [cell.label for cell in make_plan([*BASE, *words]).cells]
 
 
 def test_axes_on_the_command_line_replace_a_studys_of_the_same_name_however_spelled():
@@ -22,7 +23,7 @@ def test_axes_on_the_command_line_replace_a_studys_of_the_same_name_however_spel
 
 
 def test_a_single_value_replaces_a_studys_axis():
-    assert [cell.said for cell in make_plan(["study=quick", "placement=block"]).cells] == [
+    assert [cell.label for cell in make_plan(["study=quick", "placement=block"]).cells] == [
         "seed=0",
         "seed=1",
         "seed=2",
@@ -203,4 +204,4 @@ def test_interpolations_follow_the_values_that_a_cell_sets(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     cells = make_plan(["study=linked", "train.epochs=8,16"]).cells
     assert [cell.cfg.train.batch_size for cell in cells] == [8, 16]
-    assert compose_words(["study=linked"]).train.batch_size == 100
+    assert compose_ours(parse(["study=linked"])).train.batch_size == 100

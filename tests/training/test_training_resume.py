@@ -7,7 +7,7 @@ import torch
 from cbam_ablate.config import ConfigError, load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.sweep.job import run_one
-from cbam_ablate.sweep.plan import plan_one
+from cbam_ablate.sweep.plan import make_plan
 
 
 def weights(store, key, which="last"):
@@ -191,7 +191,7 @@ def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(t
     run_one(short)
     words = [*tiny, f"store={tmp_path}", "train.epochs=5", f"train.resume_from={run_key(short)}", word]
     with pytest.raises(ConfigError, match=said):
-        plan_one(load_config(words))
+        make_plan(words, sweep=False)
 
 
 def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, monkeypatch):
@@ -199,8 +199,9 @@ def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, mon
     short = load_config([*tiny, f"store={tmp_path}"])
     run_one(short)
     (tmp_path / "runs" / run_key(short) / "checkpoints" / "last.pt").rename("some.pt")
-    longer = load_config([*tiny, f"store={tmp_path}", "train.epochs=5", "train.resume_from=some.pt"])
-    assert list(plan_one(longer).runs) == [run_key(longer)]
+    tokens = [*tiny, f"store={tmp_path}", "train.epochs=5", "train.resume_from=some.pt"]
+    longer = load_config(tokens)
+    assert list(make_plan(tokens, sweep=False).runs) == [run_key(longer)]
     assert run_one(longer).name == "finished"
 
 

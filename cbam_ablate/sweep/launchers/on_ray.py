@@ -7,7 +7,9 @@ and can't leave.
 from pathlib import Path
 from typing import ClassVar
 
-from hydra_plugins.cbam_ablate_sweeper.engine_launcher import EngineLauncher
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError
+from cbam_ablate.sweep.launchers.engine import EngineLauncher
 
 
 class RayLauncher(EngineLauncher):
@@ -15,7 +17,7 @@ class RayLauncher(EngineLauncher):
 
     real: ClassVar = {"num_cpus": 0.001, "num_gpus": 0, "memory_gb": 0.001}
 
-    def submit(self, manifest: Path, keys: list[str]) -> None:
+    def launch(self, manifest: Path, keys: list[str]) -> None:
         import ray
 
         from cbam_ablate.sweep import ray_jobs, submit
@@ -39,10 +41,8 @@ class RayLauncher(EngineLauncher):
         if not self.detach:
             submit.wait(manifest, "ray", keys)
 
-    def _check(self) -> None:
-        from cbam_ablate.errors import ConfigError
-
-        super()._check()
+    def prepare(self, base: RunConfig) -> None:
+        super().prepare(base)
         gpus = self.params["num_gpus"]
         if gpus is not None and gpus > 1 and gpus != int(gpus):
             raise ConfigError(

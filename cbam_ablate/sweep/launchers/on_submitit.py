@@ -11,7 +11,9 @@ import signal
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hydra_plugins.cbam_ablate_sweeper.engine_launcher import EngineLauncher
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError, UserError
+from cbam_ablate.sweep.launchers.engine import EngineLauncher
 
 OURS = ("pack", "array_parallelism", "timeout_min", "max_num_timeout", "mem_gb")
 
@@ -26,8 +28,7 @@ class SlurmLauncher(EngineLauncher):
     real: ClassVar = {"mem_gb": 0.001}
     needed = ("pack", "array_parallelism", "max_num_timeout", "signal_delay_s")
 
-    def submit(self, manifest: Path, keys: list[str]) -> None:
-        from cbam_ablate.errors import UserError
+    def launch(self, manifest: Path, keys: list[str]) -> None:
         from cbam_ablate.sweep import submit
         from cbam_ablate.sweep.ledger import Ledger
 
@@ -83,12 +84,10 @@ class SlurmLauncher(EngineLauncher):
             limit = min(limit, slurm.most_minutes(self.params["partition"]) or limit)
         submit.submit_slurm(manifest, packs, limit, self.params["array_parallelism"], given)
 
-    def _check(self) -> None:
+    def prepare(self, base: RunConfig) -> None:
         import shutil
 
-        from cbam_ablate.errors import ConfigError
-
-        super()._check()
+        super().prepare(base)
         limit, delay = self.params["timeout_min"], self.params["signal_delay_s"]
         if limit is not None and delay >= 60 * limit:
             raise ConfigError(
@@ -110,7 +109,7 @@ class LocalSubmititLauncher(EngineLauncher):
     whole: ClassVar = {"jobs": 1}
     alone = True
 
-    def submit(self, manifest: Path, keys: list[str]) -> None:
+    def launch(self, manifest: Path, keys: list[str]) -> None:
         from cbam_ablate.sweep import submit
         from cbam_ablate.sweep.ledger import Ledger
         from cbam_ablate.sweep.slots import make_slots

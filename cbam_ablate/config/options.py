@@ -1,0 +1,93 @@
+"""Options by their dotted names: what they are called, how they are typed and spelled."""
+
+import dataclasses
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError
+
+ALIASES = {
+    "backbone": "model.backbone",
+    "depth": "model.depth",
+    "placement": "model.attention.placement",
+    "attention": "model.attention.kind",
+    "reduction": "model.attention.reduction",
+    "kernel": "model.attention.kernel",
+    "data": "data.name",
+    "optimizer": "optimizer.name",
+    "schedule": "schedule.name",
+}
+"""The dotted name that each group's choice decides, by which tables and manifests call the axis."""
+GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
+
+
+@cache
+def dotted_names() -> dict[str, Any]:
+    """Every option's dotted name, and `dict` for those that hold free keys."""
+    found: dict[str, Any] = {}
+
+    def walk(section: Any, prefix: str) -> None:
+        for field in dataclasses.fields(section):
+            value = getattr(section, field.name)
+            if dataclasses.is_dataclass(value):
+                walk(value, f"{prefix}{field.name}.")
+            else:
+                found[f"{prefix}{field.name}"] = dict if isinstance(value, dict) else field.type
+
+    walk(RunConfig(), "")
+    return found
+
+
+@cache
+def _schema() -> Any:
+    return OmegaConf.structured(RunConfig)
+
+
+def coerce(key: str, value: Any) -> Any:
+    """The value as the schema types it. Raises `ConfigError` naming value and type."""
+    section, _, name = key.rpartition(".")
+    node = OmegaConf.select(_schema(), section) if section else _schema()
+    try:
+        node[name] = value
+        made = node[name] if not (isinstance(value, str) and "${" in value) else value
+    except (OmegaConfBaseException, ValueError) as error:
+        kind = dotted_names()[key]
+        plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind)
+        wanted = plain or str(kind).replace(" | None", ", or null").replace("int", "a whole number")
+        raise ConfigError(f"{key}={value}: must be {wanted}") from error
+    return OmegaConf.to_container(made) if OmegaConf.is_config(made) else made
+
+
+def spell(value: Any) -> str:
+    """A config value as the command line spells it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "+".join(spell(item) for item in value)
+    return str(value)
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether two config values are the same, however they were spelled (16, "16", 16.0)."""
+    if spell(value) == spell(other):
+        return True
+    try:
+        return float(value) == float(other) and not isinstance(value, bool) and not isinstance(other, bool)
+    except (TypeError, ValueError):
+        return False
+
+
+def short_name(dotted: str, among: Iterable[str]) -> str:
+    """What people call an option: its group, else the last part, or all where another of these shares it."""
+    last = dotted.rpartition(".")[2]
+    shared = any(other != dotted and other.rpartition(".")[2] == last for other in among)
+    return GROUP_OF.get(dotted) or (dotted if shared else last)

@@ -1,0 +1,41 @@
+"""Launchers of Hydra's own and of others' plugins, which compose a job's config when it runs."""
+
+from pathlib import Path
+
+from hydra._internal.callbacks import Callbacks
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from cbam_ablate.config.compose import compose, hydras_own
+from cbam_ablate.sweep.launchers.base import RunLauncher
+from cbam_ablate.sweep.outline import Outline
+
+
+class ForeignLauncher(RunLauncher):
+    """Gives a launcher two overrides a run, the manifest and its key, of the short config `conf/job.yaml`."""
+
+    def __init__(self, asked: Outline, callbacks: Callbacks) -> None:
+        hydras = [token for token in asked.tokens if token.name.startswith("hydra")]
+        job = compose(
+            [token for token in hydras if not token.name.startswith("hydra.sweeper")], asked.loader, "job"
+        )
+        context = HydraContext(config_loader=asked.loader, callbacks=callbacks)
+        with hydras_own(), open_dict(job):
+            job.hydra.launcher = asked.composed.hydra.launcher
+            self._launcher = Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=train_job, config=job
+            )
+
+    def launch(self, manifest: Path, keys: list[str]) -> None:
+        quoted = QuotedString(str(manifest), Quote.single).with_quotes()
+        with hydras_own():
+            self._launcher.launch([[f"manifest={quoted}", f"key='{key}'"] for key in keys], initial_job_idx=0)
+
+
+def train_job(cfg: DictConfig) -> None:
+    """One job of a sweep, wherever a Hydra launcher runs it."""
+    from cbam_ablate.sweep.job import run_cell
+
+    run_cell(Path(cfg.manifest), cfg.key)
