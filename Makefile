@@ -32,7 +32,7 @@ test: setup ## the tests, at most 5 minutes on 2 cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: setup ## with the slow ones: kills, real engines, browser, TeX
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not engines and not cuda'
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not engines and not cuda'
 
 test-cuda: setup ## what is for CUDA: on a GPU, or where PyTorch has none on one made of the CPU
 	PYTHONPATH="$(CURDIR)/tests/cuda/pretend" $(BIN)/python -m pytest -n 2 --dist worksteal -m cuda tests/cuda
@@ -43,7 +43,7 @@ test-faults: setup ## kills, stops, wrong clocks, full disks, odd files: at most
 test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
 	tests/packages.sh slurmctld slurm-wlm munge
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m engines -rs tests/engines
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m engines -rs tests/engines
 
 bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json
 	$(BIN)/python benchmarks/bench_gpu.py $(ARGS)

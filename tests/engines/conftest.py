@@ -25,8 +25,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.engines)
-            # A cluster is started once, and two can be waited for at a time.
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 class Study:

@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 @pytest.fixture
 def ray(ray_cluster):

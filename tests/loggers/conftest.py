@@ -3,10 +3,12 @@
 import gzip
 import json
 import logging
+import os
 import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -227,7 +229,11 @@ def no_key(tmp_path):
     """An environment in which W&B finds no credentials of anybody's."""
     home = tmp_path / "home"
     home.mkdir()
-    return {"HOME": str(home), "NETRC": str(home / "none"), "WANDB_API_KEY": "", "WANDB_BASE_URL": ""}
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")  # what was compiled stays
+    return {
+        **{"HOME": str(home), "NETRC": str(home / "none"), "XDG_CACHE_HOME": cache},
+        **{"WANDB_API_KEY": "", "WANDB_BASE_URL": ""},
+    }
 
 
 @pytest.fixture
