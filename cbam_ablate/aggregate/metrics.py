@@ -39,8 +39,12 @@ METRICS = {
     "train_seconds": Metric("train time", "s", "down", "cost"),
     "images_per_second": Metric("training images/s", "", "up", "cost"),
     "peak_memory_mib": Metric("peak memory", "MiB", "down", "cost"),
+    "latency_ms": Metric("latency", "ms", "down", "cost"),
+    "infer_images_per_second": Metric("inference images/s", "", "up", "cost"),
+    "infer_memory_mib": Metric("inference memory", "MiB", "down", "cost"),
 }
-"""The metrics that every run stores, `..._error1` and `..._error5` being 100 less the accuracy."""
+"""The metrics that every run stores, `..._error1` and `..._error5` being 100 less the accuracy; and what
+`cbam-ablate measure` finds."""
 
 COSTS = tuple(name for name, metric in METRICS.items() if metric.kind == "cost")
 

@@ -22,7 +22,7 @@ from cbam_ablate.aggregate.layout import (
     settings_of,
 )  # fmt: skip
 from cbam_ablate.aggregate.means import marginals
-from cbam_ablate.aggregate.measured import OWN, add_metrics, own_metrics
+from cbam_ablate.aggregate.measured import OWN, add_inference, add_metrics, own_metrics
 from cbam_ablate.aggregate.metrics import METRICS, chosen_on_test, complete, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Effect, Quantity, Row, Table, tidy, tidy_pair
 from cbam_ablate.aggregate.names import Names
@@ -66,6 +66,7 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     down, across = split_axes(study, options, settings)
     shown_axes = [*down, *across]
     settings = arrange(settings, shown_axes, order)
+    add_inference(study, settings, [*options.metrics, *(options.costs or ())])
     names = Names(options.labels, axes_of(study))
     quantities = _quantities(study, options, names, asked, bool(across))
     shown = [quantity.name for quantity in quantities]

@@ -1,7 +1,10 @@
 """cbam-ablate evaluate run=KEY|CHECKPOINT [checkpoint=best|last] [part=test|val] [name=value ...]
+   cbam-ablate evaluate study=NAME [name=value ...]
 
 A stored network's loss (nats), top-1 and top-5 accuracy (percent) on the test set: the checkpoint of the
 chosen epoch (best), or of the last. `run` is a run's key, its first digits, or a checkpoint's path.
+Of a study it fills in the predictions (predictions.npz) of the finished runs that have only checkpoints, so
+that a table can ask for any metric.
 Also taken: store=, data.root=, data.cache=, train.device=, train.precision=.
 """
 
@@ -9,7 +12,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cbam_ablate.aggregate.records import load_study
+from cbam_ablate.cli import fail
 from cbam_ablate.cli.arguments import apply, read_arguments
+from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import from_dict, is_run_key
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import Run, RunStore
@@ -18,7 +24,9 @@ TAKEN = ("data.root", "data.cache", "train.device", "train.precision")
 
 
 def main(words: list[str]) -> int:
-    values = read_arguments(words, ("run", "checkpoint", "part"), TAKEN)
+    values = read_arguments(words, ("run", "checkpoint", "part", "study"), TAKEN)
+    if "study" in values:
+        return _fill_in(values)
     store, wanted = RunStore(values.pop("store")), values.pop("run", None)
     if not wanted:
         raise ConfigError("run=: which run? a key, its first digits or a checkpoint's path")
@@ -51,6 +59,27 @@ def main(words: list[str]) -> int:
         )
     )
     return 0
+
+
+def _fill_in(values: dict[str, Any]) -> int:
+    """Fills in the predictions of a study's runs; 0 where all its finished ones have them."""
+    both = [name for name in ("run", "checkpoint", "part") if name in values]
+    if both:
+        raise ConfigError(
+            f"{both[0]}={values[both[0]]}: not with study=, whose checkpoints are all evaluated"
+        )
+    store, study = take_study(values)
+    runs = [
+        store.run(key) for key, record in load_study(store.root, study).records.items() if record.finished
+    ]
+
+    from cbam_ablate.sweep.fill import fill_in
+
+    failed = 0
+    for one in fill_in(runs, lambda cfg: apply(cfg, values)):
+        print(f"{one.key}: {one.words}", flush=True)
+        failed += not one.done
+    return fail(f"{failed} of {len(runs)} finished runs have no usable predictions") if failed else 0
 
 
 def _scores(

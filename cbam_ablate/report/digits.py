@@ -60,7 +60,9 @@ def cost(value: float | None, name: str) -> str:
         return _scaled(value, (("G", 1e9), ("M", 1e6), ("k", 1e3)), "")
     if name == "train_seconds":
         return duration(value)
-    if name == "peak_memory_mib":
+    if name == "latency_ms":
+        return f"{value:.3g} ms"
+    if name in ("peak_memory_mib", "infer_memory_mib"):
         return f"{value / 1024:.1f} GiB" if value >= 1024 else f"{value:.0f} MiB"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

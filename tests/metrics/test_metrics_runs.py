@@ -1,15 +1,20 @@
 """Predictions of real runs, trained in this process on the tiny generated set."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from cbam_ablate.cli import run as command
 from cbam_ablate.config import load_config
 from cbam_ablate.metrics import DEFINITIONS
 from cbam_ablate.metrics.definitions import value_of
+from cbam_ablate.metrics.inference import COLUMNS, read_inference, shared_condition
 from cbam_ablate.metrics.predictions import unpack
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
+from cbam_ablate.training.inference import _peak
 from cbam_ablate.training.outputs import Outputs
 
 
@@ -62,3 +67,84 @@ def test_logits_beyond_float16_and_those_that_are_no_numbers_are_told_apart():
     (finite, broken) = found.arrays()["logits"]
     assert finite.tolist() == [0, -65504]
     assert np.isnan(broken).all()
+
+
+@pytest.fixture
+def study(trained):
+    """Words that name a study of the one run."""
+    store = trained.path.parents[1]
+    folder = store / "studies" / "one"
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "schema": 1, "study": "one", "command": ["cbam-ablate", "train"], "axes": {"seed": [1]}, "sweep": {},
+        "constants": {"data.name": "synthetic"}, "runs": {trained.key: {"seed": 1}}, "costs": {}, "table": {},
+        "cells": [{"axes": {"seed": 1}, "key": trained.key}],
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return ["study=one", f"store={store}"]
+
+
+@pytest.mark.parametrize("left", [None, b"PK cut short"])
+def test_evaluating_a_study_fills_in_what_its_checkpoints_predict(trained, study, left, capsys):
+    before = trained.predictions.read_bytes()
+    trained.predictions.unlink()
+    if left is not None:
+        trained.predictions.write_bytes(left)
+    assert command("evaluate", [*study, "train.device=cpu", "train.precision=fp32"]) == 0
+    assert "evaluated" in capsys.readouterr().out
+    ours, theirs = (unpack(content, trained.key) for content in (before, trained.predictions.read_bytes()))
+    assert ours.header == theirs.header
+    for part in ours.parts:
+        assert np.allclose(ours.sample(part).probabilities, theirs.sample(part).probabilities, atol=2e-2)
+    assert command("evaluate", study) == 0
+    assert "has its predictions" in capsys.readouterr().out
+
+
+def test_evaluating_a_study_names_the_runs_it_can_not_fill_in(trained, study, capsys):
+    content = trained.predictions.read_bytes()
+    aside = trained.best.with_name("aside.pt")
+    trained.predictions.unlink()
+    trained.best.rename(aside)
+    try:
+        assert command("evaluate", study) == 1
+        assert "best.pt: no such checkpoint" in capsys.readouterr().out
+    finally:
+        aside.rename(trained.best)
+        trained.predictions.write_bytes(content)
+
+
+def test_measured_inference_is_kept_by_condition_and_stands_in_tables(trained, study, capsys):
+    words = ["batch=16", "rounds=5", "train.device=cpu", "train.threads=1"]
+    assert command("measure", [*study, *words]) == 0
+    assert "images/s" in capsys.readouterr().out
+    ((condition, values),) = read_inference(trained).items()
+    assert (condition.batch, condition.compiled, condition.threads) == (16, False, 1)
+    assert set(values) == set(COLUMNS)
+    assert all(value > 0 for value in values.values())
+    assert command("measure", [*study, *words]) == 0
+    assert len(read_inference(trained)) == 1
+    costs = "table.costs=[latency_ms,infer_images_per_second,infer_memory_mib]"
+    assert command("table", [*study, costs]) == 0
+    said = capsys.readouterr().out
+    assert "latency at batch 1, the others at 16" in " ".join(said.split())
+
+
+def test_rows_measured_on_different_devices_are_never_in_one_column(trained, study):
+    (condition, values), *_ = read_inference(trained).items()
+    elsewhere = condition._replace(device="cuda: another")
+    assert shared_condition([[condition], [condition, elsewhere], [elsewhere]]) == condition
+    assert shared_condition([[elsewhere], [condition, elsewhere], []]) == elsewhere
+    assert shared_condition([[], []]) is None
+
+
+def test_the_peak_of_memory_counts_what_is_alive_at_once():
+    class Chain(torch.nn.Module):
+        def forward(self, x):
+            for _ in range(4):
+                x = x + 1
+            return x.view(-1)
+
+    images = torch.zeros(8, 3, 64, 64)
+    size = images.numel() * 4 / 2**20
+    # The images, what is added to and the sum.
+    assert _peak(Chain(), images, torch.device("cpu")) == pytest.approx(3 * size)
