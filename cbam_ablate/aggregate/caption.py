@@ -12,6 +12,10 @@ from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig, TableConfig
 from cbam_ablate.runs.provenance import FOREIGN_RULE, is_foreign
 
+INTERVALS = {
+    "images": "Intervals over test images: of these trained networks, not of other seeds",
+    "both": "Intervals, and tests of differences to the baseline, over seeds and test images (crossed)",
+}
 SPREADS = {
     "sd": "Mean ± standard deviation over seeds (ddof 1)",
     "se": "Mean ± standard error over seeds",
@@ -43,6 +47,8 @@ def caption(
         sentences.append(f"{SPREADS[options.spread]}, n = {n}")
     else:
         sentences.append(f"n = {n}, which gives no spread")
+    if options.interval in INTERVALS:
+        sentences.append(INTERVALS[options.interval])
     rules = {record.facts["rule"] for record in finished}
     if FOREIGN_RULE in rules:
         sentences.append("Values as in the runs' W&B summaries, which don't say how the epoch was chosen")

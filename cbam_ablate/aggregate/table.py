@@ -9,6 +9,7 @@ import numpy as np
 from cbam_ablate.aggregate.advice import advise
 from cbam_ablate.aggregate.caption import caption
 from cbam_ablate.aggregate.compare import TASK, Contest, Family, Groups, difference, paired_differences
+from cbam_ablate.aggregate.crossed import Crossed, single_pairs
 from cbam_ablate.aggregate.declared import check_columns, check_values
 from cbam_ablate.aggregate.effects import contrasts, effect
 from cbam_ablate.aggregate.findings import find
@@ -19,6 +20,7 @@ from cbam_ablate.aggregate.layout import (
     baselines,
     hashable,
     matrix,
+    setting_text,
     settings_of,
 )  # fmt: skip
 from cbam_ablate.aggregate.means import marginals
@@ -76,9 +78,17 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     for index in {index for index in base if index is not None}:
         rows[index].baseline = True
     results = _results(settings, quantities)
+    crossed = Crossed(study, settings, options.interval, own)
+    unit_of = {quantity.name: quantity.unit for quantity in quantities}
+    for index, row in enumerate(rows) if crossed.works else ():
+        for name in results:
+            found = crossed.cell(index, name, row.cell(name).value)
+            row.cell(name).interval = tidy_pair(_within(found, unit_of[name]))
     contest, moved = _compare(
-        rows, quantities, results, base, contrasts(settings, results, shown_axes, wanted)
+        rows, quantities, results, base, contrasts(settings, results, shown_axes, wanted), crossed
     )
+    quiet = Crossed(study, settings, "images", own)
+    single = single_pairs(quiet, [setting_text(setting.axes, names) for setting in settings], base)
     references, without_row = read_references(options.references, settings, study, shown)
     published, without_place = read_published(options.published, study, shown, across)
     notes = [
@@ -87,6 +97,8 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
         *left_out(settings, quantities),
         *without_row,
         *without_place,
+        *single,
+        *crossed.odd,
     ]
     table = Table(
         study=study.name,
@@ -200,9 +212,15 @@ def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConf
     interval = found.interval
     if options.interval == "bootstrap" and quantity.kind == "result":
         interval = _bootstrapped(values, quantity)
-    if interval is not None and quantity.unit == "%":
-        interval = max(0.0, interval[0]), min(100.0, interval[1])
-    return Cell(value=tidy(value), n=found.n, sd=tidy(found.sd), interval=tidy_pair(interval), run_keys=keys)
+    bounds = tidy_pair(_within(interval, quantity.unit))
+    return Cell(value=tidy(value), n=found.n, sd=tidy(found.sd), interval=bounds, run_keys=keys)
+
+
+def _within(interval: Interval | None, unit: str) -> Interval | None:
+    """An interval of a rate ends where rates do."""
+    if interval is None or unit != "%":
+        return interval
+    return max(0.0, interval[0]), min(100.0, interval[1])
 
 
 def _bootstrapped(values: list[float], quantity: Quantity) -> Interval:
@@ -240,9 +258,16 @@ def _compare(
     results: dict[str, Matrix],
     base: list[int | None],
     moved: list[tuple[str, Any, Any]],
+    crossed: Crossed,
 ) -> tuple[Contest, list[Effect]]:
     """Marks cells that differ from their baseline and those that are best; gives what was found besides."""
     pairs = paired_differences(results, base)
+    if crossed.works:
+        pairs = {
+            (name, row): crossed.pair(row, other, name, pair)
+            for (name, row), pair in pairs.items()
+            if (other := base[row]) is not None
+        }
     family = Family([*(pair.p for pair in pairs.values()), *(pair.p for _, _, pair in moved)])
     effects = [effect(name, contrast, pair, family) for name, contrast, pair in moved]
     planned = set()

@@ -250,9 +250,9 @@ class TableConfig:
         [], "rows of methods that were not run, each {label, cite, values: {METRIC: NUMBER}}; where axes go "
         "across, values: [{AXIS: VALUE, ..., METRIC: NUMBER}]"
     )  # fmt: skip
-    interval: str = option(
-        "t", "of the mean over seeds; bootstrap needs 20 of them", choices=("t", "bootstrap")
-    )
+    interval: str = option("t", "over seeds (seeds is t, bootstrap needs 20 of them), test images, or "
+                           "both (needs 5 seeds)",
+                           choices=("t", "seeds", "bootstrap", "images", "both"))  # fmt: skip
     spread: str = option("sd", "what stands beside a mean: standard deviation, standard error, 95 % interval",
                          choices=("sd", "se", "ci"))  # fmt: skip
     digits: Any = option(

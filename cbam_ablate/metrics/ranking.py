@@ -70,3 +70,21 @@ def auroc_ovo(sample: Sample) -> Value:
 def _absent(sample: Sample) -> tuple[str, ...]:
     absent = np.flatnonzero(sample.support == 0)
     return (f"{listed(absent)}: no image has it, so it is left out of the average",) if len(absent) else ()
+
+
+def auroc_of_draws(sample: Sample, counts: NDArray[np.float64]) -> Floats:
+    """The AUROC of each draw (B,) that holds every image as often as `counts` (B, N) says, sorted once."""
+    scores, there = sample.probabilities, np.flatnonzero(sample.support)
+    areas = np.full((len(there), len(counts)), np.nan)
+    for place, one in enumerate(there):
+        order = np.argsort(scores[:, one])
+        starts = np.flatnonzero(np.diff(scores[order, one], prepend=-np.inf))
+        drawn, hits = counts[:, order], sample.labels[order] == one
+        positive = np.add.reduceat(drawn * hits, starts, axis=1)
+        negative = np.add.reduceat(drawn * ~hits, starts, axis=1)
+        below = np.cumsum(negative, axis=1) - negative / 2
+        pairs = positive.sum(axis=1) * negative.sum(axis=1)
+        areas[place] = np.divide(
+            (positive * below).sum(axis=1), pairs, out=np.full(len(counts), np.nan), where=pairs > 0
+        )
+    return np.asarray(np.nanmean(areas, axis=0))

@@ -210,6 +210,11 @@ class Sample:
         if self._top is not None:
             kept = self._top._asdict()
             found._top = Top(**{name: part[chosen] for name, part in kept.items()})
+        for name in ("predicted", "confidence", "right"):  # what most metrics need, if it is known already
+            if name in self.__dict__:
+                found.__dict__[name] = self.__dict__[name][chosen]
+        if self.__dict__.get("broken") == 0:
+            found.__dict__["broken"] = 0
         return found
 
 
