@@ -87,7 +87,7 @@ def evaluated(key: str, run: Run, cfg: RunConfig, result: dict[str, Any]) -> byt
         same = selection.get("epoch") == selection.get("epochs") and not run.best.exists()
         path = run.last if which == "last" or same else run.best
         model = build_model(cfg, pretrained=False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        checkpoint.load_weights(model, checkpoint.evaluated_weights(checkpoint.load(path)), str(path))
+        checkpoint.load_weights(model, checkpoint.evaluated_weights(checkpoint.load(path, key)), str(path))
         for part in parts:
             outputs[part] = Outputs(kept)
             images = feed.evaluate(part.removeprefix("last_"))
