@@ -17,6 +17,7 @@ import gc
 import importlib.machinery
 import json
 import os
+import pkgutil
 import runpy
 import select
 import selectors
@@ -40,7 +41,10 @@ class Process:
     def __init__(self, args: list[str], report: int, out: int, err: int) -> None:
         self.args, self.returncode = args, None
         self._report = os.fdopen(report)
-        self.pid = int(self._report.readline())
+        pid = self._report.readline()
+        if not pid:
+            raise RuntimeError(f"{__file__} has ended: its own stderr says why")
+        self.pid = int(pid)
         self._output = {os.fdopen(number, "rb", buffering=0): b"" for number in (out, err)}
 
     def poll(self) -> int | None:
@@ -195,12 +199,13 @@ def forking(plain):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from cbam_ablate.cli import COMMANDS
+    from cbam_ablate import cli
     from cbam_ablate.sweep.warm import MODULES
     from cbam_ablate.torchvision_shim import import_torchvision
 
     import_torchvision()
-    for name in [*(f"cbam_ablate.cli.{command}" for command in COMMANDS), *MODULES, *LIBRARIES]:
+    commands = [f"cbam_ablate.cli.{module.name}" for module in pkgutil.iter_modules(cli.__path__)]
+    for name in [*commands, *MODULES, *LIBRARIES]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
