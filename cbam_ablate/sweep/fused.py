@@ -195,7 +195,11 @@ class Group:
             for member in self.members:
                 member.open.enter_context(following(member.writer))
             stop.armed = True
-            trainer.run()
+            try:
+                trainer.run()
+            finally:
+                for member in self._going():
+                    self._write(member, partial(checkpoint.wait, member.writer.last.parent))
             stop.armed = False
         except CantFuse as error:
             for member in self.members:
@@ -277,6 +281,7 @@ class Group:
         result = record(member.cfg, member.writer, end, lane, self.costs[member.key])
 
         def finish() -> None:
+            checkpoint.wait(member.writer.last.parent)
             keep_predictions(member.writer, lane.feed, lane.outputs, end.selection)
             member.writer.finish(result)
 

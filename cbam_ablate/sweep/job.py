@@ -27,7 +27,7 @@ from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
-from cbam_ablate.training import Diverged, Interrupted, Result, Trainer
+from cbam_ablate.training import Diverged, Interrupted, Result, Trainer, checkpoint
 from cbam_ablate.training.device import (
     device_name,
     forget_peak,
@@ -200,7 +200,10 @@ def _train(
     trainer = Trainer(cfg, model, feed, writer, device, precision, asked)
     begin(trainer, writer, state, source, feed.sha256)
     stop.armed = True
-    result = trainer.run()
+    try:
+        result = trainer.run()
+    finally:
+        checkpoint.wait(writer.last.parent)
     stop.armed = False
     keep_predictions(writer, feed, trainer.outputs, result.selection)
     return record(cfg, writer, result, trainer, cost)

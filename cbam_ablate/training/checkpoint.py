@@ -1,7 +1,14 @@
-"""Checkpoints: written aside and renamed, read back as plain tensors and values only."""
+"""Checkpoints: written aside and renamed, read back as plain tensors and values only.
+
+They are on the disk before they get their names, so that a power cut leaves the old or the new one. The disk
+takes its time for that, which training doesn't wait for: files get their names one after another in a thread.
+"""
 
 import os
+import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +20,68 @@ SCHEMA = 1
 """The version of checkpoints that is written and read; those of before say none."""
 
 
-def save(path: Path, state: dict[str, Any], check: Callable[[], None] = lambda: None) -> None:
-    """Replaces the checkpoint at once, also where the power fails.
+_pending: dict[Path, list[Future[None]]] = {}
+"""By folder, what is still to be done there, in order."""
 
-    `check` is called just before; what it raises leaves the old one.
+
+def save(
+    path: Path,
+    state: dict[str, Any],
+    check: Callable[[], None] = lambda: None,
+    then: Callable[[], None] = lambda: None,
+) -> None:
+    """Replaces the checkpoint at once, some time before `wait` returns, and then does `then`.
+
+    `check` is called just before; what it raises leaves the old one, and so does what went wrong with an
+    earlier checkpoint of the folder, which is raised here or by `wait`.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    earlier = _pending.setdefault(path.parent, [])
+    if all(each.done() for each in earlier):
+        wait(path.parent)
+        earlier = _pending.setdefault(path.parent, [])
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with aside.open("wb") as file:
-            torch.save(_by_itself(state), file)
-            file.flush()
+        torch.save(_by_itself(state), aside)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    earlier.append(_thread().submit(_replace, aside, path, list(earlier), check, then))
+
+
+def _replace(
+    aside: Path,
+    path: Path,
+    earlier: list[Future[None]],
+    check: Callable[[], None],
+    then: Callable[[], None],
+) -> None:
+    try:
+        for each in earlier:
+            each.result()
+        with aside.open("rb") as file:
             os.fsync(file.fileno())
         check()
         os.replace(aside, path)
+        then()
     finally:
         aside.unlink(missing_ok=True)
+
+
+def wait(folder: Path) -> None:
+    """Returns once all checkpoints in a folder have their names. Raises what went wrong with the first."""
+    errors = [error for each in _pending.pop(folder, ()) if (error := each.exception()) is not None]
+    if errors:
+        raise errors[0]
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "checkpoints")
+
+
+# A forked process has none of the threads, and nothing that they are at.
+os.register_at_fork(after_in_child=_thread.cache_clear)
+os.register_at_fork(after_in_child=_pending.clear)
 
 
 def coming(best: Path) -> Path:
@@ -69,6 +123,7 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
 
     Foreign is also one that says it is of another run than `key`.
     """
+    wait(path.parent)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -151,8 +152,7 @@ class Trainer:
             "precision": self.precision,
             **self.log.stamp(**self.origin()),
         }
-        checkpoint.save(self.log.last, state, self.log.check)
-        checkpoint.take_over(self.log.best)
+        checkpoint.save(self.log.last, state, self.log.check, partial(checkpoint.take_over, self.log.best))
 
     def origin(self) -> dict[str, Any]:
         """How this process trains: what makes its steps faster, and how many runs it trains together."""
