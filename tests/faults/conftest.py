@@ -19,9 +19,6 @@ NO_LINKS = """
 #include <errno.h>
 int link(const char *a, const char *b) { errno = EPERM; return -1; }
 int linkat(int a, const char *b, int c, const char *d, int e) { errno = EPERM; return -1; }
-int chmod(const char *a, unsigned b) { errno = EPERM; return -1; }
-int fchmod(int a, unsigned b) { errno = EPERM; return -1; }
-int fchmodat(int a, const char *b, unsigned c, int d) { errno = EPERM; return -1; }
 """
 
 
@@ -52,7 +49,7 @@ def host(tmp_path):
 
 @pytest.fixture
 def without_links(tmp_path):
-    """The environment of a process on whose file system there are no hard links and no modes."""
+    """The environment of a process on whose file system there are no hard links."""
     source, library = tmp_path / "nolinks.c", tmp_path / "nolinks.so"
     source.write_text(NO_LINKS)
     if subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], capture_output=True).returncode:
