@@ -20,7 +20,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from cbam_ablate.training.compiled import as_in_eager_mode
+from cbam_ablate.accel.cuda.compiled import as_in_eager_mode
 
 H100 = SimpleNamespace(
     name="NVIDIA H100",
@@ -183,6 +183,7 @@ def main() -> None:
 
     from torch._inductor import config
 
+    from cbam_ablate.accel.cuda.blocks import prepare
     from cbam_ablate.config import load_config
     from cbam_ablate.models import build_model
 
@@ -194,7 +195,8 @@ def main() -> None:
         sizes = []
         for placement in ("none", "block"):
             network = build_model(load_config([*words.split(), f"placement={placement}", "data=cifar10"]))
-            kernels, size = step(network.to(memory_format=torch.channels_last).train(), images)
+            network = prepare(network.to(memory_format=torch.channels_last)).train()
+            kernels, size = step(network, images)
             sizes.append(size)
             print(f"{words:30} {placement:10} {kernels:7} {size / 1e6:7.0f}", flush=True)
         print(f"{words:30} {'ratio':10} {'':7} {sizes[1] / sizes[0]:7.2f}")

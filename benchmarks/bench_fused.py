@@ -23,6 +23,8 @@ from typing import Any
 
 import torch
 
+from cbam_ablate.accel import accelerate_run
+from cbam_ablate.accel.fused.trainer import FusedTrainer, Lane
 from cbam_ablate.config import load_config
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import Feed
@@ -31,7 +33,6 @@ from cbam_ablate.data.together import train_together
 from cbam_ablate.models import build_model
 from cbam_ablate.training import Trainer
 from cbam_ablate.training.device import device_name, pick_device, pick_precision, use
-from cbam_ablate.training.fused import FusedTrainer, Lane
 
 
 class Nowhere:
@@ -69,7 +70,9 @@ def trainers(options: argparse.Namespace, row: dict[str, Any]) -> tuple[list[Tra
             cfg = load_config([*words, f"seed={seed}"])
             torch.manual_seed(derive_seed(seed, "weights"))
             model, feed = build_model(cfg), Feed(cfg, splits, dtype)
-            found.append(kind(cfg, model, feed, Nowhere(), device, precision))
+            make_steps = accelerate_run(cfg, model, device)
+            how = {"make_steps": make_steps} if kind is Trainer else {}
+            found.append(kind(cfg, model, feed, Nowhere(), device, precision, **how))
     return made[Trainer], FusedTrainer(made[Lane], lambda lane, end: None, batches=train_together)
 
 
@@ -111,7 +114,7 @@ def bench_steps(options: argparse.Namespace, row: dict[str, Any]) -> dict[str, A
         "ratio": statistics.median(pair[0] / pair[1] for pair in pairs),
         "ratios": [pair[0] / pair[1] for pair in pairs],
         "recorded": {
-            "separate": all(trainer.recorded.loss is not None for trainer in separate),
+            "separate": all(trainer.steps.recorded.loss is not None for trainer in separate),
             "fused": fused.recorded.loss is not None,
         },
     }

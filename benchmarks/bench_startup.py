@@ -67,7 +67,7 @@ def main() -> None:
     times = 3 if runs > 2 else 1
 
     from cbam_ablate.cli import main as program
-    from cbam_ablate.sweep import fused
+    from cbam_ablate.sweep import job
     from cbam_ablate.training import Trainer
     from cbam_ablate.training.device import device_name, pick_device
 
@@ -76,7 +76,7 @@ def main() -> None:
         sys.argv = ["cbam-ablate", *words, "-m", f"seed=range({runs})", "hydra.launcher.jobs=0"]
         quiet = contextlib.redirect_stdout(io.StringIO())
         ends = contextlib.suppress(SystemExit)
-        with quiet, ends, timed(fused, "run_cell") as jobs, timed(Trainer, "run") as training:
+        with quiet, ends, timed(job, "run_cell") as jobs, timed(Trainer, "run") as training:
             program()
         if len(training) < 2:
             raise SystemExit("this takes at least two runs that end")

@@ -1,6 +1,6 @@
 """Images a second of training, beside the loop most people write and a tuned eager one, in one run.
 
-    python benchmarks/bench_step.py [--networks "depth=20" ...] [--arms plain ours] [--rounds 5]
+    python benchmarks/bench_step.py [--networks "depth=20" ...] [--arms plain ours] [--before PATH]
 
 Every arm of every network is a process, which waits while others are measured. A round is an epoch of each,
 one after another; the first epoch of each, and compiling, come before. Printed are medians, and medians of
@@ -12,6 +12,8 @@ computes in bf16; `data` is the part of the step that the data path takes. Arms:
     tuned     data on the device, bf16, channels_last, eager, PyTorch's own operators
     ours      this package as it comes, on CUDA with recorded steps
     eager     `train.compile=off`
+    off       `train.accel=off`
+    before    `ours` of another checkout, `--before PATH`, to which the ratios then are
     compiled  `train.compile=on`
     jobs      CPU: one job of one thread on each core at the same time, their sum
 
@@ -37,11 +39,12 @@ NETWORKS = [
     "backbone=resnet depth=18 placement=block",
 ]
 ARMS = ["plain", "tuned", "ours", "jobs"]
-ALL_ARMS = [*ARMS, "eager", "compiled"]
+ALL_ARMS = [*ARMS, "eager", "compiled", "off"]
 COMPILE = {"compiled": "on", "ours": "auto"}
 PATIENCE = 0.05
 """Seconds of a matrix multiplication beyond which none of twice the size is measured."""
-EXTRA = {"tuned": {"CBAM_ABLATE_KERNELS": "off"}}
+OFF = {"tuned", "off"}
+"""Arms without acceleration."""
 
 
 class Quiet:
@@ -66,6 +69,7 @@ class Ours:
         import torch
 
         from cbam_ablate import build_model, model_cost
+        from cbam_ablate.accel import accelerate_run
         from cbam_ablate.config.seeds import derive_seed
         from cbam_ablate.data import make_feed
         from cbam_ablate.training import Trainer
@@ -75,7 +79,10 @@ class Ours:
         precision = pick_precision(cfg.train.precision, device)
         torch.manual_seed(derive_seed(cfg.seed, "weights"))
         self.feed = make_feed(cfg, device, precision)
-        self.trainer = Trainer(cfg, build_model(cfg), self.feed, Quiet(folder), device, precision)
+        model = build_model(cfg)
+        make_steps = accelerate_run(cfg, model, device)
+        log = Quiet(folder)
+        self.trainer = Trainer(cfg, model, self.feed, log, device, precision, make_steps=make_steps)
 
     def epoch(self) -> dict[str, float]:
         done = self.trainer.done
@@ -92,17 +99,18 @@ class Ours:
             "rate": rate,
             "data": share,
             "of matmul": self.flop * rate / self.matmul_rate(),
-            "recorded": float(self.trainer.recorded.loss is not None),
-            "compiled": float(self.trainer.network is not self.trainer.model),
+            "recorded": float(is_recorded(self.trainer.steps)),
+            "compiled": float(self.trainer.steps.network is not self.trainer.model),
         }
 
     def matmul_rate(self) -> float:
         """FLOP a second of matrix multiplication, the best of five of each size that doesn't take long."""
         import torch
 
+        dtype = torch.bfloat16 if self.trainer.precision == "bf16" else torch.float32
         most, size, best = 8192 if self.device.type == "cuda" else 2048, 256, 0.0
         while size <= most:
-            a, b = (torch.randn(size, size, device=self.device, dtype=self.trainer._dtype) for _ in range(2))
+            a, b = (torch.randn(size, size, device=self.device, dtype=dtype) for _ in range(2))
             for _ in range(5):
                 wait(self.device)
                 began = time.perf_counter()
@@ -117,6 +125,10 @@ class Ours:
         return self.trainer.run().metrics["last_test_top1"]
 
 
+def is_recorded(steps: Any) -> bool:
+    return hasattr(steps, "recorded") and steps.recorded.loss is not None
+
+
 def one(arm: str, words: list[str], threads: int, test: bool) -> None:
     """An arm's process: prints its test accuracy, or an epoch's speed for each line that it reads."""
     import tempfile
@@ -128,7 +140,8 @@ def one(arm: str, words: list[str], threads: int, test: bool) -> None:
 
     if threads:
         torch.set_num_threads(threads)
-    cfg = load_config(["train.log_every=0", *words, f"train.compile={COMPILE.get(arm, 'off')}"])
+    how = f"train.compile={COMPILE.get(arm, 'off')}"
+    cfg = load_config(["train.log_every=0", *words, how, f"train.accel={'off' if arm in OFF else 'auto'}"])
     device = pick_device(cfg.train.device)
     if arm == "tuned":
         torch.backends.cudnn.benchmark = True
@@ -164,9 +177,12 @@ class Arm:
         self.name = f"{arm}, {network}"
         cores = len(os.sched_getaffinity(0)) if arm == "jobs" else 1
         threads = 1 if arm == "jobs" else asked.threads
-        command = [sys.executable, "-W", "ignore", __file__, "--one", arm, "--threads", str(threads)]
+        script, environment, which = __file__, {**os.environ}, arm
+        if arm == "before":
+            script, which = str(asked.before / "benchmarks" / Path(__file__).name), "ours"
+            environment["PYTHONPATH"] = str(asked.before)
+        command = [sys.executable, "-W", "ignore", script, "--one", which, "--threads", str(threads)]
         command += ["--accuracy"] * asked.accuracy
-        environment = {**os.environ, **EXTRA.get(arm, {})}
         self.processes = [
             subprocess.Popen(
                 [*command, *network.split(), *words],
@@ -265,6 +281,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="further overrides")
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--arms", nargs="+", choices=ALL_ARMS, default=ARMS, metavar="ARM")
+    parser.add_argument("--before", type=Path, help="another checkout, whose `ours` becomes the first arm")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=2560, help="training images an epoch")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 is all cores")
@@ -273,6 +290,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.before is not None:
+        asked.before, asked.arms = asked.before.resolve(), ["before", *asked.arms]
     if asked.one:
         one(asked.one, asked.words, asked.threads, asked.accuracy)
         return

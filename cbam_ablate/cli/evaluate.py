@@ -85,6 +85,7 @@ def _fill_in(values: dict[str, Any]) -> int:
 def _scores(
     config: dict[str, Any], path: Path, part: str, values: dict[str, Any], key: str
 ) -> dict[str, float]:
+    from cbam_ablate.accel import accelerate, allowed
     from cbam_ablate.data import make_feed
     from cbam_ablate.models import build_model
     from cbam_ablate.training import checkpoint
@@ -96,6 +97,8 @@ def _scores(
     device = pick_device(cfg.train.device)
     precision = pick_precision(cfg.train.precision, device)
     model = build_model(cfg, pretrained=False).to(device)
+    if allowed(cfg.train.accel):
+        accelerate(model, device)
     checkpoint.load_weights(model, checkpoint.evaluated_weights(state), str(path))
     feed = make_feed(cfg, device, precision)
     scores = evaluate(model, feed.evaluate(part), device, autocast(device, precision))

@@ -174,6 +174,8 @@ class TrainConfig:
     device: str = option("auto", "auto, cpu, cuda or cuda:N", identity=False)
     compile: str = option("auto", "on CUDA all but off record the step; on: compiled too; auto: if that pays",
                           choices=("auto", "on", "graph", "off"), identity=False)  # fmt: skip
+    accel: str = option("auto", "off: plain PyTorch, without passes in C, recorded steps and fused runs",
+                        choices=("auto", "off"), identity=False)  # fmt: skip
     threads: int | None = option(
         None, "CPU threads; null shares the cores among the jobs", low=1, identity=False
     )

@@ -8,11 +8,10 @@ al., 2016, arXiv 1611.05431.
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from cbam_ablate.models.attention.cbam import CBAM
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.network import ConvNorm, conv
-from cbam_ablate.models.norm import add_relu, forked, normalise, stored
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
@@ -20,15 +19,6 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     return ConvNorm(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
-
-
-def joined(norm: nn.Module, y: Tensor, attention: nn.Module, skipped: Tensor) -> Tensor:
-    """`relu(attention(norm(y)) + skipped)`, the end of a residual block."""
-    if isinstance(attention, nn.Identity):
-        return normalise(norm, y, skipped=skipped)
-    if isinstance(attention, CBAM) and (z := attention.joined(norm, y, skipped)) is not None:
-        return z
-    return add_relu(attention(stored(normalise(norm, y, relu=False))), skipped)
 
 
 class BasicBlock(nn.Module):
@@ -44,9 +34,9 @@ class BasicBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, skipped = forked(x)
-        y = normalise(self.bn1, self.conv1(x))
-        return joined(self.bn2, self.conv2(y), self.attention, self.shortcut(skipped))
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.attention(self.bn2(self.conv2(y)))
+        return F.relu(y + self.shortcut(x))
 
 
 class Bottleneck(nn.Module):
@@ -79,10 +69,10 @@ class Bottleneck(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        x, skipped = forked(x)
-        y = normalise(self.bn1, self.conv1(x))
-        y = normalise(self.bn2, self.conv2(y))
-        return joined(self.bn3, self.conv3(y), self.attention, self.shortcut(skipped))
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.attention(self.bn3(self.conv3(y)))
+        return F.relu(y + self.shortcut(x))
 
 
 class PreActivation(nn.Module):
@@ -107,11 +97,11 @@ class PreActivation(nn.Module):
         self.shortcut = conv(inputs, outputs, 1, stride) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = normalise(self.norms[0], x)
+        y = F.relu(self.norms[0](x))
         straight = x if self.shortcut is None else self.shortcut(y)
         y = self.convs[0](y)
         for norm, convolution in zip(self.norms[1:], self.convs[1:], strict=True):
-            y = convolution(normalise(norm, y))
+            y = convolution(F.relu(norm(y)))
         return straight + self.attention(y)
 
 

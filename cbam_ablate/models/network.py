@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import ModelConfig
 from cbam_ablate.models.gates import Gates
-from cbam_ablate.models.norm import normalise
 from cbam_ablate.registry import Backbone, find
 
 
@@ -48,9 +47,6 @@ class Network(nn.Module):
 
 class ConvNorm(nn.Sequential):
     """A convolution, its BN and, where there is a third module, ReLU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return normalise(self[1], self[0](x), relu=len(self) > 2)
 
 
 class StridedPointwise(nn.Conv2d):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cbam_ablate.accel import accelerate_run
 from cbam_ablate.config.canonical import from_dict, network_of
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.data.batches import Batch
@@ -152,7 +153,9 @@ def _probe(cfg: RunConfig, device: torch.device, threads: int) -> _Known | None:
         cfg = replace(cfg, train=train, optimizer=replace(cfg.optimizer, lr=1e-9))
         precision = pick_precision(train.precision, device)
         feed = _MadeUp(cfg, device, torch.bfloat16 if precision == "bf16" else torch.float32)
-        trainer = Trainer(cfg, build_model(cfg, pretrained=False), feed, _NoLog(), device, precision)
+        model = build_model(cfg, pretrained=False)
+        make_steps = accelerate_run(cfg, model, device)
+        trainer = Trainer(cfg, model, feed, _NoLog(), device, precision, make_steps=make_steps)
         for _ in range(2):
             trainer.done.step = 0
             trainer._train_epoch()

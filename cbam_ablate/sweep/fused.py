@@ -1,4 +1,4 @@
-"""Runs of a sweep that are trained together as one network (`training/fused.py`): which, and how they end.
+"""Runs of a sweep that are trained together as one network (`accel/fused`): which, and how they end.
 
 Runs fuse when they differ in nothing but seed, optimiser, schedule, augmentation, label smoothing and moving
 average. A run that fits no other, draws random numbers in its network or goes on from another run is trained
@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from cbam_ablate.accel import accelerate, allowed
+from cbam_ablate.accel.fused.trainer import CantFuse, FusedTrainer, Lane
 from cbam_ablate.config.canonical import effective, flatten
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
@@ -46,7 +48,6 @@ from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
 from cbam_ablate.training import Interrupted, Result, checkpoint
 from cbam_ablate.training.device import forget_peak, pick_device
-from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane
 
 log = logging.getLogger(__name__)
 FREE_SECTIONS = ("optimizer", "schedule", "augment")
@@ -81,7 +82,7 @@ def _divided(keys: list[str], most: int) -> Iterator[list[str]]:
 
 def likeness(cfg: RunConfig) -> str | None:
     """A text that is equal for runs that can be trained together; None for a run that must be alone."""
-    if cfg.train.resume_from is not None or cfg.model.dropout:
+    if cfg.train.resume_from is not None or cfg.model.dropout or not allowed(cfg.train.accel):
         return None
     every = flatten(cfg)
     shared = {
@@ -99,12 +100,10 @@ def run_group(
     device: str | None = None,
     threads: int | None = None,
 ) -> list[State]:
-    """One job of a sweep: the run of the frozen plan with this key, or the runs of one of its groups.
+    """One job of a sweep: the runs of the frozen plan with these keys, of one of its groups.
 
     Returns how they stand. Nothing is trained once the study was told to stop.
     """
-    if len(keys) == 1:
-        return [run_cell(manifest_path, keys[0], device, threads)]
     manifest = read(manifest_path)
     store, stop_file = RunStore(manifest["constants"]["store"]), manifest_path.with_name("stop")
     alone: list[str] = []
@@ -244,6 +243,7 @@ class Group:
             torch.manual_seed(derive_seed(cfg.seed, "weights"))
             model = build_model(cfg, pretrained=state is None)
             feed = Feed(cfg, self.splits, dtype)
+            accelerate(model, device)  # with which it is evaluated
             lane = Lane(cfg, model, feed, member.writer, device, precision)
             begin(lane, member.writer, state, source, feed.sha256)
             lanes.append(lane)

@@ -5,6 +5,7 @@ import logging
 import signal
 import threading
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from cbam_ablate.accel import accelerate_run
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
@@ -82,6 +84,17 @@ class Stop:
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         each = f" for each of {self._runs} runs together" if self._runs > 1 else ""
         raise TimedOut(f"longer than sweep.timeout_minutes={self._minutes:g}{each}")
+
+
+def run_job(
+    manifest_path: Path, keys: Sequence[str], device: str | None = None, threads: int | None = None
+) -> list[State]:
+    """One job of a sweep: a run, or several that are trained together. Returns how they stand."""
+    if len(keys) == 1:
+        return [run_cell(manifest_path, keys[0], device, threads)]
+    from cbam_ablate.sweep.fused import run_group
+
+    return run_group(manifest_path, keys, device, threads)
 
 
 def run_cell(manifest_path: Path, key: str, device: str | None = None, threads: int | None = None) -> State:
@@ -197,7 +210,8 @@ def _train(
             writer.check()
         return stop()
 
-    trainer = Trainer(cfg, model, feed, writer, device, precision, asked)
+    make_steps = accelerate_run(cfg, model, device)
+    trainer = Trainer(cfg, model, feed, writer, device, precision, asked, make_steps)
     begin(trainer, writer, state, source, feed.sha256)
     stop.armed = True
     try:

@@ -21,7 +21,7 @@ from pathlib import Path
 from cbam_ablate.console import errors_to
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.writer import mark_ended
-from cbam_ablate.sweep.fused import run_group
+from cbam_ablate.sweep.job import run_job
 from cbam_ablate.sweep.manifest import read
 from cbam_ablate.sweep.slots import Slot
 from cbam_ablate.sweep.warm import warm_context
@@ -61,7 +61,7 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
 def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:
     """Runs jobs one after another in this process, for debugging, unless the study was told to stop."""
     for job in keys:
-        states = run_group(manifest_path, job)
+        states = run_job(manifest_path, job)
         if manifest_path.with_name("stop").exists():
             return
         if any(state.name == "interrupted" for state in states):
@@ -184,7 +184,7 @@ def _work(jobs: Connection, manifest_path: str, device: str, threads: int) -> No
             return
         try:
             _write_to(store.run(keys[0]).path)
-            states = run_group(Path(manifest_path), keys, device=device, threads=threads)
+            states = run_job(Path(manifest_path), keys, device=device, threads=threads)
         except OSError as error:
             # The store can't be written to, so the terminal is where this can be said.
             log.error("run %s: %s", keys[0], error)

@@ -18,13 +18,12 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.average import follow, paired
-from cbam_ablate.training.compiled import compiled_or_eager, pays, shelve, shelved
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule, held_tensors, set_rate
 from cbam_ablate.training.outputs import Outputs
 from cbam_ablate.training.protocols import Feed, RunLog
-from cbam_ablate.training.recorded import recorded
+from cbam_ablate.training.steps import PlainSteps, StepMaker
 
 RULE = "highest validation top-1, the first of equals"
 
@@ -66,10 +65,8 @@ class Trainer:
     `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised. Once it
     has run, `outputs` are its predictions of test, last_test and val: without the last epoch's where that is
     the chosen one, and none where they are too large to keep.
+    `make_steps` makes what does the steps.
     """
-
-    alone = True
-    """Whether the step is this run's own, to be compiled or recorded."""
 
     def __init__(
         self,
@@ -80,15 +77,14 @@ class Trainer:
         device: torch.device,
         precision: str,
         stop: Callable[[], bool] = lambda: False,
+        make_steps: StepMaker = PlainSteps,
     ) -> None:
         self.cfg, self.feed, self.log, self.device, self.stop = cfg, feed, log, device, stop
         self.precision = precision
-        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network = self.model
-        if self.alone and cfg.train.compile in ("on", "auto"):
-            self._take_over_or_compile()
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.steps = make_steps(cfg, model, device, precision, log.line)
+        self.model = self.steps.model
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
-        self._record_anew()
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
         self.done = Progress()
@@ -102,20 +98,15 @@ class Trainer:
 
     def run(self) -> Result:
         """Trains to the last epoch, then looks at the test set once."""
-        undecided = self.cfg.train.compile == "auto" and self.network is self.model
         try:
             while self.done.epoch < self.cfg.train.epochs:
                 self._train_epoch()
                 self._end_epoch()
                 to_go = self.cfg.train.epochs - self.done.epoch
-                if undecided and pays(self.device, to_go * self.done.epoch_seconds):
-                    self._record_anew()  # and so lets the memory of the recording go
-                    self._compile()
-                undecided = False
+                self.steps.epoch_done(to_go * self.done.epoch_seconds)
             return self._result()
         finally:
-            if self.network is not self.model:
-                shelve(self.network, self.cfg, self.device, self._dtype)
+            self.steps.close()
 
     def resume(self, state: dict[str, Any], source: str) -> None:
         """Goes on from a checkpoint of `save`, of this run or of a parent."""
@@ -162,27 +153,6 @@ class Trainer:
     def cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
-
-    def _take_over_or_compile(self) -> None:
-        network = shelved(self.model, self.cfg, self.device, self._dtype)
-        if network is not None:
-            self.network, self.model = network, network._orig_mod
-            self.log.line("takes over the graph that an earlier run of this process compiled")
-        elif self.cfg.train.compile == "on":
-            self._compile()
-
-    def _compile(self) -> None:
-        self.network = compiled_or_eager(
-            self.model, self.cfg, self.device, self.cast(), self._dtype, self.log.line
-        )
-
-    def _record_anew(self) -> None:
-        """Has the steps of the network as it is recorded, where `train.compile` asks for that."""
-        self.recorded = recorded(self.cfg.train.compile if self.alone else "off", self.device, self.log.line)
-
     def _train_epoch(self) -> None:
         done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
         if done.step == 0:
@@ -195,7 +165,7 @@ class Trainer:
         every = self.cfg.train.log_every
         for images, labels in self.feed.train(done.epoch, done.step):
             batch = images, labels, [self.lr(done.epoch * steps + done.step)]
-            loss = self.recorded(self._step, self._changed, *batch)
+            loss = self.steps(self._step, self._changed, *batch)
             if self.ema is not None:
                 self._follow(self.ema)
             done.step += 1
@@ -207,17 +177,21 @@ class Trainer:
                 raise Interrupted
             if every and done.step % every == 0 and done.step < steps:
                 self._check_finite()
-                said = f"epoch {done.epoch + 1}/{epochs} step {done.step}/{steps} loss {loss.item():.4f}"
-                self.log.line(f"{said} lr {self.lr(done.epoch * steps + done.step - 1):.4g}")
+                self._log_step(loss.item())
         self._check_finite()
         done.epoch_seconds = spent + time.perf_counter() - started
+
+    def _log_step(self, loss: float) -> None:
+        done, epochs, steps = self.done, self.cfg.train.epochs, self.feed.steps
+        lr = self.lr(done.epoch * steps + done.step - 1)
+        self.log.line(f"epoch {done.epoch + 1}/{epochs} step {done.step}/{steps} loss {loss:.4f} lr {lr:.4g}")
 
     def _step(self, images: Tensor, labels: Tensor, rates: Sequence[float | Tensor]) -> Tensor:
         set_rate(self.optimizer, *rates)
         # Before the forward pass, which can then use the gradients' memory.
         self.optimizer.zero_grad(set_to_none=True)
         with self.cast():
-            logits = self.network(images)
+            logits = self.steps.network(images)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.cfg.train.label_smoothing)
         loss.backward()
         if self.cfg.optimizer.clip_norm is not None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cbam_ablate.accel.cuda.steps import FastSteps
 from cbam_ablate.config import load_config
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
@@ -66,12 +67,13 @@ def trainer(tmp_path):
     """Makes a run's trainer, or another kind of it, with a log of its own."""
     made = []
 
-    def make(words, kind=Trainer, precision="fp32"):
+    def make(words, kind=Trainer, precision="fp32", make_steps=FastSteps):
         cfg = load_config(words)
         torch.manual_seed(derive_seed(cfg.seed, "weights"))
         log = Quiet(tmp_path / f"run{len(made)}")
         made.append(log)
-        return kind(cfg, build_model(cfg), make_feed(cfg, GPU, precision), log, GPU, precision)
+        how = {"make_steps": make_steps} if kind is Trainer else {}
+        return kind(cfg, build_model(cfg), make_feed(cfg, GPU, precision), log, GPU, precision, **how)
 
     return make
 

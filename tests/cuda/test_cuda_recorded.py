@@ -7,9 +7,11 @@ from functools import partial
 import pytest
 import torch
 
-from cbam_ablate.training import Trainer, checkpoint, compiled
-from cbam_ablate.training.fused import FusedTrainer, Lane
-from cbam_ablate.training.recorded import WARM_UP, Recorded
+from cbam_ablate.accel.cuda import compiled
+from cbam_ablate.accel.cuda.recorded import WARM_UP, Recorded
+from cbam_ablate.accel.cuda.steps import FastSteps
+from cbam_ablate.accel.fused.trainer import FusedTrainer, Lane
+from cbam_ablate.training import Trainer, checkpoint
 
 pytestmark = pytest.mark.cuda
 GRAPH = "train.compile=graph"
@@ -111,11 +113,11 @@ def compiler(monkeypatch, works):
     monkeypatch.setattr(torch, "compile", TRACED if works else lambda model: 1 / 0)
 
 
-class Unrecorded(Trainer):
+class Unrecorded(FastSteps):
     """Does every step as it is."""
 
     def _record_anew(self):
-        self.recorded = Recorded(self.device, self.log.line, None)
+        self.recorded = Recorded(self.device, self.say, None)
 
 
 # PyTorch's own, of its compiler's parts.
@@ -126,13 +128,13 @@ def test_the_steps_of_a_compiled_network_are_recorded_too(
 ):
     """With train.compile=on from the first, with auto from the epoch on after which it is compiled."""
     words = [*words, "data.train_size=50", "train.epochs=3"]
-    monkeypatch.setattr("cbam_ablate.training.loop.pays", lambda device, seconds: True)
+    monkeypatch.setattr("cbam_ablate.accel.cuda.steps.pays", lambda device, seconds: True)
     for how, recordings in (("on", 1), ("auto", 2)):
         ends = []
-        for kind in (Unrecorded, Trainer):
+        for make_steps in (Unrecorded, FastSteps):
             compiler(monkeypatch, works)
             replays[0] = 0
-            run = trainer([*words, f"train.compile={how}"], kind)
+            run = trainer([*words, f"train.compile={how}"], make_steps=make_steps)
             run.run()
             assert ("compiled in" in " ".join(run.log.lines)) == works
             ends.append(end(run))
@@ -181,7 +183,7 @@ def test_a_step_that_waits_for_the_device_is_not_recorded_and_the_run_says_so(
     assert replays[0] == 0
     (said,) = [line for line in ours.log.lines if "recorded" in line]
     assert "not permitted when stream is capturing" in said
-    assert (ours.recorded.graph, ours.recorded.inputs) == (None, None)
+    assert (ours.steps.recorded.graph, ours.steps.recorded.inputs) == (None, None)
 
 
 @pytest.mark.parametrize(("kind", "works"), [(Trainer, True), (Lane, True), (Trainer, False)])

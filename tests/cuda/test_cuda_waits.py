@@ -7,9 +7,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cbam_ablate.accel.fused.trainer import FusedTrainer, Lane
 from cbam_ablate.data.together import train_together
 from cbam_ablate.training import Trainer
-from cbam_ablate.training.fused import FusedTrainer, Lane
 
 pytestmark = pytest.mark.cuda
 READS = {"_local_scalar_dense", "nonzero", "masked_select", "unique", "equal"}

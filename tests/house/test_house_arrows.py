@@ -15,13 +15,14 @@ MAY_IMPORT = {
     "models": {"config"},
     "data": {"config"},
     "training": {"config", "metrics"},
+    "accel": {"config", "models", "training"},
     "runs": {"config"},
     "metrics": {"config", "runs"},
     "aggregate": {"runs", "config", "metrics"},
     "report": {"aggregate", "runs", "config", "metrics"},
     "sources": {"runs", "config"},
     "loggers": {"runs", "config", "report", "sources"},
-    "sweep": {"config", "runs", "models", "data", "training", "loggers", "metrics", "aggregate"},
+    "sweep": {"config", "runs", "models", "data", "training", "accel", "loggers", "metrics", "aggregate"},
     "explain": {"models", "data", "runs", "config", "training"},
 }
 FOUNDATION = ("console", "errors", "lazy", "registry", "torchvision_shim")

@@ -158,3 +158,14 @@ def test_layout_and_values_agree_in_channels_last() -> None:
 def test_a_value_outside_its_range_is_named(arguments: dict[str, object], value: str) -> None:
     with pytest.raises(ConfigError, match=value.replace("(", r"\(").replace(")", r"\)")):
         CBAM(64, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order", ["channel_first", "parallel"])
+def test_gates_are_computed_in_full_under_autocast(order):
+    module, seen = CBAM(8, 2, order=order), []
+    for layer in (module.channel.mlp, module.spatial.conv):
+        layer.register_forward_hook(lambda _, given, made: seen.extend([given[0].dtype, made.dtype]))
+    with torch.autocast("cpu", torch.bfloat16):
+        z = module(torch.randn(2, 8, 6, 6).bfloat16())
+    assert seen == [torch.float32] * 4
+    assert z.dtype == torch.bfloat16

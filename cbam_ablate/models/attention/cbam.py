@@ -9,58 +9,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import is_autocast_available
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import ORDERS, SPATIAL_DESCRIPTORS, AttentionConfig
-from cbam_ablate.models import cbam_cpu, cpu
-from cbam_ablate.models.norm import has_passes
 
 
-class _Highest(torch.autograd.Function):
-    """The maxima along a dimension, each with its gradient for one of equals.
-
-    The gradient is found by comparing places, which a compiler makes part of the pass around it. That of
-    PyTorch's own maximum is a map of zeros, into which it is scattered.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dim: int) -> Tensor:
-        values, where = x.max(dim)
-        ctx.save_for_backward(where)
-        ctx.dim, ctx.size = dim, x.shape[dim]
-        return values
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (where,) = ctx.saved_tensors
-        places = torch.arange(ctx.size, device=gradient.device)
-        places = places.view(-1, *[1] * (where.ndim - ctx.dim))
-        here = places == where.unsqueeze(ctx.dim)
-        return torch.where(here, gradient.unsqueeze(ctx.dim), 0), None
-
-
-def _highest(x: Tensor, dim: int) -> Tensor:
-    # amax would split the gradient among ties; this gives it to one of them, as max pooling does.
-    if torch.compiler.is_compiling():
-        values: Tensor = _Highest.apply(x, dim)
-        return values
-    return x.max(dim).values
-
-
-def _in_full(x: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """No autocast: gates are so small that casting to bf16 what they need takes longer than what it saves."""
+def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Computes in the layers' own type: rounded to bf16, a gate would keep 8 bits of what it multiplies."""
     kind = x.device.type
-    return torch.autocast(kind, enabled=False) if kind in ("cpu", "cuda") else contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False) if is_autocast_available(kind) else contextlib.nullcontext()
 
 
 def _average(x: Tensor) -> Tensor:
-    # On a CPU `mean` of bf16 copies the whole map to float first; `sum` only accumulates in float.
+    # A sum accumulates in float32; `mean` would copy a bf16 map to float32 first.
     return x.sum((2, 3)) / (x.shape[2] * x.shape[3])
 
 
 def _maximum(x: Tensor) -> Tensor:
-    # Seen as (N, HW, C), so that the gradient of a channels_last map is channels_last too.
-    return _highest(x.permute(0, 2, 3, 1).flatten(1, 2), 1)
+    # As (N, HW, C), so that the gradient is laid out as a channels_last map. `amax` would split it among
+    # ties; this gives it to one of them, as max pooling does.
+    return x.permute(0, 2, 3, 1).flatten(1, 2).max(1).values
 
 
 def _lp(x: Tensor) -> Tensor:
@@ -121,17 +90,9 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.gate(*(DESCRIPTORS[name](x) for name in self.pool))
 
-    def gate_on_cpu(self, average: Tensor, maximum: Tensor) -> Tensor:
-        """The gate (N, C) from average and maximum (N, C) on a CPU."""
-        first, _, second = self.mlp
-        gate: Tensor = cbam_cpu.ChannelGate.apply(
-            average, maximum, first.weight, first.bias, second.weight, second.bias
-        )
-        return gate
-
     def gate(self, *pooled: Tensor) -> Tensor:
         """The gate (N, C, 1, 1) from what each pool gives, (N, C)."""
-        with _in_full(pooled[0]):
+        with without_autocast(pooled[0]):
             descriptors = torch.cat(pooled).to(next(self.mlp.parameters()).dtype)
             logits = self.mlp(descriptors).unflatten(0, (len(pooled), -1)).sum(0)
         return logits.sigmoid().to(pooled[0].dtype)[:, :, None, None]
@@ -169,27 +130,16 @@ class SpatialAttention(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         described = self.descriptor(y)
-        with _in_full(y):
+        with without_autocast(y):
             logits = self.norm(self.conv(described.to(self.conv.weight.dtype)))
         return logits.sigmoid().to(y.dtype)
 
-    def gate_on_cpu(self, described: Tensor) -> Tensor:
-        """The gate (N, 1, H, W) from the maximum and mean over channels (N, 2, H, W) on a CPU."""
-        logits: Tensor = cbam_cpu.ThinConvolution.apply(described, self.conv.weight)
-        if self.conv.bias is not None:
-            logits = logits + self.conv.bias
-        if not self.norm.training or not has_passes(self.norm, logits, None):
-            return self.norm(logits).sigmoid()
-        self.norm.get_buffer("num_batches_tracked").add_(1)
-        gate: Tensor = cbam_cpu.SpatialNorm.apply(logits, self.norm.weight, self.norm.bias, self.norm)
-        return gate
-
     def descriptor(self, y: Tensor) -> Tensor:
+        """What the convolution sees: maximum and mean over the channels (N, 2, H, W), or (N, 1, H, W)."""
         if self.project is not None:
             return self.project(y)
-        maximum = _highest(y.permute(0, 2, 3, 1), 3)
-        mean = y.sum(1) / y.shape[1]
-        # Interleaved, because on a CPU the thin convolution is about four times as fast in channels_last.
+        pixels = y.permute(0, 2, 3, 1)
+        maximum, mean = pixels.max(-1).values, y.sum(1) / y.shape[1]
         return torch.stack([maximum, mean], dim=-1).permute(0, 3, 1, 2)
 
 
@@ -223,8 +173,6 @@ class CBAM(nn.Module):
             raise ConfigError(f"descriptor={descriptor!r}: must be one of {', '.join(SPATIAL_DESCRIPTORS)}")
         self.order = order
         self.residual = residual
-        # What passes/cbam.h computes; any other choice is computed as written here.
-        self.on_cpu = order == "channel_first" and tuple(pool) == ("avg", "max") and descriptor == "pool"
         if order != "spatial_only":
             self.channel = ChannelAttention(channels, reduction, pool=pool, mlp_bias=mlp_bias)
         if order != "channel_only":
@@ -234,36 +182,6 @@ class CBAM(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self._passes(x) if self._has_passes(x) else self._written_out(x)
-        return x + z if self.residual else z
-
-    def _has_passes(self, x: Tensor) -> bool:
-        if not self.on_cpu or not cpu.suits(x):
-            return False
-        channel, spatial, kind = self.channel, self.spatial, cpu.accumulated(x.dtype)
-        layers = [*channel.mlp]
-        if [type(layer) for layer in layers] != [nn.Linear, nn.ReLU, nn.Linear]:
-            return False
-        first, _, second = layers
-        parts = (channel, channel.mlp, *layers, spatial, spatial.conv, spatial.norm)
-        return (
-            x.shape[1] == first.in_features
-            and all(learnt.dtype == kind for learnt in (first.weight, second.weight, spatial.conv.weight))
-            and first.weight.device == x.device
-            and not any(cpu.watched(part) for part in parts)
-        )
-
-    def _passes(self, x: Tensor, norm: nn.BatchNorm2d | None = None, skipped: Tensor | None = None) -> Tensor:
-        learnt = [*self.channel.parameters(), *self.spatial.parameters()]
-        return cbam_cpu.gated(x, self.channel.gate_on_cpu, self.spatial.gate_on_cpu, learnt, norm, skipped)
-
-    def joined(self, norm: nn.Module, x: Tensor, skipped: Tensor) -> Tensor | None:
-        """`relu(self(norm(x)) + skipped)` in few passes, or None where these can't be had."""
-        if cpu.watched(self) or self.residual or not self._has_passes(x) or not has_passes(norm, x, skipped):
-            return None
-        return self._passes(x, norm, skipped)
-
-    def _written_out(self, x: Tensor) -> Tensor:
         if self.order == "channel_first":
             y = x * self.channel(x)
             z = y * self.spatial(y)
@@ -276,7 +194,7 @@ class CBAM(nn.Module):
             z = x * self.channel(x)
         else:
             z = x * self.spatial(x)
-        return z
+        return x + z if self.residual else z
 
 
 def cbam(channels: int, cfg: AttentionConfig) -> nn.Module:

@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cbam_ablate.accel.cuda.recorded import recorded
+from cbam_ablate.accel.fused.stack import Part, Stack, part_of, stack_images
 from cbam_ablate.training.evaluate import Totals, autocast
-from cbam_ablate.training.fused_stack import Part, Stack, part_of, stack_images
 from cbam_ablate.training.loop import Feed, Interrupted, Result, RunLog, Trainer
 from cbam_ablate.training.optimizer import held_tensors
-from cbam_ablate.training.recorded import recorded
 
 
 class CantFuse(RuntimeError):
@@ -39,7 +39,6 @@ class Lane(Trainer):
     `together` is how many there were at the start.
     """
 
-    alone = False
     together = 1
 
     def begin_epoch(self, totals: Totals) -> None:
@@ -53,10 +52,8 @@ class Lane(Trainer):
         """Raises `Diverged` where the loss has."""
         self._check_finite()
 
-    def say_step(self, loss: float) -> None:
-        done, steps = self.done, self.feed.steps
-        said = f"epoch {done.epoch + 1}/{self.cfg.train.epochs} step {done.step}/{steps} loss {loss:.4f}"
-        self.log.line(f"{said} lr {self.lr(done.epoch * steps + done.step - 1):.4g}")
+    def log_step(self, loss: float) -> None:
+        self._log_step(loss)
 
     def end_epoch(self) -> None:
         """Validates, records and saves; raises `Diverged`."""
@@ -170,7 +167,7 @@ class FusedTrainer:
                 self._interrupt()
             if every and step % every == 0 and step < self.steps:
                 for lane, loss in zip(self.lanes, losses.tolist(), strict=True):
-                    lane.say_step(loss)
+                    lane.log_step(loss)
         self.totals.sums.cpu()  # waits for the device, before the clock is read
         self._share(spent, started)
 

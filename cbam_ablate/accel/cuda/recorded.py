@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from cbam_ablate.training.steps import Step
+
 WARM_UP = 2
 """Steps that allocate what a step needs, such as momenta, before the one that is recorded."""
 APART = 0.1
@@ -17,8 +19,6 @@ APART = 0.1
 NOISE = 1e-6
 """The same for what changes by rounding errors alone, in parts of all tensors of its kind."""
 
-Step = Callable[[Tensor, Tensor, Sequence[float | Tensor]], Tensor]
-"""From images, labels and learning rates to the loss."""
 Kinds = list[list[Tensor]]
 """What a step changes: weights, statistics and so on."""
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from cbam_ablate.accel.fused.rules import Rules
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.training.average import Pairs, follow, paired
-from cbam_ablate.training.fused_rules import Rules
 from cbam_ablate.training.loop import Trainer
 from cbam_ablate.training.optimizer import build_optimizer, set_rate
 

@@ -1,6 +1,6 @@
 """torch.compile for a network, where it pays, tried before it is used so that it can't fail a run.
 
-On CUDA its kernels then become part of the recorded step (`training/recorded.py`), as an eager network's do.
+On CUDA its kernels then become part of the recorded step (`recorded.py`), as an eager network's do.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from cbam_ablate.accel.cuda.blocks import prepare
 from cbam_ablate.config.canonical import network_of
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.registry import Dataset, find
@@ -83,7 +84,7 @@ def compiled_or_eager(
     try:
         # PyTorch keeps eight graphs of a function, and from then on runs it eagerly without a word.
         torch.compiler.reset()
-        network: nn.Module = torch.compile(model)  # type: ignore[assignment]
+        network: nn.Module = torch.compile(prepare(model) if device.type == "cuda" else model)  # type: ignore[assignment]
         with as_in_eager_mode(), cast:
             logits = network(images.contiguous(memory_format=torch.channels_last))
         logits.float().sum().backward()

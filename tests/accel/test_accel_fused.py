@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cbam_ablate.accel.fused.stack import Stack, stack_images
+from cbam_ablate.accel.fused.trainer import CantFuse, FusedTrainer, Lane, one_by_one
 from cbam_ablate.config import load_config
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
@@ -12,8 +14,6 @@ from cbam_ablate.data.together import train_together
 from cbam_ablate.models import build_model
 from cbam_ablate.training import Diverged, Interrupted, Trainer, checkpoint
 from cbam_ablate.training.evaluate import autocast
-from cbam_ablate.training.fused import CantFuse, FusedTrainer, Lane, one_by_one
-from cbam_ablate.training.fused_stack import Stack, stack_images
 
 CPU = torch.device("cpu")
 CLOSE = 1e-3

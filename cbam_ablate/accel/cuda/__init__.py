@@ -1,0 +1,1 @@
+"""Steps on CUDA: compiled, and recorded as one graph."""
