@@ -95,7 +95,7 @@ def test_in_fewer_bits_it_is_as_near_to_the_exact_one_as_the_plain_network_is(dt
 
 @needs_compiler
 def test_state_dict_copies_averages_and_pickles_are_those_of_the_plain_network():
-    plain = build(SMALL)
+    plain = build(SMALL).eval()
     fast = accelerate(copy.deepcopy(plain), CPU)
     assert accelerated(fast)
     assert not accelerated(plain)
@@ -112,12 +112,10 @@ def test_state_dict_copies_averages_and_pickles_are_those_of_the_plain_network()
     for each in copies:
         each.load_state_dict(plain.state_dict())
         with torch.no_grad():
+            assert accelerated(each)
+            assert torch.equal(each(images()), fast(images()))
             next(each.parameters()).mul_(2)
             assert not torch.equal(each(images()), fast(images()))
-            next(each.parameters()).div_(2)
-        assert accelerated(each)
-        torch.testing.assert_close(each.eval()(images()), fast.eval()(images()))
-        fast.train()
 
 
 @needs_compiler

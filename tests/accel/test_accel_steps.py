@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 def train(words, store):
     cfg = load_config([*words, f"store={store}"])
-    state = run_one(cfg, echo=lambda line: None)
+    state = run_one(cfg)
     return state, store / "runs" / run_key(cfg)
 
 
@@ -103,7 +103,7 @@ def test_compiling_pays_where_it_saves_more_than_it_costs():
 def compiled_sweep(command_line, tmp_path_factory):
     """Two compiled runs of one process, and the words that they have in common."""
     cli = command_line(tmp_path_factory.mktemp("compiled"))
-    words = [*command_line.tiny, "placement=block", "train.epochs=2", "train.compile=on"]
+    words = [*command_line.tiny, "placement=class", "train.epochs=2", "train.compile=on"]
     done = cli("train", "-m", *words, "seed=1,2", "hydra.launcher.jobs=0")
     assert done.returncode == 0, done.stderr
     assert not any("does not work" in (folder / "train.log").read_text() for folder in cli.runs().values())

@@ -12,8 +12,7 @@ from cbam_ablate.config.canonical import run_key
 from cbam_ablate.models import cost
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.claim import acquire
-from cbam_ablate.sweep.fused import run_group
-from cbam_ablate.sweep.job import run_one
+from cbam_ablate.sweep.job import run_job, run_one
 from cbam_ablate.sweep.manifest import freeze, read, run_config
 from cbam_ablate.sweep.plan import make_plan
 from cbam_ablate.sweep.run import run_plan
@@ -102,7 +101,7 @@ def test_what_a_network_costs_is_taken_from_the_plan(tiny, tmp_path, monkeypatch
     path, keys = freeze(plan, []), list(plan.runs)[:together]
     monkeypatch.setattr(cost, "_counted", {})
     monkeypatch.setattr(cost, "_count", lambda cfg: pytest.fail("counted again"))
-    run_group(path, keys)
+    run_job(path, keys)
     for key in keys:
         result = plan.store.run(key).result()
         assert (result["cost"]["params"], result["cost"]["macs"]) == plan.costs[key]
