@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from cbam_ablate import __version__
 from cbam_ablate.console import set_up
+from cbam_ablate.lazy_compiler import leave_out_compiler
 
 COMMANDS = {
     "train": "train one run, or with -m or study=NAME a sweep",
@@ -63,6 +64,7 @@ def run(command: str, words: list[str]) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         return fail(f"{command}: no such command; there are {', '.join(COMMANDS)}{hint}")
     set_up()
+    leave_out_compiler()
     try:
         name = f"{command}_" if keyword.iskeyword(command) else command
         module = import_module(f"cbam_ablate.cli.{name}")

@@ -9,7 +9,7 @@ import threading
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
-MODULES = ["cbam_ablate.sweep.local", "torch._dynamo", "torch.utils.flop_counter"]
+MODULES = ["cbam_ablate.sweep.preload"]
 
 
 def warm_context() -> ForkServerContext:
