@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "sweep": {"config", "runs", "models", "data", "training", "accel", "loggers", "metrics", "aggregate"},
     "explain": {"models", "data", "runs", "config", "training"},
 }
-FOUNDATION = ("console", "errors", "lazy", "registry", "torchvision_shim")
+FOUNDATION = ("console", "errors", "lazy", "lazy_compiler", "registry", "torchvision_shim")
 """What every room may import, and what imports none."""
 WITHOUT_TORCH = (
     "config", "registry", "models", "data", "training", "runs", "metrics", "sources", "aggregate", "report",
