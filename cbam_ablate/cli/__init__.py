@@ -43,21 +43,21 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # where the terminal's encoding lacks a sign
-    words = sys.argv[1:]
-    if not words or words[0] in ("-h", "--help", "help"):
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
-        sys.exit(0 if words else 2)
-    if words[0] == "--version":
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
         print(__version__)
         sys.exit(0)
-    sys.exit(run(words[0], words[1:]))
+    sys.exit(run(arguments[0], arguments[1:]))
 
 
 def usage() -> str:
-    return USAGE.format(commands="\n".join(f"  {name:<10} {said}" for name, said in COMMANDS.items()))
+    return USAGE.format(commands="\n".join(f"  {name:<10} {about}" for name, about in COMMANDS.items()))
 
 
-def run(command: str, words: list[str]) -> int:
+def run(command: str, arguments: list[str]) -> int:
     """The exit code of one command; a user's mistake becomes one message on stderr."""
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
@@ -68,10 +68,10 @@ def run(command: str, words: list[str]) -> int:
     try:
         name = f"{command}_" if keyword.iskeyword(command) else command
         module = import_module(f"cbam_ablate.cli.{name}")
-        if "-h" in words or "--help" in words:
+        if "-h" in arguments or "--help" in arguments:
             print((module.__doc__ or "").strip(), flush=True)
             return 0
-        return int(module.main(words))
+        return int(module.main(arguments))
     except KeyboardInterrupt:
         return fail("stopped", 130)
     except BrokenPipeError:

@@ -6,9 +6,9 @@ Fetches a data set where it isn't there yet, decodes it once into the cache, and
 from cbam_ablate.config import load_config
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     from cbam_ablate.data import prepare
 
-    for name, value in prepare(load_config(words), verify=True).items():
+    for name, value in prepare(load_config(arguments), verify=True).items():
         print(f"{name:<10} {value}")
     return 0

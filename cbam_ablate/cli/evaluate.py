@@ -17,14 +17,14 @@ from cbam_ablate.cli import fail
 from cbam_ablate.cli.arguments import apply, read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import from_dict, is_run_key
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs import Run, RunStore
 
 TAKEN = ("data.root", "data.cache", "train.device", "train.precision")
 
 
-def main(words: list[str]) -> int:
-    values = read_arguments(words, ("run", "checkpoint", "part", "study"), TAKEN)
+def main(arguments: list[str]) -> int:
+    values = read_arguments(arguments, ("run", "checkpoint", "part", "study"), TAKEN)
     if "study" in values:
         return _fill_in(values)
     store, wanted = RunStore(values.pop("store")), values.pop("run", None)
@@ -40,14 +40,14 @@ def main(words: list[str]) -> int:
         if path.is_dir():
             path = path / "checkpoints" / f"{which}.pt"
         if not path.is_file():
-            raise ConfigError(f"run={wanted}: there is no {path}")
+            raise StoreError(f"run={wanted}: there is no {path}")
         run = Run(path.resolve().parents[1])
     else:
         run = store.find(wanted)
         path = run.best if which == "best" else run.last
     config = run.config()
     if config is None:
-        raise ConfigError(f"run={wanted}: there is no config.json in {run.path}, so the network isn't known")
+        raise StoreError(f"run={wanted}: there is no config.json in {run.path}, so the network isn't known")
     print(
         json.dumps(
             {

@@ -18,15 +18,15 @@ from typing import Any
 from cbam_ablate.cli.arguments import apply, read_arguments
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs import Run, RunStore
 
 TAKEN = ("data.root", "data.cache", "train.device")
 MOST_SHOWN = 64
 
 
-def main(words: list[str]) -> int:
-    values = read_arguments(words, ("run", "images", "n", "seed", "out"), TAKEN)
+def main(arguments: list[str]) -> int:
+    values = read_arguments(arguments, ("run", "images", "n", "seed", "out"), TAKEN)
     store = RunStore(values.pop("store"))
     images, n = _images(values.pop("images", "8")), _number("n", values.pop("n", "500"), 2)
     seed, out = _number("seed", values.pop("seed", "0"), 0), values.pop("out", None)
@@ -85,7 +85,7 @@ def _images(text: str) -> int | list[int]:
 def _config(run: Run, values: dict[str, Any]) -> RunConfig:
     config = run.config()
     if config is None:
-        raise ConfigError(f"run={run.key}: there is no config.json in {run.path}, so the network isn't known")
+        raise StoreError(f"run={run.key}: there is no config.json in {run.path}, so the network isn't known")
     return apply(from_dict(config), values)
 
 

@@ -10,8 +10,8 @@ from cbam_ablate.cli.studies import take_study
 from cbam_ablate.report.export import export_study
 
 
-def main(words: list[str]) -> int:
-    values = read_arguments(words, ("study", "to"))
+def main(arguments: list[str]) -> int:
+    values = read_arguments(arguments, ("study", "to"))
     target = values.pop("to", None)
     store, study = take_study(values)
     folder = export_study(store.root, study, target)

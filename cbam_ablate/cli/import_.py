@@ -24,11 +24,11 @@ from cbam_ablate.errors import ConfigError
 OPTIONS = ("study", "axes", "seed", "metric", "better", "step", "file", "experiment", "format")
 
 
-def main(words: list[str]) -> int:
-    if not words or (re.match(r"[a-z]+=", words[0]) and not Path(words[0]).exists()):
+def main(arguments: list[str]) -> int:
+    if not arguments or (re.match(r"[a-z]+=", arguments[0]) and not Path(arguments[0]).exists()):
         raise ConfigError("import: which source? a file, a folder or an MLflow address comes first")
-    source, words = words[0], words[1:]
-    values = read_arguments(words, OPTIONS, ("table",))
+    source, arguments = arguments[0], arguments[1:]
+    values = read_arguments(arguments, OPTIONS, ("table",))
     from cbam_ablate.report import render_terminal, write_table
     from cbam_ablate.sources.found import count
     from cbam_ablate.sources.load import load
@@ -39,7 +39,12 @@ def main(words: list[str]) -> int:
         name.removeprefix("table."): value for name, value in values.items() if name.startswith("table")
     }
     shape = [*options.get("rows", []), *options.get("columns", [])]
-    command = ["cbam-ablate", "import", source, *(word for word in words if not word.startswith("store="))]
+    command = [
+        "cbam-ablate",
+        "import",
+        source,
+        *(text for text in arguments if not text.startswith("store=")),
+    ]
     found = load(source, study, wanted_of(values, tuple(shape)), values.get("format", ""), command)
     root = Path(values["store"]) / "imported" / study
     put(root, found, options)
@@ -61,7 +66,7 @@ def name_of(source: str) -> str:
 
 
 def wanted_of(values: dict[str, Any], shown: tuple[str, ...] = ()) -> Any:
-    """What the words ask of a source."""
+    """What the arguments ask of a source."""
     from cbam_ablate.sources.found import Wanted
 
     metrics = _names(values.get("metric", ""))

@@ -9,8 +9,8 @@ from cbam_ablate.cli.studies import take_study
 from cbam_ablate.report.page import write_report
 
 
-def main(words: list[str]) -> int:
-    values = read_arguments(words, ("study",), ("table", "metrics"))
+def main(arguments: list[str]) -> int:
+    values = read_arguments(arguments, ("study",), ("table", "metrics"))
     store, study = take_study(values)
     print(write_report(store.root, study, values))
     return 0

@@ -13,12 +13,12 @@ from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.config.options import ALIASES, same, spell
 from cbam_ablate.config.schema import LoggerConfig
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs import RunStore
 
 
-def main(words: list[str]) -> int:
-    values = read_arguments(words, ("study", "row", "seed", "tolerance"))
+def main(arguments: list[str]) -> int:
+    values = read_arguments(arguments, ("study", "row", "seed", "tolerance"))
     row, seed, limit = values.pop("row", ""), values.pop("seed", None), values.pop("tolerance", "0.5")
     store, study = take_study(values)
     tolerance = _number(limit)
@@ -29,7 +29,7 @@ def main(words: list[str]) -> int:
     stored = {key: (store.run(key).result() or {}).get("metrics") for key in keys}
     missing = [key for key, metrics in stored.items() if metrics is None]
     if missing:
-        raise ConfigError(
+        raise StoreError(
             f"row={row}: not finished, so there is nothing to compare with: {', '.join(missing)}"
         )
     again = RunStore(store.root / "reproduced")
@@ -47,7 +47,7 @@ def main(words: list[str]) -> int:
         state = run_one(cfg, threads=threads)
         result = again.run(key).result()
         if result is None:
-            raise ConfigError(f"{key}: {state.failure or state.name}: {state.error}")
+            raise StoreError(f"{key}: {state.failure or state.name}: {state.error}")
         before, after = (metrics or {})["test_top1"], result["metrics"]["test_top1"]
         worst = max(worst, abs(after - before))
         print(f"{key}: stored {before:.2f} %, again {after:.2f} %, difference {after - before:+.2f} points")

@@ -51,13 +51,13 @@ def _rows(plan: Plan, waiting: dict[str, Waiting]) -> Iterator[tuple[str, ...]]:
     labels: dict[str, str] = {}
     for cell in plan.cells:
         labels.setdefault(cell.key, label(cell.axes))
-    for key, said in labels.items():
+    for key, text in labels.items():
         cost, guess, state = plan.costs[key], plan.guesses.get(key), plan.states[key]
         memory = guess.memory_mib if guess else None
         yield (
             key,
             f"queued {waiting[key].job}" if key in waiting else state.failure or state.name,
-            said,
+            text,
             f"{cost.params:,}",
             f"{cost.macs / 1e6:,.1f} M",
             clock(guess.seconds) if guess else "?",

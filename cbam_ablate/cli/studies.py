@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import StoreError
 from cbam_ablate.runs import RunStore
 
 
 def take_study(values: dict[str, Any]) -> tuple[RunStore, str]:
-    """Takes `store` and `study` out of a command's values; raises `ConfigError` naming those there are."""
+    """Takes `store` and `study` out of a command's values; raises `StoreError` naming those there are."""
     store, study = RunStore(values.pop("store")), values.pop("study", None)
     folder = store.root / "studies"
     there = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
     if study not in there:
         listed = f"; there are {', '.join(there)}" if there else "; it holds none"
-        raise ConfigError(
+        raise StoreError(
             f"study={study or ''}: no such study in {folder}{listed} (cbam-ablate train study=... makes one)"
         )
     return store, str(study)

@@ -14,14 +14,14 @@ from cbam_ablate.report import check_table, render_terminal, write_table
 CHECK = ("--check", "table.check=true")
 
 
-def main(words: list[str]) -> int:
-    plain = [word for word in words if word not in (*CHECK, "table.check=false")]
-    unknown = [word for word in plain if word.startswith("-")]
+def main(arguments: list[str]) -> int:
+    plain = [text for text in arguments if text not in (*CHECK, "table.check=false")]
+    unknown = [text for text in plain if text.startswith("-")]
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such flag; there are --check and --help")
     values = read_arguments(plain, ("study",), ("table", "metrics"))
     store, study = take_study(values)
-    if any(word in CHECK for word in words):
+    if any(text in CHECK for text in arguments):
         if values:
             raise ConfigError(f"{next(iter(values))}: a table is checked with its own options")
         changed = check_table(store.root, study)

@@ -24,7 +24,7 @@ from cbam_ablate.cli import fail
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.schema import WandbConfig
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, ServiceError, StoreError
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.manifest import read
 
@@ -33,15 +33,15 @@ PATIENCE = 30.0
 """Seconds that W&B may take to start a run, and to take its last data in."""
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     actions = {"push": _push, "pull": _pull, "report": _report}
-    if not words or words[0] not in actions:
-        raise ConfigError(f"wandb {words[0] if words else ''}: not one of {', '.join(actions)}")
-    return actions[words[0]](words[1:])
+    if not arguments or arguments[0] not in actions:
+        raise ConfigError(f"wandb {arguments[0] if arguments else ''}: not one of {', '.join(actions)}")
+    return actions[arguments[0]](arguments[1:])
 
 
-def _push(words: list[str]) -> int:
-    values = read_arguments(words, ("study", "run"), OPTIONS)
+def _push(arguments: list[str]) -> int:
+    values = read_arguments(arguments, ("study", "run"), OPTIONS)
     from cbam_ablate.loggers import wandb_push as push
     from cbam_ablate.loggers.wandb_run import NotSentError
     from cbam_ablate.loggers.wandb_study import send_study
@@ -51,7 +51,7 @@ def _push(words: list[str]) -> int:
         store, study = RunStore(values["store"]), None
         run = store.find(values["run"])
         if not run.history():
-            raise ConfigError(f"run={values['run']}: has not trained an epoch")
+            raise StoreError(f"run={values['run']}: has not trained an epoch")
         runs, cfg = [run], WandbConfig()
     else:
         store, study = take_study(values)
@@ -78,7 +78,7 @@ def _push(words: list[str]) -> int:
         print(f"{told}: {sent}" if sent else f"{told}: nothing to send")
         return 0
     told = "\n".join(f"  {what}: {why}" for what, why in problems.items())
-    again = shlex.join(["cbam-ablate", "wandb", "push", *words])
+    again = shlex.join(["cbam-ablate", "wandb", "push", *arguments])
     return fail(
         f"{len(problems)} of {len(runs)} were not sent\n{told}\nThe same command tries again: {again}"
     )
@@ -96,12 +96,13 @@ def _changes(values: dict[str, Any]) -> dict[str, Any]:
     return {name.rpartition(".")[2]: values.pop(name) for name in OPTIONS if name in values}
 
 
-def _pull(words: list[str]) -> int:
-    path, words = (words[0], words[1:]) if words and "=" not in words[0] else ("", words)
+def _pull(arguments: list[str]) -> int:
+    given = bool(arguments) and "=" not in arguments[0]
+    path, arguments = (arguments[0], arguments[1:]) if given else ("", arguments)
     entity, _, project = path.partition("/")
     if not project or "/" in project or ".." in (entity, project):
         raise ConfigError(f"wandb pull {path}: which project? ENTITY/PROJECT")
-    values = read_arguments(words, ("study", "axes", "seed"))
+    values = read_arguments(arguments, ("study", "axes", "seed"))
     from cbam_ablate.loggers import wandb_pull
     from cbam_ablate.sources import Wanted
     from cbam_ablate.sources.load import study_of
@@ -113,7 +114,7 @@ def _pull(words: list[str]) -> int:
             path, values.get("study"), lambda done, total: bar.update(task, completed=done, total=total)
         )
     if not runs:
-        raise ConfigError(f"wandb pull {path}: no such runs; a study's runs have its name as a tag")
+        raise ServiceError(f"wandb pull {path}: no such runs; a study's runs have its name as a tag")
     named = [name for name in values.get("axes", "").strip("[]").split(",") if name]
     root = RunStore(values["store"]).root / "pulled" / entity / project
     study = (values.get("study") or project).replace("/", "-")
@@ -132,8 +133,8 @@ def _pull(words: list[str]) -> int:
     return 0
 
 
-def _report(words: list[str]) -> int:
-    values = read_arguments(words, ("study",), OPTIONS[:2])
+def _report(arguments: list[str]) -> int:
+    values = read_arguments(arguments, ("study",), OPTIONS[:2])
     from cbam_ablate.loggers.wandb_push import options_of
     from cbam_ablate.loggers.wandb_report import make_report
 

@@ -141,7 +141,7 @@ class _NoLog:
 def _probe(cfg: RunConfig, device: torch.device, threads: int) -> _Known | None:
     """Times an epoch of a few training steps on made-up images, after one that warms up.
 
-    Nothing for a network whose step fails, which its run will tell in its own words.
+    Nothing for a network whose step fails, which its run will tell.
     """
     before = torch.get_num_threads()
     try:

@@ -21,7 +21,7 @@ SILENCE = 60.0
 
 
 class Waiting(NamedTuple):
-    """A live job that has a run: its engine, its id and state in the engine's words."""
+    """A live job that has a run: its engine, its id and its state as the engine calls it."""
 
     engine: str
     job: str

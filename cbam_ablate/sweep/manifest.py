@@ -9,7 +9,7 @@ from typing import Any
 
 from cbam_ablate.config.canonical import flatten, from_dict
 from cbam_ablate.config.schema import RunConfig, SweepConfig
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs.files import read_json, write_json
 from cbam_ablate.sweep.plan import Plan
 
@@ -54,14 +54,14 @@ def _refuse_loss(plan: Plan, before: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A manifest, not to be changed. Raises `ConfigError` where there is none or it is of another format.
+    """A manifest, not to be changed. Raises `StoreError` where there is none or it is of another format.
 
     Its runs' store is where the manifest lies, from whichever folder the command was started.
     A process that trains many runs of a study reads its manifest, which grows with them, once.
     """
     try:
-        said = path.stat()
-        found = _read(path, said.st_mtime_ns, said.st_size)
+        stat = path.stat()
+        found = _read(path, stat.st_mtime_ns, stat.st_size)
     except OSError:
         found = _read(path, 0, 0)
     constants, here = found["constants"], path.absolute().parents[2]
@@ -74,16 +74,16 @@ def read(path: Path) -> dict[str, Any]:
 def _read(path: Path, changed: int, size: int) -> dict[str, Any]:
     found = read_json(path)
     if found is None:
-        raise ConfigError(f"{path}: no manifest of a study")
+        raise StoreError(f"{path}: no manifest of a study")
     if found.get("schema") != FORMAT:
-        raise ConfigError(f"{path}: format {found.get('schema')}, this version reads {FORMAT}")
+        raise StoreError(f"{path}: format {found.get('schema')}, this version reads {FORMAT}")
     return found
 
 
 def run_config(manifest: dict[str, Any], key: str) -> RunConfig:
     """The frozen config of one run, with the sweep's own options."""
     if key not in manifest["runs"]:
-        raise ConfigError(f"{key}: not a run of study {manifest['study']}")
+        raise StoreError(f"{key}: not a run of study {manifest['study']}")
     nested: dict[str, Any] = {"sweep": manifest["sweep"]}
     for name, value in {**manifest["constants"], **manifest["runs"][key]}.items():
         *path, last = name.split(".")
@@ -135,7 +135,7 @@ def _frozen(cfg: RunConfig) -> dict[str, Any]:
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """In words, how the cells differ; empty where the runs are the same."""
+    """How the cells differ, a line each; empty where the runs are the same."""
     if set(old.get("runs", {})) == set(new["runs"]):
         return ""
     lines = []

@@ -37,6 +37,7 @@ class Plan:
     slots: list[Slot]
     lanes: int
     guesses: dict[str, Guess] = field(default_factory=dict)
+    by_other_code: int = 0
 
     @property
     def store(self) -> RunStore:
@@ -45,6 +46,8 @@ class Plan:
     def refresh(self) -> None:
         """Reads again how every run stands."""
         self.states = {key: self.store.run(key).state() for key in self.runs}
+        done = [key for key, state in self.states.items() if state.name == "finished"]
+        self.by_other_code = self.store.made_by_other_code(done)
 
     def to_run(self) -> list[str]:
         """Keys of the runs that the sweep's mode calls for."""
@@ -57,7 +60,8 @@ class Plan:
     def summary(self) -> str:
         """One line: `36 cells -> 30 distinct, 12 done, 18 to run`."""
         counts = Counter(state.name for state in self.states.values())
-        parts = [f"{len(self.runs)} distinct", f"{counts['finished']} done"]
+        other = f" ({self.by_other_code} with other code)" if self.by_other_code else ""
+        parts = [f"{len(self.runs)} distinct", f"{counts['finished']} done{other}"]
         parts += [f"{counts[name]} {name}" for name in ("failed", "unusable", "running") if counts[name]]
         cells = f"{len(self.cells)} cell{'s' * (len(self.cells) != 1)}"
         return f"{cells} -> {', '.join(parts)}, {len(self.to_run())} to run{self._time()}"

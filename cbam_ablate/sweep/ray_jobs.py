@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, ServiceError
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.ledger import BEAT, Ledger
@@ -42,7 +42,7 @@ class Share(NamedTuple):
 def connect(address: str | None) -> None:
     """Joins the cluster at `address`, or starts a Ray of this machine.
 
-    Raises `ConfigError` where none answers.
+    Raises `ServiceError` where none answers.
     """
     try:
         ray.init(
@@ -53,7 +53,7 @@ def connect(address: str | None) -> None:
             **({} if address else {"include_dashboard": False}),
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ConfigError(
+        raise ServiceError(
             f"hydra.launcher.address={address}: no Ray cluster answers ({str(error).splitlines()[0]}); "
             "start one with `ray start --head`, or leave the address out for a Ray of this machine"
         ) from error

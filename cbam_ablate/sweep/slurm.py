@@ -20,23 +20,23 @@ def states(jobs: Iterable[str]) -> dict[str, str] | None:
     ids = sorted({job.partition("_")[0] for job in wanted})
     if not ids:
         return {}
-    said = _ask("squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(ids)}")
-    if said is None:
+    stdout = _ask("squeue", "--noheader", "--array", "--format=%i %T", f"--jobs={','.join(ids)}")
+    if stdout is None:
         return None
-    listed = dict(line.split(maxsplit=1) for line in said.splitlines() if " " in line)
+    listed = dict(line.split(maxsplit=1) for line in stdout.splitlines() if " " in line)
     return {job: state for job, state in listed.items() if job in wanted and state not in OVER}
 
 
 def ending(job: str) -> str | None:
-    """How a job ended in Slurm's words (`TIMEOUT`, ...), while its controller remembers it."""
+    """How a job ended as Slurm calls it (`TIMEOUT`, ...), while its controller remembers it."""
     return _field("JobState", _ask("scontrol", "show", "job", "--oneliner", job))
 
 
 def preempted() -> bool:
     """Whether the job that this process is in is being preempted, rather than cancelled."""
     job = os.environ.get("SLURM_JOB_ID")
-    said = _ask("scontrol", "show", "job", "--oneliner", job) if job else None
-    return _field("PreemptTime", said) not in (None, "None")
+    stdout = _ask("scontrol", "show", "job", "--oneliner", job) if job else None
+    return _field("PreemptTime", stdout) not in (None, "None")
 
 
 def cancel_pending(jobs: Iterable[str]) -> None:
@@ -54,8 +54,8 @@ def max_array() -> int:
 
 def most_minutes(partition: str | None) -> int | None:
     """The longest time limit of the partition, or of the default one; None where there is none."""
-    said = _ask("sinfo", "--noheader", "--format=%P %l", *([f"--partition={partition}"] if partition else []))
-    lines = [line.split() for line in (said or "").splitlines() if len(line.split()) == 2]
+    stdout = _ask("sinfo", "--noheader", "--format=%P %l", *_in(partition))
+    lines = [line.split() for line in (stdout or "").splitlines() if len(line.split()) == 2]
     limits = [_minutes(limit) for name, limit in lines if partition or name.endswith("*")]
     return min((limit for limit in limits if limit is not None), default=None)
 
@@ -71,9 +71,13 @@ def _minutes(text: str) -> int | None:
 
 def has_gpus(partition: str | None) -> bool:
     """Whether a node of the partition, or of the default one, has GPUs as Slurm counts them."""
-    said = _ask("sinfo", "--noheader", "--format=%P %G", *([f"--partition={partition}"] if partition else []))
-    lines = [line for line in (said or "").splitlines() if partition or line.split(" ")[0].endswith("*")]
+    stdout = _ask("sinfo", "--noheader", "--format=%P %G", *_in(partition))
+    lines = [line for line in (stdout or "").splitlines() if partition or line.split(" ")[0].endswith("*")]
     return any("gpu" in line.partition(" ")[2] for line in lines)
+
+
+def _in(partition: str | None) -> list[str]:
+    return [f"--partition={partition}"] if partition else []
 
 
 def _field(name: str, text: str | None) -> str | None:

@@ -60,7 +60,7 @@ def check_parent(cfg: RunConfig) -> None:
         return
     last = _last_of(parent, cfg)
     if is_run_key(parent) and not last.is_file():
-        raise ConfigError(f"train.resume_from={parent}: this run has no checkpoints/last.pt in the store")
+        raise StoreError(f"train.resume_from={parent}: this run has no checkpoints/last.pt in the store")
     run = Run(last.absolute().parents[1])
     config = run.config()
     if config is None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, ServiceError
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep import slurm
@@ -57,7 +57,7 @@ def submit_slurm(
 ) -> None:
     """Queues a job for each pack, in arrays of which `together` jobs run at a time.
 
-    `limit` is the time limit in minutes; `params` are submitit's. Raises `ConfigError` where Slurm refuses
+    `limit` is the time limit in minutes; `params` are submitit's. Raises `ServiceError` where Slurm refuses
     the first array; where it refuses a later one, those before it stay.
     """
     import submitit
@@ -80,7 +80,7 @@ def submit_slurm(
             if number:
                 log.warning("Slurm refused the rest for now: %s", error)
                 return
-            raise ConfigError(f"hydra/launcher=submitit_slurm: Slurm refused the job: {error}") from error
+            raise ServiceError(f"hydra/launcher=submitit_slurm: Slurm refused the job: {error}") from error
         ids = [job.job_id for job in jobs]
         ledger.add("slurm", {job: pack.keys for job, pack in zip(ids, array, strict=True)})
         tasks, runs = f"_[0-{len(ids) - 1}]" if len(ids) > 1 else "", sum(len(pack.keys) for pack in array)
@@ -145,7 +145,7 @@ def fresh(ledger: Ledger, engine: str, keys: list[str]) -> list[str]:
             time.sleep(POLLS[1])
             live = ledger.live(engine)
     if live is None:
-        raise ConfigError(f"the queue doesn't answer ({engine}); nothing was submitted")
+        raise ServiceError(f"the queue doesn't answer ({engine}); nothing was submitted")
     store = RunStore(read(ledger.folder.with_name("manifest.json"))["constants"]["store"])
     there = {key for key in keys if key in live and store.run(key).state().name != "failed"}
     if there:
