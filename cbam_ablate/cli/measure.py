@@ -23,8 +23,8 @@ TAKEN = ("train.device", "train.precision", "train.threads")
 COMPILE = {"true": True, "false": False}
 
 
-def main(words: list[str]) -> int:
-    values = read_arguments(words, ("study", "run", "batch", "rounds", "compile"), TAKEN)
+def main(arguments: list[str]) -> int:
+    values = read_arguments(arguments, ("study", "run", "batch", "rounds", "compile"), TAKEN)
     batch, rounds = (
         _count(name, values.pop(name, text)) for name, text in (("batch", "128"), ("rounds", "50"))
     )

@@ -160,7 +160,7 @@ def _follows(composed: DictConfig, given: Iterable[str], tokens: Iterable[Token]
     """Whether OmegaConf has to set the `given` options: something refers to others, or is a free key."""
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     free = any(dotted_names().get(name, dict) is dict for name in given)
-    texts = [str(OmegaConf.to_container(own)), *(token.value_text for token in tokens)]
+    texts = [str(OmegaConf.to_container(own)), *(str(value) for token in tokens for value in token.values)]
     return free or any("${" in text for text in texts)
 
 
