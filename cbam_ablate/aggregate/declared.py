@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from cbam_ablate.aggregate.classes import class_options
 from cbam_ablate.aggregate.metrics import COSTS, METRICS, describe
 from cbam_ablate.aggregate.options import axis_named, one_way, taken, values_of
 from cbam_ablate.aggregate.records import SEED
@@ -50,7 +51,9 @@ def _checks(options: TableConfig, declared: Declared, own: Mapping[str, str]) ->
         for name in getattr(options, option):
             yield partial(axis_named, option, name, declared)
     yield partial(_one_way, options, declared)
-    for name in options.metrics:
+    if options.by == "class":
+        yield partial(class_options, options)
+    for name in options.metrics if options.by is None else ():
         yield partial(_metric, name, own, options.better.get(name, ""))
     yield partial(check_columns, options)
     for option in ("filters", "order"):

@@ -8,6 +8,7 @@ import numpy as np
 
 from cbam_ablate.aggregate.advice import advise
 from cbam_ablate.aggregate.caption import caption
+from cbam_ablate.aggregate.classes import by_classes, class_options
 from cbam_ablate.aggregate.compare import TASK, Contest, Family, Groups, difference, paired_differences
 from cbam_ablate.aggregate.crossed import Crossed, single_pairs
 from cbam_ablate.aggregate.declared import check_columns, check_values
@@ -62,7 +63,11 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     options, odd = read_options(study.table, values_here)
     check_values(options)
     study.warnings += odd
-    asked = add_metrics(study, options.metrics, own)
+    if options.by == "class":
+        options = class_options(options)
+        study, asked = by_classes(study, options)
+    else:
+        asked = add_metrics(study, options.metrics, own)
     order = ordered_values(study, options)
     settings = settings_of(study, keep(study, options), axes_of(study))
     down, across = split_axes(study, options, settings)
@@ -84,10 +89,10 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
         for name in results:
             found = crossed.cell(index, name, row.cell(name).value)
             row.cell(name).interval = tidy_pair(_within(found, unit_of[name]))
-    contest, moved = _compare(
-        rows, quantities, results, base, contrasts(settings, results, shown_axes, wanted), crossed
-    )
-    quiet = Crossed(study, settings, "images", own)
+    # How much a class differs from another says nothing of the networks.
+    moving = [] if options.by == "class" else contrasts(settings, results, shown_axes, wanted)
+    contest, moved = _compare(rows, quantities, results, base, moving, crossed)
+    quiet = Crossed(study, settings, "images" if options.by is None else "", own)
     single = single_pairs(quiet, [setting_text(setting.axes, names) for setting in settings], base)
     references, without_row = read_references(options.references, settings, study, shown)
     published, without_place = read_published(options.published, study, shown, across)

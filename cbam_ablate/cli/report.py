@@ -4,13 +4,36 @@ Writes <store>/studies/<study>/report.html, one self-contained file with the stu
 runs and provenance, and the figures as PDF and PNG to figures/ beside it. The table is written too.
 """
 
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cbam_ablate.aggregate.records import load_study
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
+from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.report.page import write_report
+from cbam_ablate.runs import RunStore
 
 
 def main(arguments: list[str]) -> int:
     values = read_arguments(arguments, ("study",), ("table", "metrics"))
     store, study = take_study(values)
-    print(write_report(store.root, study, values))
+    print(write_report(store.root, study, values, partial(_test_images, store, study)))
     return 0
+
+
+def _test_images(store: RunStore, study: str) -> NDArray[np.uint8] | None:
+    """The study's test images, where they are in the cache of this machine and are those of its runs."""
+    for key in load_study(store.root, study).records:
+        config, result = store.run(key).config(), store.run(key).result()
+        if config is None or result is None:
+            continue
+        from cbam_ablate.data.cache import usable_cache
+        from cbam_ablate.data.loader import fingerprint
+
+        arrays = usable_cache(from_dict(config).data)
+        same = arrays is not None and fingerprint(arrays) == result["provenance"].get("dataset_sha256")
+        return arrays.test_images if arrays is not None and same else None
+    return None

@@ -252,6 +252,8 @@ class TableConfig:
         [], "rows of methods that were not run, each {label, cite, values: {METRIC: NUMBER}}; where axes go "
         "across, values: [{AXIS: VALUE, ..., METRIC: NUMBER}]"
     )  # fmt: skip
+    by: str | None = option(None, "class: a row for each class, of the predictions that runs keep",
+                            choices=("class",))  # fmt: skip
     interval: str = option("t", "over seeds (seeds is t, bootstrap needs 20 of them), test images, or "
                            "both (needs 5 seeds)",
                            choices=("t", "seeds", "bootstrap", "images", "both"))  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.aggregate import Record, Study, Table, build_table, load_study
+from cbam_ablate.aggregate.classes import AXIS
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.metrics import COSTS
 from cbam_ablate.aggregate.model import Difference, Effect, Row
@@ -15,7 +16,7 @@ from cbam_ablate.aggregate.notes import FACTS
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
 from cbam_ablate.config.overrides import short_name, spell
-from cbam_ablate.report import digits, plots
+from cbam_ablate.report import classes, digits, plots
 from cbam_ablate.report.grid import lay_out
 from cbam_ablate.report.table_html import fragment, listed, page
 from cbam_ablate.report.write import write_table
@@ -31,34 +32,49 @@ Line = list[tuple[str, str, float | None]]
 """The cells of a line: class, text, and the number it sorts by."""
 
 
-def write_report(store: Path | str, study: str, values: Mapping[str, Any] | None = None) -> Path:
+def write_report(
+    store: Path | str,
+    study: str,
+    values: Mapping[str, Any] | None = None,
+    images: classes.Images = lambda: None,
+) -> Path:
     """Writes report.html, figures/*.{pdf,png} and the table to the study's folder; returns the page's path.
 
+    `images` gives the test images, of which mistakes are shown, where they are at hand.
     Raises `ConfigError` for options that don't fit the study.
     """
     table = write_table(store, study, values)
     loaded = load_study(store, study)
     # Figures need one row for each setting with every cost, however the table itself is laid out.
-    flat = build_table(loaded, {**(values or {}), "table.columns": [], "table.costs": list(COSTS)})
+    plain = {"table.by": None, "table.metrics": ["test_top1"]} if table.options.get("by") else {}
+    flat = build_table(loaded, {**(values or {}), **plain, "table.columns": [], "table.costs": list(COSTS)})
     found = RunStore(store)
     drawn = plots.plots_of(flat, found)
+    seen = classes.seen_rows(flat, loaded)
+    drawn += classes.class_plots(seen, loaded, images)
     folder = found.study(study)
-    for name in {*plots.NAMES} - {plot.name for plot in drawn}:
+    if seen:
+        write_text(folder / "confusion.csv", classes.confusion_csv(seen, loaded))
+    for name in {*plots.NAMES, *classes.FIGURES} - {plot.name for plot in drawn}:
         for path in (folder / "figures").glob(f"{name}.*"):  # of a table made with other options
             path.unlink()
     for plot in drawn:
         plots.save(plot, folder / "figures")
     path = folder / "report.html"
-    write_text(path, page(f"{study}: report", _body(loaded, table, flat, drawn, found)))
+    each = classes.table_by_class(loaded, seen) if not table.options.get("by") else None
+    write_text(path, page(f"{study}: report", _body(loaded, table, flat, each, drawn, found)))
     return path
 
 
-def _body(study: Study, table: Table, flat: Table, drawn: list[plots.Plot], store: RunStore) -> str:
+def _body(
+    study: Study, table: Table, flat: Table, each: Table | None, drawn: list[plots.Plot], store: RunStore
+) -> str:
     anchors = {_point(row): f"row-{index}" for index, row in enumerate(flat.rows)}
     sections = {
         "Table": fragment(table, lay_out(table), lambda row: f"#{anchors[_point(row)]}"),
         "Figures": _figures(drawn),
         "Comparisons": _comparisons(flat),
+        "Classes": fragment(each, lay_out(each), lambda row: f"#{anchors[_point(row)]}") if each else "",
         "Effects": _effects(flat),
         "Failures": _failures(study),
         "Runs": _runs(study, flat, store),
@@ -72,7 +88,7 @@ def _body(study: Study, table: Table, flat: Table, drawn: list[plots.Plot], stor
 
 
 def _point(row: Row) -> str:
-    return repr(sorted((name, spell(value)) for name, value in row.axes.items()))
+    return repr(sorted((name, spell(value)) for name, value in row.axes.items() if name != AXIS))
 
 
 def _figures(drawn: list[plots.Plot]) -> str:

@@ -5,7 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cbam_ablate.metrics.predictions import TOP
+from cbam_ablate.metrics.predictions import TOP, TOP_ARRAYS
+from cbam_ablate.metrics.sample import Sample, Top
 
 
 class Outputs:
@@ -52,6 +53,15 @@ class Outputs:
                 np.uint16 if found["classes"].max() < 2**16 else np.int32
             )
         return found
+
+    def sample(self, classes: int) -> Sample:
+        """The same for metrics."""
+        arrays = self.arrays()
+        if self.kept == "all":
+            return Sample.of_logits(self.labels, arrays["logits"])
+        floats = {name: arrays[name].astype(np.float64) for name in TOP_ARRAYS[1:]}
+        top = Top(arrays["classes"].astype(np.int64), **floats)
+        return Sample.of_top(self.labels, classes, top)
 
 
 def _half(values: Tensor) -> Tensor:
