@@ -17,7 +17,7 @@ from cbam_ablate.config.schema import (
     TrainConfig,
 )
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.registry import Attention, Backbone, Dataset, Logger, find, rows
+from cbam_ablate.registry import Attention, Backbone, Dataset, Logger, find, load, rows
 
 NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
 """Options whose value says which rules apply."""
@@ -196,6 +196,11 @@ def _data(data: DataConfig, train: TrainConfig) -> list[str]:
 
 def _train(train: TrainConfig, schedule: ScheduleConfig) -> list[str]:
     found = []
+    if train.select != TrainConfig().select:
+        try:
+            load("cbam_ablate.metrics.select:selection")(train.select)
+        except ConfigError as error:
+            found.append(str(error))
     if not re.fullmatch(DEVICES, train.device):
         found.append(f"train.device={train.device}: not one of auto, cpu, cuda, cuda:N")
     if schedule.warmup_epochs > train.epochs:

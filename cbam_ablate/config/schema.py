@@ -168,6 +168,8 @@ class TrainConfig:
     label_smoothing: float = option(0.0, "cross entropy", low=0, below=1, off=0.0)
     ema: float = option(0.0, "decay of the weights' moving average a step, which is then evaluated; 0 is off",
                         low=0, below=1, off=0.0)  # fmt: skip
+    select: str = option("val_top1", "what chooses the epoch: a validation metric, say val_f1_macro, or last",
+                         off="val_top1")  # fmt: skip
     resume_from: str | None = option(None, "run key or checkpoint to go on from, as a new run", off=None)
     precision: str = option("auto", "auto is bf16 where the device has it in hardware",
                             choices=("auto", "bf16", "fp32"), off="auto")  # fmt: skip

@@ -30,7 +30,7 @@ class Selection(NamedTuple):
 def selection(name: str) -> Selection:
     """What `train.select` names. Raises `ConfigError` for what can't choose."""
     if name == LAST:
-        return Selection(name, "the last epoch", "up")
+        return Selection(name, "taking the last", "up")
     found = re.fullmatch(r"val_(\w+)", name)
     bare = found[1] if found else ""
     if bare in STORED:

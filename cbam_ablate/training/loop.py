@@ -18,14 +18,13 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.average import follow, paired
+from cbam_ablate.training.choice import Choice
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule, held_tensors, set_rate
 from cbam_ablate.training.outputs import Outputs
 from cbam_ablate.training.protocols import Feed, RunLog
 from cbam_ablate.training.steps import PlainSteps, StepMaker
-
-RULE = "highest validation top-1, the first of equals"
 
 
 class Diverged(RuntimeError):
@@ -44,6 +43,8 @@ class Progress:
     step: int = 0
     best_epoch: int = 0
     best_top1: float = -1.0
+    best_score: float | None = None
+    chosen_by: str = "val_top1"
     seconds: float = 0.0
     epoch_seconds: float = 0.0
     fused: int = 1
@@ -90,6 +91,7 @@ class Trainer:
         self.done = Progress()
         self.totals = Totals(device)
         self.outputs: dict[str, Outputs] = {}
+        self.choice = Choice(cfg.train.select, feed)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -117,7 +119,7 @@ class Trainer:
             group.update({name: value for name, value in ours.items() if name != "params"})
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
-        self.done = Progress(**state["progress"])
+        self.done = self.choice.go_on(Progress(**state["progress"]), self.cfg.train.epochs)
         if self.done.epoch > self.cfg.train.epochs:
             raise ConfigError(
                 f"train.epochs={self.cfg.train.epochs}: {source} has trained {self.done.epoch} epochs already"
@@ -224,7 +226,8 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         done, cfg = self.done, self.cfg
-        train, val = self.totals.scores(), self._evaluate("val")
+        outputs = self.choice.outputs()
+        train, val = self.totals.scores(), self._evaluate("val", outputs)
         if not math.isfinite(val.loss):
             raise Diverged(
                 f"the validation loss is not finite after epoch {done.epoch + 1}, step {done.step}"
@@ -242,8 +245,7 @@ class Trainer:
             "images_per_second": rate,
         }
         done.history.append(record)
-        if val.top1 > done.best_top1:
-            done.best_top1, done.best_epoch = val.top1, done.epoch
+        if self.choice.improves(done, val, outputs, record):
             weights = {"model": self.evaluated.state_dict(), "epoch": done.epoch, "val_top1": val.top1}
             weights |= self.log.stamp(**self.origin())
             checkpoint.save(checkpoint.coming(self.log.best), weights, self.log.check)
@@ -278,12 +280,12 @@ class Trainer:
         final, best = done.history[-1], done.history[done.best_epoch - 1]
         metrics = {f"test_{name}": value for name, value in chosen._asdict().items()}
         metrics |= {f"last_test_{name}": value for name, value in last._asdict().items()}
-        metrics |= {name: best[name] for name in ("val_loss", "val_top1", "val_top5")}
+        metrics |= {name: value for name, value in best.items() if name.startswith("val_")}
         metrics |= {name: final[name] for name in ("train_loss", "train_top1", "train_top5")}
         images = sum(record["images_per_second"] * record["seconds"] for record in done.history)
         return Result(
             metrics,
-            {"rule": RULE, "epoch": done.best_epoch, "epochs": cfg.train.epochs},
+            {"rule": self.choice.rule, "epoch": done.best_epoch, "epochs": cfg.train.epochs},
             {
                 "train_seconds": done.seconds,
                 "images_per_second": images / done.seconds,

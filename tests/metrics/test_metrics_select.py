@@ -1,0 +1,52 @@
+"""What chooses the epoch is declared, is part of the key, and is never test data."""
+
+import pytest
+
+from cbam_ablate.config import load_config
+from cbam_ablate.config.canonical import run_key
+from cbam_ablate.errors import ConfigError
+from cbam_ablate.metrics.predictions import unpack
+from cbam_ablate.runs import RunStore
+from cbam_ablate.sweep.job import run_one
+
+TINY = [
+    "data=synthetic", "backbone=resnet_cifar", "model.width=4", "train.epochs=4", "train.batch_size=128",
+    "train.precision=fp32", "train.device=cpu", "train.threads=1", "optimizer.lr=0.2", "schedule=constant",
+    "seed=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "best"), [("val_f1_macro", max), ("val_brier", min), ("val_loss", min)])
+def test_a_validation_metric_chooses_the_epoch(tmp_path, name, best):
+    run_one(load_config([*TINY, f"train.select={name}", f"store={tmp_path}"]))
+    (run,) = RunStore(tmp_path).runs()
+    result, values = run.result(), [record[name] for record in run.history()]
+    assert len(values) == 4
+    assert result["selection"]["epoch"] == 1 + values.index(best(values))
+    assert result["metrics"][name] == best(values)
+    rule = result["selection"]["rule"]
+    assert rule.startswith("highest validation" if best is max else "lowest validation")
+    if name == "val_f1_macro":
+        table_name = unpack(run.predictions.read_bytes(), run.key, result).sample("val")
+        assert 100 * float(table_name.right.mean()) == pytest.approx(result["metrics"]["val_top1"])
+
+
+def test_the_last_epoch_may_be_kept_whatever_validation_says(tmp_path):
+    run_one(load_config([*TINY, "train.select=last", f"store={tmp_path}"]))
+    (run,) = RunStore(tmp_path).runs()
+    result = run.result()
+    assert result["selection"] == {"rule": "taking the last", "epoch": 4, "epochs": 4}
+    assert result["metrics"]["test_top1"] == result["metrics"]["last_test_top1"]
+
+
+def test_selection_is_part_of_the_key_and_todays_rule_leaves_it_alone():
+    keys = {run_key(load_config([*TINY, f"train.select={name}"])) for name in ("val_f1_macro", "last")}
+    plain = run_key(load_config(TINY))
+    assert plain == run_key(load_config([*TINY, "train.select=val_top1"]))
+    assert len(keys | {plain}) == 3
+
+
+@pytest.mark.parametrize("name", ["test_top1", "last_test_f1_macro", "best", "val_f2"])
+def test_what_can_not_choose_is_refused_before_anything_runs(name):
+    with pytest.raises(ConfigError, match=rf"train.select={name}.*there are last, and val_ with top1"):
+        load_config([*TINY, f"train.select={name}"])
