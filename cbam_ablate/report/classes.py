@@ -28,6 +28,8 @@ MOST_MATRICES = 4
 MOST_PRINTED = 12
 MOST_NAMED = 30
 MISTAKES = 12
+FEW = 10
+"""Images of a bin below which its accuracy is chance."""
 FIGURES = ("reliability", "mistakes", *(f"confusion_{place + 1}" for place in range(MOST_MATRICES)))
 Matrix = NDArray[np.float64]
 Images = Callable[[], NDArray[np.uint8] | None]
@@ -85,7 +87,7 @@ def class_plots(rows: Sequence[Seen], study: Study, images: Images) -> list[Plot
         Plot(
             "reliability",
             f"Accuracy against confidence in {BINS} bins of equal width, mean over seeds; on the diagonal "
-            "a network is right as often as it says.",
+            f"a network is right as often as it says. Bins of fewer than {FEW} images a seed are left out.",
             partial(_reliability, rows=rows),
         )
     ]
@@ -145,7 +147,7 @@ def _reliability(axes: Axes, rows: Sequence[Seen]) -> None:
     for row, color in zip(rows, COLORS, strict=False):
         bins = [equal_width(sample) for sample in row.samples]
         images = np.sum([one.images for one in bins], axis=0)
-        there = images > 0
+        there = images >= FEW * len(row.samples)
         confidence, accuracy = (
             np.nansum([one.images * getattr(one, name) for one in bins], axis=0)[there] / images[there]
             for name in ("confidence", "accuracy")
