@@ -31,17 +31,17 @@ def read(root: Path, wanted: Wanted) -> tuple[list[Found], list[str]]:
     jobs = list(holders(root, lambda folders, _: ".hydra" in folders))
     parser = OverridesParser.create()
     overrides = {job: _overrides(job, parser) for job in jobs}
-    overridden = frozenset(name for told in overrides.values() for name in told)
+    overridden = dict.fromkeys(name for told in overrides.values() for name in told)
     pattern = wanted.file or _usual(jobs)
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ConfigError(f"file={pattern}: a pattern for a file in each job's folder")
     runs = []
     for job in jobs:
-        config = _config(job)
-        choices = _choices(job)
-        for name in overridden:
-            if name not in config and name in choices:
-                config[name] = choices[name]
-        run = Found(relative(job, root), relative(job, root), {**config, **overrides[job]})
-        run.candidates = overridden or None
+        config = _config(job)  # has interpolations resolved, which overrides may hold
+        known = {**_choices(job), **overrides[job], **config}
+        name = relative(job, root)
+        run = Found(name, name, {option: known[option] for option in overridden if option in known} | config)
+        run.candidates = frozenset(overridden) or None
         _measure(run, job, pattern, wanted)
         runs.append(run)
     if not any(run.values for run in runs) and not wanted.file:
