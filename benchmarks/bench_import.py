@@ -4,8 +4,8 @@
 
 Every way runs in a process of its own, the ways of a round one after another. `import` is the whole command,
 from the file to a store with its table in five forms; `table` the whole command on as many runs of ours, in
-folders. tbparse 0.0.9 (`pip install tbparse==0.0.9`, for this benchmark only) reads scalars and hparams of all
-folders to DataFrames; `import` of event files does that and writes store and table too.
+folders. tbparse 0.0.9 (`pip install tbparse==0.0.9`, for this benchmark only) reads scalars and hparams of
+all folders to DataFrames; `import` of event files does that and writes store and table too.
 """
 
 import argparse
