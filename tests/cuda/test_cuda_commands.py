@@ -21,7 +21,8 @@ def test_a_run_ends_as_it_does_on_a_cpu(cli, tiny, tmp_path, exact):
         cli.store = tmp_path / name
         device = "cuda" if name == "cuda" else "cpu"
         done = cli("train", *words, f"train.device={device}", env={"CBAM_ABLATE_KERNELS": kernels})
-        assert (done.returncode, done.stderr) == (0, "")
+        others = [line for line in done.stderr.splitlines() if not line.startswith("epoch ")]
+        assert (done.returncode, others) == (0, [])
         found[name] = cli.result(only(cli.runs()))
     metrics = {name: result["metrics"] for name, result in found.items()}
     assert metrics["cuda"] == pytest.approx(metrics["cpu"], rel=1e-2, abs=6)
