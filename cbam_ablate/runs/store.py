@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from cbam_ablate.errors import StoreError
+from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify
 from cbam_ablate.runs.files import read_json, read_lines, write_json
 from cbam_ablate.runs.provenance import source_hash
@@ -115,14 +115,14 @@ class RunStore:
         return [Run(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
 
     def find(self, prefix: str) -> Run:
-        """The run whose key starts so. Raises `StoreError` where none or several do."""
+        """The run whose key starts so. Raises `ConfigError` where none or several do."""
         found = [run for run in self.runs() if run.key.startswith(prefix)]
         if len(found) == 1:
             return found[0]
         if not found:
-            raise StoreError(f"run={prefix}: no such run in {self.root / 'runs'}")
+            raise ConfigError(f"run={prefix}: no such run in {self.root / 'runs'}")
         keys = ", ".join(run.key for run in found[:5])
-        raise StoreError(f"run={prefix}: {len(found)} runs start so ({keys}...); give more digits")
+        raise ConfigError(f"run={prefix}: {len(found)} runs start so ({keys}...); give more digits")
 
     def made_by_other_code(self, keys: Iterable[str]) -> int:
         """How many of these runs have finished with another source of this package than the present one."""

@@ -7,6 +7,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +27,7 @@ from cbam_ablate.runs.claim import LostClaimError
 from cbam_ablate.runs.provenance import UNKNOWN, provenance
 from cbam_ablate.runs.results import FORMAT
 from cbam_ablate.runs.writer import RunWriter
+from cbam_ablate.sweep.accelerators import accelerators
 from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
@@ -238,6 +240,7 @@ def begin(trainer: Trainer, writer: RunWriter, state: dict[str, Any] | None, sou
         "dataset_sha256": data,
     }
     writer.trained_by(before, here)
+    trainer.accelerators = partial(accelerators, trainer)
 
 
 def set_up(cfg: RunConfig, begun: dict[str, Any], device: torch.device, threads: int | None) -> str:

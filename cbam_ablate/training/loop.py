@@ -89,6 +89,7 @@ class Trainer:
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
         self.done = Progress()
+        self.accelerators: Callable[[], list[str]] = list
         self.totals = Totals(device)
         self.outputs: dict[str, Outputs] = {}
         self.choice = Choice(cfg.train.select, feed)
@@ -149,7 +150,7 @@ class Trainer:
 
     def origin(self) -> dict[str, Any]:
         """How this process trains: what makes its steps faster, and how many runs it trains together."""
-        found: dict[str, Any] = {"accelerators": []}
+        found: dict[str, Any] = {"accelerators": self.accelerators()}
         return {**found, "fused": self.done.fused} if self.done.fused > 1 else found
 
     def cast(self) -> torch.autocast:

@@ -75,7 +75,7 @@ def test_of_two_commands_that_train_anew_one_does_and_the_other_says_who(cli, wo
 
 
 def test_where_there_are_no_hard_links_runs_are_trained_all_the_same(cli, tiny, without_links):
-    done = cli("train", "-m", *tiny, "train.epochs=1", "seed=0,1", env=without_links)
+    done = cli("train", "-m", *tiny, "train.epochs=1", "seed=0,1", env=without_links, cold=True)
     assert done.returncode == 0, done.stderr
     assert [(path / "claims" / "1.json").exists() for path in cli.runs().values()] == [True, True]
     assert all(cli.result(key)["metrics"] for key in cli.runs())

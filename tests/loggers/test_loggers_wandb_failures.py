@@ -14,9 +14,9 @@ LIMIT = beside.PATIENCE + 5
 
 
 def files(run, without_times):
-    """What the store holds of a run, less what a clock or a process puts in it."""
+    """What the store holds of a run, less its log and what a clock or a process puts in it."""
     result = without_times(run.result())
-    names = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*"))
+    names = sorted({str(path.relative_to(run.path)) for path in run.path.rglob("*")} - {"train.log"})
     return names, run.history(), result, run.config()["model"]
 
 
