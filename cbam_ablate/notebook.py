@@ -7,7 +7,6 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Difference, Effect
 from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.report import latex, markdown, render_terminal, table_html, to_frame
-from cbam_ablate.report.grid import lay_out
+from cbam_ablate.report.lay_out import lay_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,10 +84,8 @@ class ShownTable:
         return render_terminal(self.model)
 
     def _repr_html_(self) -> str:
-        grid = lay_out(self.model)
-        parts = [f"<p>{escape(self.caption)}</p>", table_html.drawn(grid, lambda row: "")]
-        parts += [table_html.listed(kind, lines) for kind, lines in (("", self.findings), ("", self.notes))]
-        return "\n".join(part for part in parts if part)
+        grid = lay_out(self.model).localised(self.model.options.get("decimal", "point"))
+        return str(table_html.fragment(self.model, grid, lambda row: "", whole=True))
 
 
 def tabulate(

@@ -41,7 +41,7 @@ WITHOUT = {"model.attention.reduction", "model.attention.kernel"}
 class StandIn:
     """A store with one study. `score(axes)` gives a run's test accuracy in percent, or a status to leave."""
 
-    def __init__(self, root: Path, study: str = "placement") -> None:
+    def __init__(self, root: Path, study: str = "trial") -> None:
         self.root, self.study = root, study
 
     @property

@@ -1,7 +1,9 @@
-"""cbam-ablate report study=NAME [store=FOLDER] [table.NAME=VALUE ...]
+"""cbam-ablate report study=NAME [store=FOLDER] [out=FOLDER] [table.NAME=VALUE ...] [figure.NAME=VALUE ...]
 
 Writes <store>/studies/<study>/report.html, one self-contained file with the study's table, figures, failures,
-runs and provenance, and the figures as PDF and PNG to figures/ beside it. The table is written too.
+runs and provenance, and the figures as PDF and PNG to figures/ beside it (figure.width=252pt,
+figure.font=serif, figure.size=8). The table is written too, with what the last `table` was
+told. With out=FOLDER all goes there.
 """
 
 from functools import partial
@@ -13,14 +15,20 @@ from cbam_ablate.aggregate.records import load_study
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import from_dict
+from cbam_ablate.config.schema import FigureConfig
 from cbam_ablate.report.page import write_report
 from cbam_ablate.runs import RunStore
 
 
 def main(arguments: list[str]) -> int:
-    values = read_arguments(arguments, ("study",), ("table", "metrics"))
+    values = read_arguments(arguments, ("study", "out"), ("table", "metrics", "figure"))
     store, study = take_study(values)
-    print(write_report(store.root, study, values, partial(_test_images, store, study)))
+    out = values.pop("out", None)
+    chosen = {
+        name.removeprefix("figure."): values.pop(name) for name in [*values] if name.startswith("figure.")
+    }
+    images = partial(_test_images, store, study)
+    print(write_report(store.root, study, values, out, FigureConfig(**chosen), images))
     return 0
 
 

@@ -1,7 +1,8 @@
-"""cbam-ablate table study=NAME [store=FOLDER] [table.NAME=VALUE ...] [--check]
+"""cbam-ablate table study=NAME [store=FOLDER] [out=FOLDER] [table.NAME=VALUE ...] [--check]
 
 Prints the study's table of whatever is done, and writes table.{md,tex,csv,html,json} to
-<store>/studies/<study>/. With --check (or table.check=true) nothing is written: the table that is there is
+<store>/studies/<study>/, or with out=FOLDER there. The study's file is read as it is now; what is said here
+stays for `report`. With --check (or table.check=true) nothing is written: the table that is there is
 made again from its runs, and the command fails if a digit has changed.
 """
 
@@ -19,15 +20,16 @@ def main(arguments: list[str]) -> int:
     unknown = [text for text in plain if text.startswith("-")]
     if unknown:
         raise ConfigError(f"{unknown[0]}: no such flag; there are --check and --help")
-    values = read_arguments(plain, ("study",), ("table", "metrics"))
+    values = read_arguments(plain, ("study", "out"), ("table", "metrics"))
     store, study = take_study(values)
+    out = values.pop("out", None)
     if any(text in CHECK for text in arguments):
-        if values:
-            raise ConfigError(f"{next(iter(values))}: a table is checked with its own options")
+        if values or out:
+            raise ConfigError(f"{next(iter(values), 'out')}: a table is checked with its own options")
         changed = check_table(store.root, study)
         if changed:
             return fail(f"the table of {study} has changed:\n" + "\n".join(changed))
         print(f"{store.study(study) / 'table.json'}: as its runs give it")
         return 0
-    print(render_terminal(write_table(store.root, study, values)))
+    print(render_terminal(write_table(store.root, study, values, out)))
     return 0

@@ -18,7 +18,7 @@ CLOSE = 1e-9
 """Relative difference that other versions of a maths library may make in a number's last digits."""
 MOST_LISTED = 20
 NUMBER = re.compile(r"\d[\d.,]*")
-MARK = re.compile(r"[+−-]?\d[\d.,]*|\*+|<u>|<strong>|mathbf|textbf|underline")
+MARK = re.compile(r"[+−-]?\d[\d.,]*|\*+|<u>|<strong>|boldmath|textbf|underline")
 """Numbers with their signs, and what says that one is best or differs from the baseline."""
 BODIES = {
     "md": r"^\|.*^\|[^\n]*",

@@ -16,11 +16,13 @@ from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Table
 from cbam_ablate.aggregate.records import Study
 from cbam_ablate.aggregate.table import build_table
+from cbam_ablate.config.schema import FigureConfig
 from cbam_ablate.metrics.calibration import BINS, equal_width
 from cbam_ablate.metrics.kept import RunMetrics, confusion_percent
 from cbam_ablate.metrics.predictions import Refused
 from cbam_ablate.metrics.sample import Sample, Undefined
 from cbam_ablate.report.figures import COLORS, GREY, rows_to_draw
+from cbam_ablate.report.markup import plain
 from cbam_ablate.report.plots import Plot
 from cbam_ablate.runs import RunStore
 
@@ -53,7 +55,7 @@ def seen_rows(table: Table, study: Study) -> list[Seen]:
     store, found = RunStore(study.root), []
     result = next(quantity for quantity in table.quantities if quantity.kind == "result")
     for row in rows_to_draw(table, result):
-        seen = Seen(label(row), [], [], [])
+        seen = Seen(plain(label(row)), [], [], [])
         for key in row.cell(result.name).run_keys:
             try:
                 predictions = RunMetrics(store.run(key)).predictions()
@@ -78,30 +80,35 @@ def table_by_class(study: Study, rows: Sequence[Seen]) -> Table | None:
     return build_table(bare, options)
 
 
-def class_plots(rows: Sequence[Seen], study: Study, images: Images) -> list[Plot]:
+def class_plots(
+    rows: Sequence[Seen], study: Study, images: Images, style: FigureConfig | None = None
+) -> list[Plot]:
     """The figures of what was predicted, empty without predictions."""
     if not rows:
         return []
+    style = style or FigureConfig()
     names = class_names(study, rows[0].samples[0].classes)
     found = [
         Plot(
             "reliability",
+            "Reliability",
             f"Accuracy against confidence in {BINS} bins of equal width, mean over seeds; on the diagonal "
             f"a network is right as often as it says. Bins of fewer than {FEW} images a seed are left out.",
             partial(_reliability, rows=rows),
+            style,
         )
     ]
     for place, row in enumerate(rows[:MOST_MATRICES]):
         text = f"{row.label}: what part of each class's test images is taken for which, percent, "
         text += f"mean over {len(row.samples)} seed{'s' * (len(row.samples) > 1)}."
         draw = partial(_confusion, matrix=_mean_confusion(row), names=names)
-        found.append(Plot(f"confusion_{place + 1}", text, draw, 5.0))
+        found.append(Plot(f"confusion_{place + 1}", f"Confusion: {row.label}", text, draw, style, height=0.9))
     mistakes = surest_mistakes(rows[0])
     shown = images() if mistakes else None
     if shown is not None and mistakes and max(number for number, *_ in mistakes) < len(shown):
         text = f"{rows[0].label}: the surest mistakes, by the mean probability over seeds of the wrong class."
         draw = partial(_mistakes, mistakes=mistakes, images=shown, names=names)
-        found.append(Plot("mistakes", text, draw, 4.4))
+        found.append(Plot("mistakes", "Surest mistakes", text, draw, style, height=0.8))
     return found
 
 
@@ -155,7 +162,7 @@ def _reliability(axes: Axes, rows: Sequence[Seen]) -> None:
         axes.plot(confidence, accuracy, "o-", color=color, markersize=3, linewidth=1.2, label=row.label)
     axes.set_xlabel("confidence")
     axes.set_ylabel("accuracy")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
 
 
 def _confusion(axes: Axes, matrix: Matrix, names: Sequence[str]) -> None:

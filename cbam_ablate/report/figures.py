@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Axis, Effect, Quantity, Row, Table
 from cbam_ablate.config.overrides import spell
+from cbam_ablate.report.markup import plain
 
-COLORS = ("#3b82c4", "#d9772b", "#35996b", "#b8508e", "#8568c4", "#a8861c", "#2b9bab", "#c9505a")
-"""Told apart by colour-blind people too, and visible on white and on black."""
-GREY = "#8a8f98"
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#7a4fa3", "#7f7f7f")
+"""Told apart by colour-blind people too (Okabe and Ito), and visible on white and on black."""
+STROKES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 3)))
+"""Told apart in grey."""
+GREY = "#7b8089"
 MOST_ROWS = 40
 MOST_NAMED = 12
 LONG = 20
@@ -23,32 +26,44 @@ LONG = 20
 
 @dataclass
 class Curves:
-    """A row's learning curves: (seeds, epochs) of a quantity, NaN where a run ended early."""
+    """A row's learning curves: `values` (seeds, epochs), NaN where a run has none, and `epochs` (epochs,)."""
 
     label: str
+    epochs: NDArray[np.int64]
     values: NDArray[np.float64]
 
 
 def pareto(axes: Axes, table: Table, result: Quantity) -> None:
-    """The result against MACs with its interval; the front joins the rows that no other beats in both."""
+    """The result against MACs with its interval; the front joins the rows that no other beats in both.
+
+    Rows on the front are filled, the others hollow; a front of one point has no line.
+    """
     rows = [row for row in table.rows if row.cell(result.name).value is not None and row.cell("macs").value]
     points = [(row.cell("macs").value or 0.0, row.cell(result.name).value or 0.0) for row in rows]
     front = pareto_front(points, result.better)
     others = [index for index in range(len(rows)) if index not in set(front)]
-    for indices, color in ((others, GREY), (front, COLORS[0])):
+    for indices, color, face in ((others, GREY, "none"), (front, COLORS[0], COLORS[0])):
         chosen = np.array([points[index] for index in indices]).reshape(-1, 2)
         bounds = [rows[index].cell(result.name).interval or (points[index][1],) * 2 for index in indices]
         error = np.abs(np.array(bounds).reshape(-1, 2) - chosen[:, 1:]).T
         x, y = chosen.T
-        axes.errorbar(x, y, error, fmt="o", color=color, markersize=5, capsize=2, linewidth=1)
+        axes.errorbar(
+            x, y, error, fmt="o", color=color, markerfacecolor=face, markersize=5, capsize=2, linewidth=1,
+            clip_on=False,
+        )  # fmt: skip
     for index in range(len(rows)) if len(rows) <= MOST_NAMED else front:
         axes.annotate(
-            label(rows[index]), points[index], textcoords="offset points", xytext=(6, 4), fontsize=8
+            plain(label(rows[index])),
+            points[index],
+            textcoords="offset points",
+            xytext=(6, 4),
+            fontsize="smaller",
         )
-    line = np.array(sorted(points[index] for index in front))
-    axes.plot(line[:, 0], line[:, 1], "--", color=COLORS[0], linewidth=1, zorder=0)
+    if len(front) > 1:
+        line = np.array(sorted(points[index] for index in front))
+        axes.plot(line[:, 0], line[:, 1], "--", color=COLORS[0], linewidth=1, zorder=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1e6:g}"))
-    axes.margins(x=0.15)
+    axes.margins(x=0.15, y=0.12)
     axes.set_xlabel("MACs, millions")
     axes.set_ylabel(_title(result))
 
@@ -66,42 +81,54 @@ def pareto_front(points: Sequence[tuple[float, float]], better: str) -> list[int
 
 def curves(axes: Axes, rows: Sequence[Curves], name: str) -> None:
     """The mean over seeds by epoch, with a band of one standard deviation."""
-    for row, color in zip(rows, COLORS, strict=False):
-        epochs = np.arange(1, row.values.shape[1] + 1)
+    for row, color, stroke in zip(rows, COLORS, STROKES, strict=False):
+        epochs = row.epochs
         n = (~np.isnan(row.values)).sum(axis=0)
         mean = np.where(n > 0, np.nansum(row.values, axis=0) / np.maximum(n, 1), np.nan)
-        axes.plot(epochs, mean, color=color, linewidth=1.4, label=f"{row.label} (n = {len(row.values)})")
+        axes.plot(
+            epochs,
+            mean,
+            color=color,
+            linestyle=stroke,
+            linewidth=1.4,
+            label=f"{row.label} (n = {len(row.values)})",
+        )
         if len(row.values) > 1:
             squares = np.nansum((row.values - mean) ** 2, axis=0)
             spread = np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), 0.0)
             axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)
-    epochs_shown = max((row.values.shape[1] for row in rows), default=0)
+    epochs_shown = max((int(row.epochs.max()) for row in rows), default=0)
     if epochs_shown >= LONG:
         # The first climb would flatten what the rows differ in.
-        late = [value for row in rows for value in row.values[:, epochs_shown // 4 :].ravel()]
+        late = [value for row in rows for value in row.values[:, row.epochs > epochs_shown // 4].ravel()]
         axes.set_ylim(bottom=float(np.nanmin(late)), top=float(np.nanmax(late)))
         axes.margins(y=0.05)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_ylabel(name)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize="smaller")
 
 
 def forest(axes: Axes, table: Table, result: Quantity) -> None:
-    """Each row's difference to its baseline, paired by seed, with its 95 % interval."""
+    """Each row's difference to its baseline, paired by seed, with its interval; filled where it holds."""
     found = [(row, row.cell(result.name).difference) for row in table.rows]
     shown = [(row, difference) for row, difference in found if difference is not None][:MOST_ROWS]
     for place, (_, difference) in enumerate(shown):
         low, high = difference.interval or (difference.value, difference.value)
         color = COLORS[0] if difference.significant else GREY
         axes.plot([low, high], [place, place], color=color, linewidth=1.5)
-        axes.plot([difference.value], [place], "o", color=color, markersize=5)
+        _dot(axes, difference.value, place, color, difference.significant)
     axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [label(row) for row, _ in shown])
+    axes.set_yticks(range(len(shown)), [plain(label(row)) for row, _ in shown])
     axes.invert_yaxis()
     axes.margins(y=0.12)
     unit = "points" if result.unit == "%" else result.unit
-    axes.set_xlabel(f"{result.label}, difference to the baseline{f', {unit}' if unit else ''}")
+    axes.set_xlabel(f"{plain(result.label)}, difference to the baseline{f', {unit}' if unit else ''}")
+
+
+def _dot(axes: Axes, x: float, y: float, color: str, filled: bool) -> None:
+    face = color if filled else axes.get_facecolor()
+    axes.plot([x], [y], "o", color=color, markerfacecolor=face, markersize=5, clip_on=False)
 
 
 def heat_map(axes: Axes, table: Table, result: Quantity, pair: tuple[Axis, Axis]) -> None:
@@ -124,14 +151,14 @@ def heat_map(axes: Axes, table: Table, result: Quantity, pair: tuple[Axis, Axis]
     for (i, j), value in np.ndenumerate(means):
         if not np.isnan(value):
             color = "#000000" if value > middle else "#ffffff"
-            axes.text(j, i, f"{value:.4g}", ha="center", va="center", color=color, fontsize=8)
+            axes.text(j, i, f"{value:.4g}", ha="center", va="center", color=color, fontsize="smaller")
     names = {
         (axis.name, spell(row.axes[axis.name])): row.labels[axis.name] for row in table.rows for axis in pair
     }
-    axes.set_xticks(range(len(xs)), [names[across.name, spell(x)] for x in xs])
-    axes.set_yticks(range(len(ys)), [names[down.name, spell(y)] for y in ys])
-    axes.set_xlabel(across.label)
-    axes.set_ylabel(down.label)
+    axes.set_xticks(range(len(xs)), [plain(names[across.name, spell(x)]) for x in xs])
+    axes.set_yticks(range(len(ys)), [plain(names[down.name, spell(y)]) for y in ys])
+    axes.set_xlabel(plain(across.label))
+    axes.set_ylabel(plain(down.label))
     axes.grid(False)
     bar = axes.figure.colorbar(image, ax=axes)
     bar.set_label(_title(result))
@@ -141,19 +168,19 @@ def heat_map(axes: Axes, table: Table, result: Quantity, pair: tuple[Axis, Axis]
 def main_effects(axes: Axes, table: Table, result: Quantity) -> None:
     """How much each level of each axis moves the result, averaged over the other axes."""
     shown = main_effects_of(table, result)[:MOST_ROWS]
-    names = {axis.name: axis.label for axis in table.axes}
+    names = {axis.name: plain(axis.label) for axis in table.axes}
     for place, effect in enumerate(shown):
         low, high = effect.interval or (effect.value, effect.value)
         color = COLORS[0] if effect.significant else GREY
         axes.plot([low, high], [place, place], color=color, linewidth=1.5)
-        axes.plot([effect.value], [place], "o", color=color, markersize=5)
+        _dot(axes, effect.value, place, color, effect.significant)
     axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=0.8)
     ticks = [f"{names[e.axes[0]]}: {spell(e.levels[0])} − {spell(e.against[0])}" for e in shown]
     axes.set_yticks(range(len(shown)), ticks)
     axes.invert_yaxis()
     axes.margins(y=0.12)
     unit = "points" if result.unit == "%" else result.unit
-    axes.set_xlabel(f"{result.label}, main effect{f', {unit}' if unit else ''}")
+    axes.set_xlabel(f"{plain(result.label)}, main effect{f', {unit}' if unit else ''}")
 
 
 def main_effects_of(table: Table, result: Quantity) -> list[Effect]:
@@ -179,4 +206,4 @@ def rows_to_draw(table: Table, result: Quantity) -> list[Row]:
 
 
 def _title(result: Quantity) -> str:
-    return f"{result.label}, {result.unit}" if result.unit else result.label
+    return plain(result.title)

@@ -1,25 +1,35 @@
 """The table as LaTeX: booktabs and siunitx, as it stands in a two-column paper."""
 
 import re
-import unicodedata
 
+from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Table
-from cbam_ablate.report.grid import Grid, Heading, Text, lay_out, legend
+from cbam_ablate.report import markup
+from cbam_ablate.report.grid import Grid, Heading, Text
+from cbam_ablate.report.lay_out import lay_out
+from cbam_ablate.report.legend import legend
+from cbam_ablate.report.markup import Sentences, escape
 
-ESCAPES = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
-    "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "−": r"$-$",
-    "Δ": r"$\Delta$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "—": "---", "‡": r"\ddag{}",
-    "×": r"$\times$", "…": r"\ldots{}", "µ": r"$\mu$", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$",
-    "*": "$*$", "[": "{[}", "]": "{]}",
-}  # fmt: skip
-ACCENTS = set("\u0300\u0301\u0302\u0303\u0308\u030a\u030c\u0327")
-"""Grave, acute, circumflex, tilde, diaeresis, ring, caron and cedilla, as combining characters."""
 NARROW = 50
 """Characters that fit beside each other in one column of a two-column paper, in small type."""
 WIDE = 110
-PREAMBLE = "% \\usepackage{booktabs,siunitx,graphicx}"
+PREAMBLE = "% \\usepackage{booktabs,siunitx,graphicx}  (siunitx 3)"
+SETUP = (
+    "input-decimal-markers={.},output-decimal-marker={%s},group-digits=integer,group-minimum-digits=4,"
+    "group-separator={%s},round-mode=none,mode=math,propagate-math-font=true,reset-math-version=false,"
+    "print-implicit-plus=false,retain-explicit-plus=true,retain-zero-uncertainty=true,"
+    "drop-zero-decimal=false,minimum-integer-digits=0,minimum-decimal-digits=0,negative-color=,"
+    "exponent-mode=input,table-number-alignment=right"
+)
+"""All that the table relies on, so that no \\sisetup of the document changes it."""
+ALIGNED = r"\def\aligned#1#2{\hbox{\tablenum[table-format=#1]{#2}}}"
+NUMBER = re.compile(r"(?<![\w.])([+−-]?)(\d+)((?:\.\d+)?)(?![\w.])")
+PLAIN_NUMBERS = re.compile(r"[+−-]?\d+(\.\d+)?( ?± ?\d+(\.\d+)?)?")
+BETWEEN = {" ± ": r"$\,\pm\,$", "±": r"$\,\pm\,$", " [": " {[}", ", ": r"\upto{}"}
+Format = tuple[bool, int, int]
+"""Whether a number has a sign, and its digits before and behind the decimal sign."""
+Column = tuple[list[Format], str]
+"""What holds the first, second, ... numbers of all a column's cells, and the longest words behind them."""
 
 
 def render(table: Table) -> str:
@@ -28,59 +38,74 @@ def render(table: Table) -> str:
 
 
 def draw(table: Table, grid: Grid) -> str:
-    """The table environment of a table already laid out."""
-    width = _width(grid)
-    star = "*" if width > NARROW else ""
-    caption = " ".join(f"{escape(sentence)}." for sentence in [*table.caption, *_bare(legend(table, grid))])
+    """The table environment of a table already laid out, or with `table.fragment` the tabular alone."""
+    options, width = table.options, _width(grid)
+    sentences = Sentences(table)
+    signs = (",", "\\,") if options.get("decimal") == "comma" else (".", ",")
+    between = r"\def\upto{; }" if options.get("decimal") == "comma" else r"\def\upto{, }"
+    setup = [f"\\sisetup{{{SETUP % signs}}}", ALIGNED + between]
+    columns = [_column([line[i] for line in grid.lines]) for i in range(len(grid.headings))]
+    tabular = [
+        f"\\begin{{tabular}}{{{''.join('l' if h.kind == 'label' else 'r' for h in grid.headings)}}}",
+        "\\toprule",
+        *_spans(grid, sentences),
+        _line([_heading(heading, sentences) for heading in grid.headings]),
+        "\\midrule",
+        *_body(grid, columns, sentences),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    if options.get("fragment"):
+        return "\n".join([PREAMBLE, "\\begingroup", *setup, *tabular, "\\endgroup", *_runs(table)]) + "\n"
+    span = options.get("span", "auto")
+    star = "*" if span == "page" or (span == "auto" and width > NARROW) else ""
+    explained = [] if options.get("caption_only") else [one.rstrip(".") for one in legend(table, grid)]
+    caption = " ".join(f"{sentences.latex(one)}." for one in [*table.caption, *explained])
     lines = [
         PREAMBLE,
         f"\\begin{{table{star}}}[t]",
         "\\centering\\small\\setlength{\\tabcolsep}{3.5pt}",
-        "\\sisetup{group-minimum-digits=4,group-separator={,}}",
+        *setup,
         f"\\caption{{{caption}}}",
         f"\\label{{tab:{_label(table.study)}}}",
         "\\smallskip",
     ]
-    tabular = [
-        f"\\begin{{tabular}}{{{''.join('l' if h.kind == 'label' else 'r' for h in grid.headings)}}}",
-        "\\toprule",
-        *_spans(grid),
-        _line([_heading(heading) for heading in grid.headings]),
-        "\\midrule",
-        *(_line([_cell(text) for text in line]) for line in grid.lines),
-        "\\bottomrule",
-        "\\end{tabular}",
-    ]
-    lines += ["\\resizebox{\\textwidth}{!}{%", *tabular, "}"] if width > WIDE else tabular
-    below = [*table.findings, *table.notes]
+    fits = width <= (WIDE if star else NARROW)
+    lines += tabular if fits else ["\\resizebox{\\linewidth}{!}{%", *tabular, "}"]
+    below = table.findings * options.get("findings", True) + table.notes * options.get("notes", True)
     if below:
-        printed = "\\\\\n".join(escape(sentence) for sentence in below)
+        printed = "\\\\\n".join(sentences.latex(sentence) for sentence in below)
         lines += [f"\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright {printed}}}"]
-    lines += [f"\\end{{table{star}}}", *(f"% {' '.join(sentence.split())}" for sentence in table.advice)]
-    return "\n".join(lines) + "\n"
+    lines += [f"\\end{{table{star}}}", *_runs(table)]
+    return "\n".join([*lines, *(_comment(sentence) for sentence in table.advice)]) + "\n"
 
 
-def _bare(sentences: list[str]) -> list[str]:
-    return [sentence.rstrip(".") for sentence in sentences]
+def _runs(table: Table) -> list[str]:
+    """Comments that name each row's runs."""
+    return [_comment(f"{markup.plain(label(row))}: {' '.join(row.run_keys)}") for row in table.rows]
+
+
+def _comment(text: str) -> str:
+    return f"% {' '.join(text.replace(chr(92), '').split())}"
 
 
 def _width(grid: Grid) -> int:
     columns = zip(*([text.text for text in line] for line in grid.lines), strict=True)
     widths = [
-        max([len(heading.text), *map(len, texts)])
+        max([len(markup.plain(heading.text)), *(len(markup.plain(text)) for text in texts)])
         for heading, texts in zip(grid.headings, columns, strict=True)
     ]
     return sum(widths) + 2 * (len(widths) - 1)
 
 
-def _spans(grid: Grid) -> list[str]:
+def _spans(grid: Grid, sentences: Sentences) -> list[str]:
     """Nested headings, each with a rule below it."""
     lines = []
     for level in range(grid.levels):
         cells, rules, column = [], [], 1
         for text, span in grid.spans(level):
-            printed = f"{grid.across[level]} {text}" if text else ""
-            cells.append(f"\\multicolumn{{{span}}}{{c}}{{{escape(printed)}}}")
+            printed = sentences.latex(f"{grid.across[level]} {text}") if text else ""
+            cells.append(f"\\multicolumn{{{span}}}{{c}}{{{printed}}}")
             if text:
                 rules.append(f"\\cmidrule(lr){{{column}-{column + span - 1}}}")
             column += span
@@ -88,33 +113,97 @@ def _spans(grid: Grid) -> list[str]:
     return lines
 
 
+def _body(grid: Grid, columns: list[Column], sentences: Sentences) -> list[str]:
+    lines = []
+    for index, line in enumerate(grid.lines):
+        if index in grid.breaks:
+            lines += ["\\midrule"] * (index > 0)
+            group = grid.breaks[index]
+            if group:
+                lines.append(
+                    _line([f"\\multicolumn{{{len(line)}}}{{l}}{{\\emph{{{sentences.latex(group)}}}}}"])
+                )
+        lines.append(_line([_cell(text, one, sentences) for text, one in zip(line, columns, strict=True)]))
+    return lines
+
+
 def _line(cells: list[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
 
 
-def _heading(heading: Heading) -> str:
+def _heading(heading: Heading, sentences: Sentences) -> str:
     cited = "~\\cite{" + heading.cite + "}" if heading.cite else ""
-    return f"{{{escape(heading.text)}{cited}}}"
+    return f"{{{sentences.latex(heading.text)}{cited}}}"
 
 
-def _cell(text: Text) -> str:
+def _column(texts: list[Text]) -> Column:
+    shapes: list[Format] = []
+    behind = ""
+    for text in texts:
+        if not _is_numbers(text):
+            continue
+        numbers, rest = _split(text.text)
+        behind = max(behind, rest, key=len)
+        for place, (sign, whole, part) in enumerate(NUMBER.findall(numbers)):
+            shape = bool(sign), len(whole), max(0, len(part) - 1)
+            if place == len(shapes):
+                shapes.append(shape)
+            else:
+                old = shapes[place]
+                shapes[place] = old[0] or shape[0], max(old[1], shape[1]), max(old[2], shape[2])
+    return shapes, behind
+
+
+def _is_numbers(text: Text) -> bool:
+    measured = text.kind in ("result", "difference") and NUMBER.match(text.text) is not None
+    return measured or (text.kind == "reference" and PLAIN_NUMBERS.fullmatch(text.text) is not None)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The numbers of a cell, and what stands behind them."""
+    numbers, mark, rest = text.partition(" (")
+    if not mark:
+        numbers, mark, rest = text.partition(" ‡")
+    return numbers, mark + rest
+
+
+def _cell(text: Text, column: Column, sentences: Sentences) -> str:
     if text.kind == "cost":
-        return _number(text.text)
-    printed = escape(text.text)
-    if text.kind == "result" and "±" in text.text:
-        printed = f"${_math(text.text)}$" if not text.bold else f"$\\mathbf{{{_math(text.text)}}}$"
-    elif text.bold:
-        printed = f"\\textbf{{{printed}}}"
+        return _cost(text.text)
+    if text.kind == "label":
+        cited = f"~\\cite{{{text.cite}}}" if text.cite else ""
+        return sentences.latex(text.text) + cited
+    room = ""
+    if _is_numbers(text):
+        numbers, rest = _split(text.text)
+        formats, longest = column
+        # Words behind a number take their room in every cell, so that the numbers stand below each other.
+        room = f"\\hphantom{{ {escape(longest)}}}" if longest and not rest else ""
+        printed = _aligned(numbers, formats) + (f" {escape(rest)}" if rest else "")
+        if text.bold:
+            printed = f"\\boldmath{{}}{printed}"
+    else:
+        printed = markup.label(text.text)
+        printed = f"\\textbf{{{printed}}}" if text.bold and printed else printed
     if text.underline:
         printed = f"\\underline{{{printed}}}"
-    return f"{printed}\\rlap{{$^{{*}}$}}" if text.star else printed
+    if text.star:
+        printed += "\\rlap{$^{*}$}"
+    return printed + room
 
 
-def _math(text: str) -> str:
-    return text.replace("±", r"\pm").replace("−", "-").replace("‡", r"^{\ddagger}")
+def _aligned(text: str, formats: list[Format]) -> str:
+    """Numbers on their decimal signs, by siunitx, with the signs between them."""
+    printed, end = [], 0
+    for found, (signed, whole, part) in zip(NUMBER.finditer(text), formats, strict=False):
+        printed.append(BETWEEN.get(text[end : found.start()], ""))
+        shape = f"{'+' * signed}{whole}.{part}"
+        printed.append(f"\\aligned{{{shape}}}{{{found[1].replace('−', '-')}{found[2]}{found[3]}}}")
+        end = found.end()
+    return "".join(printed) + ("{]}" if text.endswith("]") else "")
 
 
-def _number(text: str) -> str:
+def _cost(text: str) -> str:
     """A cost by siunitx, its unit in words behind it."""
     found = re.fullmatch(r"([\d,.]+)( \w+)?", text)
     if found is None:
@@ -125,16 +214,3 @@ def _number(text: str) -> str:
 
 def _label(study: str) -> str:
     return re.sub(r"[^A-Za-z0-9:-]+", "-", study)
-
-
-def escape(text: str) -> str:
-    """Text that LaTeX prints as it is; letters that pdfLaTeX lacks become a question mark."""
-    return "".join(ESCAPES.get(letter) or _letter(letter) for letter in " ".join(text.split()))
-
-
-def _letter(letter: str) -> str:
-    """ASCII, and accented letters that the oldest fonts can build."""
-    parts = unicodedata.normalize("NFD", letter)
-    built = parts[0].isascii() and parts[0].isalpha() and set(parts[1:]) <= ACCENTS
-    known = built or letter in "ßæÆøØåÅœŒ"
-    return letter if known or (letter.isascii() and letter.isprintable()) else "?"

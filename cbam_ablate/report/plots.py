@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cbam_ablate.aggregate.findings import label
-from cbam_ablate.aggregate.layout import Matrix
-from cbam_ablate.aggregate.model import Table
+from cbam_ablate.aggregate.model import Difference, Effect, Quantity, Table
+from cbam_ablate.config.schema import FigureConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import figures
+from cbam_ablate.report.markup import plain
 from cbam_ablate.runs import RunStore
 
 INK = "#010203"
@@ -27,8 +29,8 @@ STYLE: Any = {
     "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "cbam_ablate",
-    "font.family": "sans-serif",
-    "font.size": 9,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -38,84 +40,159 @@ STYLE: Any = {
 }
 NAMES = ("pareto", "curves", "differences", "heat_map", "main_effects")
 CURVE = "val_top1"
+FONTS = {"sans": ["DejaVu Sans"], "serif": ["STIXGeneral", "DejaVu Serif"]}
+POINTS = {"pt": 1.0, "in": 72.27, "cm": 72.27 / 2.54, "mm": 72.27 / 25.4}
+"""TeX's points in a unit; an inch has 72.27 of them."""
 
 
 @dataclass
 class Plot:
-    """A figure by name, with what it shows in words; `draw` puts it on an Axes, `height` is in inches."""
+    """A figure by name, with what it shows in words; `draw` puts it on an Axes of so many `lines`, if any.
+
+    `height` is a part of the width, for figures that aren't a list of rows.
+    """
 
     name: str
+    title: str
     caption: str
     draw: Callable[[Axes], None] = field(repr=False)
-    height: float = 3.4
+    style: FigureConfig
+    lines: int = 0
+    height: float = 0.61
 
 
-def plots_of(table: Table, store: RunStore) -> list[Plot]:
+def width_of(style: FigureConfig) -> float:
+    """The figure's width in inches. Raises `ConfigError` for one that is no length."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(pt|in|cm|mm)", style.width)
+    inches = float(found[1]) * POINTS[found[2]] / POINTS["in"] if found else 0.0
+    if not 1 <= inches <= 40:
+        raise ConfigError(
+            f"figure.width={style.width}: a length from 1 to 40 inches in pt, in, cm or mm: 252pt"
+        )
+    return inches
+
+
+def plots_of(table: Table, store: RunStore, style: FigureConfig | None = None) -> list[Plot]:
     """The figures that a table's data can fill. `table` is not pivoted, and has MACs among its columns."""
+    style = style or FigureConfig()
+    width_of(style)
     result = next(quantity for quantity in table.quantities if quantity.kind == "result")
     if not any(row.cell(result.name).value is not None for row in table.rows):
         return []
-    front = "Result against MACs, with 95 % intervals; the dashed line is the Pareto front."
-    found = []
-    if any(row.cell("macs").value and row.cell(result.name).value is not None for row in table.rows):
-        found.append(Plot("pareto", front, partial(figures.pareto, table=table, result=result)))
-    shown = [
-        figures.Curves(label(row), _curves(row.cell(result.name).run_keys, store))
-        for row in figures.rows_to_draw(table, result)
-    ]
+    makers = (_pareto, _learning, _differences, _heat_map, _main_effects)
+    return [plot for make in makers if (plot := make(table, result, store, style)) is not None]
+
+
+def _pareto(table: Table, result: Quantity, store: RunStore, style: FigureConfig) -> Plot | None:
+    rows = [row for row in table.rows if row.cell("macs").value and row.cell(result.name).value is not None]
+    if not rows:
+        return None
+    points = [(row.cell("macs").value or 0.0, row.cell(result.name).value or 0.0) for row in rows]
+    front = figures.pareto_front(points, result.better)
+    spread = " with 95 % intervals" if any(row.cell(result.name).interval for row in rows) else ""
+    said = "the dashed line joins" if len(front) > 1 else "filled:"
+    what = "those that no other row beats in both" if len(front) > 1 else "the one that no other row beats"
+    hollow = "; hollow: the others" if len(front) < len(rows) else ""
+    caption = f"{plain(result.label)} against MACs{spread}; {said} {what}{hollow}."
+    draw = partial(figures.pareto, table=table, result=result)
+    return Plot("pareto", "Result against MACs", caption, draw, style)
+
+
+def _learning(table: Table, result: Quantity, store: RunStore, style: FigureConfig) -> Plot | None:
+    chosen = figures.rows_to_draw(table, result)
+    shown = [_curves(plain(label(row)), row.cell(result.name).run_keys, store) for row in chosen]
     shown = [one for one in shown if one.values.shape[1] > 1]
-    if shown:
-        text = "Validation accuracy by epoch: mean over seeds, band of one standard deviation"
-        some = f" (baselines and the best of {len(table.rows)} rows)" if len(shown) < len(table.rows) else ""
-        draw = partial(figures.curves, rows=shown, name="validation top-1, %")
-        found.append(Plot("curves", f"{text}{some}.", draw))
-    count = sum(row.cell(result.name).difference is not None for row in table.rows)
-    if count:
-        text = "Difference to the baseline, paired by seed, with 95 % intervals; blue: holds after Holm."
-        height = 1.2 + 0.28 * min(count, figures.MOST_ROWS)
-        found.append(Plot("differences", text, partial(figures.forest, table=table, result=result), height))
+    if not shown:
+        return None
+    band = ", band of one standard deviation" if any(len(one.values) > 1 for one in shown) else ""
+    over = "mean over the seeds that have the epoch" if band else "one seed"
+    some = f" (baselines and the best of {len(table.rows)} rows)" if len(shown) < len(table.rows) else ""
+    caption = f"Validation accuracy by epoch: {over}{band}{some}."
+    draw = partial(figures.curves, rows=shown, name="validation top-1, %")
+    return Plot("curves", "Learning curves", caption, draw, style)
+
+
+def _differences(table: Table, result: Quantity, store: RunStore, style: FigureConfig) -> Plot | None:
+    every = [row.cell(result.name).difference for row in table.rows]
+    found = [one for one in every if one is not None]
+    if not found:
+        return None
+    caption = f"Difference to the baseline, paired by seed{_intervals(found)}{_cut(len(found))}."
+    draw = partial(figures.forest, table=table, result=result)
+    return Plot("differences", "Differences", caption, draw, style, min(len(found), figures.MOST_ROWS))
+
+
+def _heat_map(table: Table, result: Quantity, store: RunStore, style: FigureConfig) -> Plot | None:
     pair = figures.widest_pair(table)
-    if pair is not None:
-        text = f"Mean over all runs by {pair[0].label} and {pair[1].label}."
-        draw = partial(figures.heat_map, table=table, result=result, pair=pair)
-        found.append(Plot("heat_map", text, draw))
-    effects = figures.main_effects_of(table, result)
-    if effects:
-        text = (
-            "Main effects: each level against the first, averaged over the other axes, with 95 % intervals."
-        )
-        height = 1.2 + 0.28 * min(len(effects), figures.MOST_ROWS)
-        found.append(
-            Plot("main_effects", text, lambda axes: figures.main_effects(axes, table, result), height)
-        )
-    return found
+    if pair is None:
+        return None
+    caption = (
+        f"{plain(result.label)} by {plain(pair[0].label)} and {plain(pair[1].label)}, mean over their rows."
+    )
+    draw = partial(figures.heat_map, table=table, result=result, pair=pair)
+    return Plot("heat_map", "Heat map", caption, draw, style)
 
 
-def _curves(keys: list[str], store: RunStore) -> Matrix:
-    """Validation accuracy of each run, (seeds, epochs)."""
-    histories = [curve_of(store, key) for key in keys]
-    histories = [values for values in histories if values]
-    values = np.full((len(histories), max(map(len, histories), default=0)), np.nan)
-    for index, history in enumerate(histories):
-        values[index, : len(history)] = history
-    return values
+def _main_effects(table: Table, result: Quantity, store: RunStore, style: FigureConfig) -> Plot | None:
+    found = figures.main_effects_of(table, result)
+    if not found:
+        return None
+    caption = (
+        f"Main effects: each level against the first, averaged over the other axes{_intervals(found)}"
+        f"{_cut(len(found))}."
+    )
+    draw = partial(figures.main_effects, table=table, result=result)
+    return Plot("main_effects", "Main effects", caption, draw, style, min(len(found), figures.MOST_ROWS))
 
 
-def curve_of(store: RunStore, key: str) -> list[float]:
+def _intervals(found: Sequence[Difference | Effect]) -> str:
+    """What a list of differences shows of them, in words."""
+    spread = ", with 95 % intervals" if any(one.interval for one in found) else ""
+    held = sum(one.significant for one in found)
+    filled = "none holds" if not held else "all hold" if held == len(found) else "filled: holds"
+    return f"{spread}; {filled} after Holm"
+
+
+def _cut(count: int) -> str:
+    return f"; the first {figures.MOST_ROWS} of {count}" if count > figures.MOST_ROWS else ""
+
+
+def _curves(name: str, keys: list[str], store: RunStore) -> figures.Curves:
+    """Validation accuracy of each run by its own epochs."""
+    histories = [found for key in keys if (found := curve_of(store, key))]
+    epochs = np.array(sorted({epoch for history in histories for epoch in history}), dtype=np.int64)
+    values = [[history.get(int(epoch), np.nan) for epoch in epochs] for history in histories]
+    return figures.Curves(name, epochs, np.array(values).reshape(len(histories), len(epochs)))
+
+
+def curve_of(store: RunStore, key: str) -> dict[int, float]:
     """Validation accuracy by epoch, percent; lines of a history that hold none are left out."""
-    found = [record.get(CURVE) for record in store.run(key).history()]
-    return [float(value) for value in found if isinstance(value, int | float)]
+    found: dict[int, float] = {}
+    for place, record in enumerate(store.run(key).history(), 1):
+        epoch, value = record.get("epoch", place), record.get(CURVE)
+        if isinstance(value, int | float) and isinstance(epoch, int | float) and value == value:
+            found[int(epoch)] = float(value)
+    return dict(sorted(found.items()))
 
 
 def _figure(plot: Plot) -> Figure:
-    figure = Figure(figsize=(5.6, plot.height), layout="constrained")
+    width = width_of(plot.style)
+    line = 2.2 * plot.style.size / 72.27
+    height = (4 + plot.lines) * line if plot.lines else plot.height * width
+    figure = Figure(figsize=(width, height), layout="constrained")
     plot.draw(figure.subplots())
     return figure
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+def _style(style: FigureConfig) -> Iterator[None]:
+    family = "serif" if style.font == "serif" else "sans-serif"
+    fonts: Any = {
+        "font.family": family,
+        f"font.{family}": FONTS[style.font],
+        "font.size": style.size * 72 / 72.27,
+    }
+    with matplotlib.rc_context({**STYLE, **fonts}), warnings.catch_warnings():
         # The page's own fonts have the letters that matplotlib's lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
@@ -124,7 +201,7 @@ def _style() -> Iterator[None]:
 def svg(plot: Plot) -> str:
     """The figure as an SVG element that takes its text's colour from the page."""
     out = io.StringIO()
-    with _style():
+    with _style(plot.style):
         _figure(plot).savefig(out, format="svg", transparent=True, metadata={"Date": None})
     text = out.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
@@ -137,7 +214,7 @@ def save(plot: Plot, folder: Path) -> list[Path]:
     """Writes the figure as PDF and PNG for a paper and returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    with _style():
+    with _style(plot.style):
         figure = _figure(plot)
         for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
             path = folder / f"{plot.name}.{ending}"

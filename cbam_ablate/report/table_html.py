@@ -1,11 +1,18 @@
 """The table as HTML: a page of its own, or the fragment that the report builds on."""
 
 from collections.abc import Callable
-from html import escape
+from functools import cache, partial
 from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from cbam_ablate.aggregate.model import Cell, Difference, Row, Table
-from cbam_ablate.report.grid import Grid, Heading, Text, lay_out, legend
+from cbam_ablate.report.grid import Grid, Text
+from cbam_ablate.report.lay_out import lay_out
+from cbam_ablate.report.legend import legend
+from cbam_ablate.report.markup import Sentences, plain
 
 Link = Callable[[Row], str]
 """Where the numbers of a row lead."""
@@ -15,117 +22,96 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 
 def render(table: Table) -> str:
     """A whole page with the table, its legend, findings and notes; its numbers lead to the runs' files."""
-    return draw(table, lay_out(table))
+    return draw(table, lay_out(table).localised(table.options.get("decimal", "point")))
 
 
-def draw(table: Table, grid: Grid) -> str:
-    """The page of a table already laid out."""
-    return page(table.study, fragment(table, grid, to_files))
+def draw(table: Table, grid: Grid, runs: str = "../../runs") -> str:
+    """The page of a table already laid out; `runs` is where its runs are, seen from the page."""
+    return page(table.study, fragment(table, grid, partial(to_files, runs=runs)))
 
 
-def page(title: str, body: str) -> str:
+def fill(template: str, **values: Any) -> Markup:
+    """A template of ours filled in; all that isn't marked as markup is escaped."""
+    return Markup(_templates().get_template(template).render(**values))
+
+
+@cache
+def _templates() -> Environment:
+    loader = PackageLoader("cbam_ablate.report")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=False)
+
+
+def page(title: str, body: Markup) -> str:
     """An HTML document with our style and script inside it, that loads nothing."""
-    style, script = (asset(name) for name in ("report.css", "report.js"))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-{body}
-<script>
-{script}</script>
-</body>
-</html>
-"""
+    style, script = (Markup(asset(name)) for name in ("report.css", "report.js"))
+    policy = Markup(POLICY)
+    return f"{fill('page.html', title=title, body=body, style=style, script=script, policy=policy)}\n"
 
 
 def asset(name: str) -> str:
     return resources.files("cbam_ablate.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def to_files(row: Row) -> str:
-    """The result of a row's first finished run, seen from the study's folder; empty where none is."""
+def to_files(row: Row, runs: str) -> str:
+    """The result of a row's first finished run; empty where none is."""
     done = next((key for cell in row.cells.values() for key in cell.run_keys), None)
-    return f"../../runs/{done}/result.json" if done else ""
+    return f"{runs}/{done}/result.json" if done else ""
 
 
-def fragment(table: Table, grid: Grid, link: Link) -> str:
-    """Caption, table, legend, findings, advice and notes."""
-    caption = ". ".join(escape(sentence) for sentence in table.caption) + "."
-    return "\n".join(
-        [
-            f'<p class="caption">{caption}</p>',
-            drawn(grid, link),
-            listed("legend", legend(table, grid)),
-            listed("findings", table.findings),
-            listed("advice", table.advice),
-            listed("notes", table.notes),
-        ]
+def fragment(table: Table, grid: Grid, link: Link, whole: bool = False) -> Markup:
+    """Caption, table, legend, findings, advice and notes; `whole` shows what the options leave out too."""
+    sentences, options = Sentences(table), table.options
+    below = {
+        "legend": [] if options.get("caption_only") and not whole else legend(table, grid),
+        "findings": table.findings if whole or options.get("findings", True) else [],
+        "advice": table.advice if whole or options.get("findings", True) else [],
+        "notes": table.notes if whole or options.get("notes", True) else [],
+    }
+    return fill(
+        "table.html",
+        grid=grid,
+        caption=sentences.plain(". ".join(table.caption) + "."),
+        spans=[
+            [
+                (sentences.plain(f"{grid.across[level]} {text}") if text else "", n)
+                for text, n in grid.spans(level)
+            ]
+            for level in range(grid.levels)
+        ],
+        headings=[
+            (one.kind, sentences.plain(one.text) + (f" [{one.cite}]" if one.cite else ""))
+            for one in grid.headings
+        ],
+        lines=[
+            (
+                sentences.plain(grid.breaks.get(index, "")),
+                index > 0 and index in grid.breaks,
+                [_cell(text, link) for text in line],
+            )
+            for index, line in enumerate(grid.lines)
+        ],
+        lists=[(kind, [sentences.plain(one) for one in many]) for kind, many in below.items()],
     )
 
 
-def drawn(grid: Grid, link: Link) -> str:
-    """The table element, sortable by its headings and filtered by the box above it."""
-    lines = [f"<tr>{''.join(_cell(text, link) for text in line)}</tr>" for line in grid.lines]
-    return "\n".join(
-        [
-            '<div class="wide"><table class="sortable filtered">',
-            "<thead>",
-            *_spans(grid),
-            f"<tr>{''.join(_heading(heading) for heading in grid.headings)}</tr>",
-            "</thead>",
-            "<tbody>",
-            *lines,
-            "</tbody></table></div>",
-        ]
-    )
-
-
-def listed(kind: str, sentences: list[str]) -> str:
-    if not sentences:
-        return ""
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f'<ul class="{kind}">{items}</ul>'
-
-
-def _spans(grid: Grid) -> list[str]:
-    lines = []
-    for level in range(grid.levels):
-        cells = []
-        for text, span in grid.spans(level):
-            shown = escape(f"{grid.across[level]} {text}") if text else ""
-            cells.append(f'<th colspan="{span}" class="across">{shown}</th>')
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    return lines
-
-
-def _heading(heading: Heading) -> str:
-    cite = f" [{heading.cite}]" if heading.cite else ""
-    return f'<th scope="col" class="{heading.kind}">{escape(heading.text + cite)}</th>'
-
-
-def _cell(text: Text, link: Link) -> str:
+def _cell(text: Text, link: Link) -> Markup:
+    shown = escape(plain(text.text))
     if text.kind == "label":
-        return f'<th scope="row">{escape(text.text)}</th>'
-    shown = escape(text.text)
+        cite = escape(f" [{text.cite}]") if text.cite else ""
+        return Markup(f'<th scope="row">{shown}{cite}</th>')
+    marked = str(shown)
     if text.bold:
-        shown = f"<strong>{shown}</strong>"
+        marked = f"<strong>{marked}</strong>"
     if text.underline:
-        shown = f"<u>{shown}</u>"
+        marked = f"<u>{marked}</u>"
     if text.star:
-        shown += " *"
+        marked += " *"
     target = link(text.row) if text.row is not None and text.text else ""
     if target:
-        shown = f'<a href="{escape(target)}">{shown}</a>'
+        marked = f'<a href="{escape(target)}">{marked}</a>'
     value = "" if text.value is None else f' data-value="{text.value!r}"'
     title = f' title="{escape(_title(text))}"' if text.cell is not None and text.cell.n else ""
-    return f'<td class="{text.kind}"{value}{title}>{shown}</td>'
+    return Markup(f'<td class="{text.kind}"{value}{title}>{marked}</td>')
 
 
 def _title(text: Text) -> str:
@@ -145,7 +131,7 @@ def cell_title(cell: Cell) -> str:
 
 
 def difference_title(found: Difference) -> str:
-    parts = [f"{found.n} pairs"]
+    parts = [f"{found.n} of {found.seeds} pairs"]
     if found.p is not None and found.p_holm is not None:
         parts += [f"p {found.p:.3g}", f"after Holm {found.p_holm:.3g}"]
     if found.d_z is not None:

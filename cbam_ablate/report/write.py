@@ -1,45 +1,77 @@
 """Writes a study's table beside its manifest, in every form."""
 
+import dataclasses
 import gc
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.aggregate import Table, build_table, load_study
+from cbam_ablate.aggregate import Study, Table, build_table, load_study
 from cbam_ablate.aggregate.records import check_name
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.aggregate.study_file import declared_now
+from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.report import latex, markdown, table_csv, table_html, table_json
-from cbam_ablate.report.grid import lay_out
+from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.files import write_text
 
 ENDINGS = ("md", "tex", "html", "csv", "json")
 
 
-def write_table(store: Path | str, study: str, values: Mapping[str, Any] | None = None) -> Table:
+def write_table(
+    store: Path | str,
+    study: str,
+    values: Mapping[str, Any] | None = None,
+    out: Path | str | None = None,
+) -> Table:
     """Makes the study's table of whatever is done and writes table.{md,tex,csv,html,json} to its folder.
 
     `values` are table options by name (`table.rows` or `rows`) over those the study declares. Each file is
-    replaced at once, and is the same, byte for byte, as long as the runs are. Raises `ConfigError`.
+    replaced at once, and is the same, byte for byte, as long as the runs are. With `out` all goes to that
+    folder instead. Raises `ConfigError`.
     """
-    folder = RunStore(store).study(check_name(study))
+    folder = folder_of(store, study, out)
     with _nothing_to_collect():
-        loaded = load_study(store, study)
-        table = build_table(loaded, values)
+        table = table_of(load_study(store, study), values)
         try:
-            for ending, text in rendered(table):
+            folder.mkdir(parents=True, exist_ok=True)
+            runs = os.path.relpath(RunStore(store).root / "runs", folder)
+            for ending, text in rendered(table, runs):
                 write_text(folder / f"table.{ending}", text)
         except OSError as error:
             raise ConfigError(f"{folder}: the table can't be written ({error.strerror})") from error
     return table
 
 
-def rendered(table: Table) -> Iterator[tuple[str, str]]:
-    """The file ending and the text of each form."""
+def folder_of(store: Path | str, study: str, out: Path | str | None) -> Path:
+    """Where a study's table and report are written."""
+    home = RunStore(store).study(check_name(study))
+    return home if out is None else Path(out).expanduser()
+
+
+def table_of(study: Study, values: Mapping[str, Any] | None = None) -> Table:
+    """The table of a study as its file declares it now, with `values` over that."""
+    return build_table(dataclasses.replace(study, table=declared_now(study)), values)
+
+
+def told_before(store: Path | str, study: str) -> dict[str, Any]:
+    """The options that the study's last table was made with over what the study declares."""
+    path = RunStore(store).study(check_name(study)) / "table.json"
+    try:
+        return dict(table_json.read(path.read_text(encoding="utf-8")).get("told") or {})
+    except (OSError, UserError):
+        return {}
+
+
+def rendered(table: Table, runs: str = "../../runs") -> Iterator[tuple[str, str]]:
+    """The file ending and the text of each form; `runs` is where the runs are, seen from the files."""
     grid = lay_out(table)
-    for ending, draw in (("md", markdown.draw), ("tex", latex.draw), ("html", table_html.draw)):
-        yield ending, draw(table, grid)
+    yield "tex", latex.draw(table, grid)
+    grid = grid.localised(table.options.get("decimal", "point"))
+    yield "md", markdown.draw(table, grid)
+    yield "html", table_html.draw(table, grid, runs)
     yield "csv", table_csv.render(table)
     yield "json", table_json.render(table)
 

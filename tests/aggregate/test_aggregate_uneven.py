@@ -104,7 +104,7 @@ def test_a_number_over_fewer_seeds_than_its_row_says_so(stand_in):
         "block": [{"metrics": {"test_loss": value}} for value in (0.5, None, None)],
     }
     table = make(stand_in, rows, {"metrics": ["test_top1", "test_loss"]})
-    assert "0.5000 (n = 1)" in markdown.render(table)
+    assert "0.50 (n = 1)" in markdown.render(table)
     assert "(n = 3)" not in markdown.render(table)
 
 

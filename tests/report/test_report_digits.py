@@ -37,7 +37,42 @@ def test_an_uncertainty_has_one_digit_or_two_if_it_starts_low(sd, decimals):
     ],
 )
 def test_a_result_is_rounded_by_its_spread(value, sd, text):
-    assert digits.result(Cell(value=value, n=3, sd=sd, interval=None, run_keys=[]), "%") == text
+    interval = None if sd is None else (value - sd, value + sd)
+    cell = Cell(value=value, n=3, sd=sd, interval=interval, run_keys=[])
+    assert digits.result(cell, digits.of_results([cell], "%")) == text
+
+
+def cells(*values):
+    return [Cell(value=v, n=3, sd=sd, interval=(v - 2 * sd, v + 2 * sd), run_keys=[]) for v, sd in values]
+
+
+def column(made, **options):
+    shown = digits.of_results(made, "%", options.get("digits"), options.get("spread", "sd"))
+    return [digits.result(one, shown, options.get("spread", "sd")) for one in made]
+
+
+def test_digits_are_equal_within_a_column_and_one_tiny_spread_rules_no_other():
+    assert column(cells((93.4567, 0.1234), (85.0, 0.8))) == ["93.46 ± 0.12", "85.00 ± 0.80"]
+    assert column(cells((93.4567, 0.0004), (85.0, 0.8), (84, 0.9))) == [
+        "93.46 ± 0.00", "85.00 ± 0.80", "84.00 ± 0.90",
+    ]  # fmt: skip
+
+
+def test_digits_that_are_asked_for_are_printed():
+    assert column(cells((93.4567, 0.1234), (85.0, 0.8)), digits=3) == ["93.457 ± 0.123", "85.000 ± 0.800"]
+
+
+def test_a_standard_error_or_an_interval_stands_where_it_is_asked_for():
+    assert column(cells((93.4, 0.3)), spread="se") == ["93.40 ± 0.17"]
+    assert column(cells((93.4, 0.3)), spread="ci") == ["93.4 [92.8, 94.0]"]
+
+
+def test_tiny_numbers_are_printed_with_a_power_of_ten():
+    made = cells((3.14159e-7, 2e-8), (2.71e-7, 3e-8))
+    shown = digits.of_results(made, "")
+    assert (shown.heading, [digits.result(one, shown) for one in made]) == (
+        "×10⁻⁷", ["3.14 ± 0.20", "2.71 ± 0.30"],
+    )  # fmt: skip
 
 
 def test_a_difference_is_rounded_by_its_interval_and_signed():
@@ -45,7 +80,10 @@ def test_a_difference_is_rounded_by_its_interval_and_signed():
         value=-0.1234, n=3, seeds=3, sd=0.3, interval=(-0.9, 0.64), p=0.5, p_holm=0.5, d_z=None,
         hedges_g=None, significant=False, smallest=None, more_seeds=None,
     )  # fmt: skip
-    assert digits.difference(found, "%") == "−0.1 [−0.9, +0.6]"
+    shown = digits.of_differences([found], "%", 0, None)
+    assert digits.difference(found, shown) == "−0.1 [−0.9, +0.6]"
+    found.seeds = 5
+    assert digits.difference(found, shown) == "−0.1 [−0.9, +0.6] (3 of 5 pairs)"
 
 
 def test_there_is_no_negative_zero():

@@ -137,7 +137,7 @@ def test_provenance_is_told(report):
     for said in (
         "Code versions",
         "cpu: Some CPU (13 runs)",
-        "cbam-ablate train study=placement",
+        "cbam-ablate train study=trial",
         "train.epochs=5",
     ):
         assert said in text

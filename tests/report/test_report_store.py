@@ -108,8 +108,8 @@ def test_a_digit_changed_by_hand_is_found(stand_in, keys, name):
 @pytest.mark.parametrize(
     ("mark", "instead"),
     [
-        (r"(?:\+|−|\$-\$)(?=[\d.]+ \{?\[)", "±"),
-        (r"\*\*|\\mathbf|<strong>", ""),
+        (r"(?:\+|−)(?=[\d.]+\}? \{?\[)", "±"),
+        (r"\*\*|\\boldmath|<strong>", ""),
     ],
 )
 def test_a_mark_changed_by_hand_is_found(stand_in, keys, name, mark, instead):
@@ -217,11 +217,11 @@ def test_a_table_imports_neither_torch_nor_pandas_nor_matplotlib(stand_in, keys)
 @pytest.mark.parametrize(
     ("command", "words", "code", "said"),
     [
-        ("table", ["study=nothing"], 1, "there are placement"),
+        ("table", ["study=nothing"], 1, "there are trial"),
         ("table", ["--chek"], 1, "--check and --help"),
-        ("table", ["study=placement", "table.rows=[dept]"], 1, "not an axis"),
-        ("report", ["study=nothing"], 1, "there are placement"),
-        ("export", ["study=placement", "into=x"], 1, "did you mean"),
+        ("table", ["study=trial", "table.rows=[dept]"], 1, "not an axis"),
+        ("report", ["study=nothing"], 1, "there are trial"),
+        ("export", ["study=trial", "into=x"], 1, "did you mean"),
     ],
 )
 def test_a_bad_word_gets_one_clear_message(stand_in, keys, capsys, command, words, code, said):

@@ -1,4 +1,15 @@
 "use strict";
+for (const wide of document.querySelectorAll(".wide")) {
+  const hint = wide.previousElementSibling;
+  const look = () => {
+    const hidden = wide.scrollWidth - wide.clientWidth;
+    wide.classList.toggle("more", wide.scrollLeft < hidden - 1);
+    if (hint && hint.classList.contains("hint")) hint.hidden = hidden <= 1;
+  };
+  wide.addEventListener("scroll", look, { passive: true });
+  addEventListener("resize", look);
+  look();
+}
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   const body = table.tBodies[0];
@@ -23,9 +34,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
       body.append(...order);
     };
     head.addEventListener("click", sort);
-    head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
+    head.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      sort();
+    });
   });
-  if (table.classList.contains("filtered") && body.rows.length > 3) {
+}
+for (const table of document.querySelectorAll("table.filtered")) {
+  const body = table.tBodies[0];
+  if (body.rows.length > 3) {
     const box = document.createElement("input");
     box.type = "search";
     box.placeholder = "filter rows, e.g. block 16";
@@ -33,7 +51,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const line = document.createElement("p");
     line.className = "filter";
     line.append(box);
-    table.parentElement.before(line);
+    const hint = table.parentElement.previousElementSibling;
+    (hint && hint.classList.contains("hint") ? hint : table.parentElement).before(line);
     box.addEventListener("input", () => {
       const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
       for (const row of body.rows) {
