@@ -54,9 +54,9 @@ def write_report(
 ) -> Path:
     """Writes report.html, figures/*.{pdf,png} and the table to the study's folder, or to `out`.
 
-    `values` are table options over those that the last `table` was told. `images` gives the test images, of which
-    mistakes are shown, where they are at hand. Returns the page's path. Raises
-    `ConfigError` for options that don't fit the study.
+    `values` are table options over those that the last `table` was told. `images` gives the test images, of
+    which mistakes are shown, where they are at hand. Returns the page's path. Raises `ConfigError` for
+    options that don't fit the study.
     """
     values = {**told_before(store, study), **(values or {})}
     table = write_table(store, study, values, out)
