@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from omegaconf import MISSING
+
 from cbam_ablate.aggregate.layout import Setting, hashable
 from cbam_ablate.aggregate.model import Quantity
 from cbam_ablate.aggregate.names import Names
@@ -94,12 +96,15 @@ def _inert(study: Study) -> set[str]:
     found: set[str] | None = None
     for key in sorted(keys):
         try:
-            without = inert(from_dict(_nested(study.config(key))))
+            cfg = from_dict(_nested(study.config(key)))
+            if any(value == MISSING for _, _, value in leaves(cfg)):
+                # An incomplete manifest doesn't say what is without effect.
+                return set()
+            without = inert(cfg)
         except ValueError as error:
             study.warnings.append(f"The config of run {key} is not of this version: {error}.")
             return set()
         except (KeyError, TypeError):
-            # An incomplete manifest doesn't say what is without effect.
             return set()
         found = without if found is None else found & without
     return found or set()

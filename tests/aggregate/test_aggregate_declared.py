@@ -7,7 +7,10 @@ from cbam_ablate.config.canonical import flatten
 from cbam_ablate.config.schema import RunConfig, TableConfig
 
 PLACEMENT, REDUCTION = "model.attention.placement", "model.attention.reduction"
-SWEEP = Declared({PLACEMENT: ["none", "block"], REDUCTION: [4, 16], "seed": [0, 1, 2]}, flatten(RunConfig()))
+SWEEP = Declared(
+    {PLACEMENT: ["none", "block"], REDUCTION: [4, 16], "seed": [0, 1, 2]},
+    {**flatten(RunConfig()), "model.depth": None},
+)
 REFERENCE = {"label": "a paper", "values": [{"placement": "none", "value": 93.1}]}
 
 BAD = {

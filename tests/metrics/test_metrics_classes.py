@@ -51,7 +51,7 @@ def test_a_table_by_class_refuses_what_a_class_has_not(study):
 
 def test_the_report_draws_what_was_predicted_and_writes_it_as_csv(study):
     images = np.random.default_rng(0).integers(0, 256, (2000, 32, 32, 3), dtype=np.uint8)
-    page = write_report(study.root, study.study, None, lambda: images).read_text()
+    page = write_report(study.root, study.study, images=lambda: images).read_text()
     for name in ("reliability", "confusion_1", "confusion_3", "mistakes"):
         assert (study.folder / "figures" / f"{name}.png").exists()
     assert 'id="Classes"' in page
@@ -67,8 +67,8 @@ def test_the_surest_mistakes_are_those_of_the_mean_probability():
     from cbam_ablate.metrics import Sample
     from cbam_ablate.report.classes import Seen
 
-    first = Sample.of_probabilities([0, 1, 2], [[0.1, 0.9, 0], [0.6, 0.4, 0], [0, 0.1, 0.9]])
-    second = Sample.of_probabilities([0, 1, 2], [[0.3, 0.7, 0], [0.9, 0.1, 0], [0, 0.9, 0.1]])
+    first = Sample.of_probabilities([0, 1, 2], [[0.1, 0.9, 0], [0.6, 0.4, 0], [0, 0.2, 0.8]])
+    second = Sample.of_probabilities([0, 1, 2], [[0.3, 0.7, 0], [0.9, 0.1, 0], [0, 0.7, 0.3]])
     row = Seen("row", [first, second], [np.array([7, 8, 9])] * 2, ["same", "same"])
     found = surest_mistakes(row)
     assert [mistake[:3] for mistake in found] == [(7, 0, 1), (8, 1, 0)]
