@@ -191,13 +191,13 @@ class CommandLine:
 
     server, tiny = warm.Server(), TINY
 
-    def __init__(self, store: Path) -> None:
-        self.store = store
+    def __init__(self, store: Path, cold: bool = False) -> None:
+        self.store, self.cold = store, cold
 
     def start(self, *words: str, env=None, cold=False) -> "subprocess.Popen | warm.Process":
         words = (*words, f"store={self.store}")
         env = {**os.environ, **(env or {})}
-        if not cold and hasattr(os, "pidfd_open"):
+        if not (cold or self.cold) and hasattr(os, "pidfd_open"):
             return self.server.start(words, env)
         return subprocess.Popen(
             [sys.executable, "-m", "cbam_ablate", *words],

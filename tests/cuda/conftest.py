@@ -55,6 +55,12 @@ def one_order_of_sums(monkeypatch):
 
 
 @pytest.fixture
+def cli(command_line, tmp_path):
+    # A process that a device was started in can't be forked.
+    return command_line(tmp_path / "store", cold=True)
+
+
+@pytest.fixture
 def words(tiny):
     """Six steps, at learning rates that change, that a float32 holds exactly and that rounding survives."""
     rates = ["schedule=step", "schedule.gamma=0.5", "schedule.milestones=[0.3,0.7]", f"optimizer.lr={2**-10}"]
