@@ -20,7 +20,7 @@ def paired(averages: Iterable[Tensor], followed: Iterable[Tensor]) -> Pairs:
 
 
 @torch.no_grad()
-def follow(pairs: Pairs, decay: float, first: bool) -> None:
+def ema_update(pairs: Pairs, decay: float, first: bool) -> None:
     """Moves averages on by a step; the first time, and what is counted, they become what they follow.
 
     `AveragedModel.update_parameters` does the same but copies its count to the device, and waits for that.

@@ -89,7 +89,7 @@ def coming(best: Path) -> Path:
     return best.with_name(f"coming_{best.name}")
 
 
-def take_over(best: Path) -> None:
+def promote_best(best: Path) -> None:
     """Makes the weights that wait the best."""
     if coming(best).exists():
         os.replace(coming(best), best)

@@ -17,7 +17,7 @@ from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.training import checkpoint
-from cbam_ablate.training.average import follow, paired
+from cbam_ablate.training.average import ema_update, paired
 from cbam_ablate.training.choice import Choice
 from cbam_ablate.training.device import peak_memory_mib
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
@@ -146,7 +146,7 @@ class Trainer:
             "precision": self.precision,
             **self.log.stamp(**self.origin()),
         }
-        checkpoint.save(self.log.last, state, self.log.check, partial(checkpoint.take_over, self.log.best))
+        checkpoint.save(self.log.last, state, self.log.check, partial(checkpoint.promote_best, self.log.best))
 
     def origin(self) -> dict[str, Any]:
         """How this process trains: what makes its steps faster, and how many runs it trains together."""
@@ -217,7 +217,7 @@ class Trainer:
     def _follow(self, ema: AveragedModel) -> None:
         averages = [*ema.module.parameters(), *ema.module.buffers()]
         followed = [*self.model.parameters(), *self.model.buffers()]
-        follow(paired(averages, followed), self.cfg.train.ema, first=not ema.n_averaged)
+        ema_update(paired(averages, followed), self.cfg.train.ema, first=not ema.n_averaged)
         ema.n_averaged += 1
 
     def _check_finite(self) -> None:

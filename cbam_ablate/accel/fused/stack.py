@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from cbam_ablate.accel.fused.rules import Rules
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.training.average import Pairs, follow, paired
+from cbam_ablate.training.average import Pairs, ema_update, paired
 from cbam_ablate.training.loop import Trainer
 from cbam_ablate.training.optimizer import build_optimizer, set_rate
 
@@ -172,7 +172,7 @@ class Part:
         for number, trainer in enumerate(self.trainers):
             if trainer.ema is not None:
                 if number == 0:
-                    follow(self._averages, self.cfg.train.ema, first=not trainer.ema.n_averaged)
+                    ema_update(self._averages, self.cfg.train.ema, first=not trainer.ema.n_averaged)
                 trainer.ema.n_averaged += 1
 
 
