@@ -7,8 +7,8 @@ import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.cli import wandb as command
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import WandbConfig
+from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.loggers import wandb_pull
 from cbam_ablate.loggers.wandb_report import group_keys, make_report
 from cbam_ablate.report import write_table
@@ -195,7 +195,7 @@ def test_a_project_that_can_not_be_read_is_one_message(project, fail, wandb, wan
     ],
 )
 def test_bad_words_are_told_what_there_is(words, said, store, tmp_path):
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(UserError, match=said):
         command.main([*words, *([f"store={tmp_path}"] if words else [])])
 
 

@@ -63,13 +63,14 @@ def narrow(tiny, tmp_path):
     return load_config([*words, "placement=class", "attention=se", f"model.pretrained={path}"]), path
 
 
-def test_a_run_says_what_was_loaded_in_its_log_and_on_the_terminal(narrow, capsys):
+def test_a_run_says_what_was_loaded_in_its_log_and_its_messages(narrow, caplog):
+    caplog.set_level("INFO", "cbam_ablate")
     cfg, path = narrow
     assert run_one(cfg).name == "finished"
     loaded = len(torch.load(path))
     line = f"model.pretrained={path}: {loaded} tensors loaded; fresh: 4 of attention; unused: none"
     log = (RunStore(cfg.store).run(run_key(cfg)).path / "train.log").read_text()
-    assert log.count(line) == capsys.readouterr().out.count(line) == 1
+    assert log.count(line) == caplog.text.count(line) == 1
 
 
 def test_a_run_that_goes_on_reads_no_weights_to_overwrite_them(narrow, monkeypatch):
