@@ -197,7 +197,9 @@ class CommandLine:
     def start(self, *words: str, env=None, cold=False) -> "subprocess.Popen | warm.Process":
         words = (*words, f"store={self.store}")
         env = {**os.environ, **(env or {})}
-        if not (cold or self.cold) and hasattr(os, "pidfd_open"):
+        # W&B removes its folder of media, made when it is imported, at the end of whichever process.
+        cold = cold or self.cold or words[0] == "wandb"
+        if not cold and hasattr(os, "pidfd_open"):
             return self.server.start(words, env)
         return subprocess.Popen(
             [sys.executable, "-m", "cbam_ablate", *words],

@@ -29,7 +29,7 @@ import threading
 import time
 from multiprocessing import forkserver, util
 
-LIBRARIES = ["matplotlib.backends.backend_agg", "matplotlib.figure", "pandas", "scipy.stats", "wandb"]
+LIBRARIES = ["matplotlib.backends.backend_agg", "matplotlib.figure", "pandas", "scipy.stats"]
 """What commands import when they need it."""
 LARGEST = 1 << 20
 """Bytes of a message."""
