@@ -45,6 +45,9 @@ def push_runs(
 
 
 def _push(run: Run, change: Callable[[WandbConfig], WandbConfig], patience: float) -> dict[str, Any]:
+    problem = run.problem()
+    if problem is not None:
+        return {"sent": False, "why": problem.error}
     cfg = from_dict(run.config() or {})
     cfg.logger.wandb = change(cfg.logger.wandb)
     try:
