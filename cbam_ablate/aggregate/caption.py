@@ -10,8 +10,9 @@ from cbam_ablate.aggregate.model import Quantity
 from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.records import SEED, Study
 from cbam_ablate.config.canonical import from_dict, inert, leaves
+from cbam_ablate.config.output import TableConfig
 from cbam_ablate.config.overrides import spell
-from cbam_ablate.config.schema import RunConfig, TableConfig
+from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.runs.provenance import FOREIGN_RULE, is_foreign
 
 INTERVALS = {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cbam_ablate.aggregate.records import Place, Record, Study
-from cbam_ablate.config.schema import TableConfig
+from cbam_ablate.config.output import TableConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.decisions import BY_CLASS, by_class
 from cbam_ablate.metrics.definitions import PERCENT, Definition

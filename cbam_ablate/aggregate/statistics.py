@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, gammaln, ndtr, stdtr, stdtrit
 
-from cbam_ablate.config.schema import BOOTSTRAP_FROM
+from cbam_ablate.config.output import BOOTSTRAP_FROM
 
 Interval = tuple[float, float]
 LEVEL = 0.95

@@ -15,7 +15,7 @@ from cbam_ablate.aggregate.records import load_study
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import from_dict
-from cbam_ablate.config.schema import FigureConfig
+from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.report.page import write_report
 from cbam_ablate.runs import RunStore
 

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cbam_ablate.config.field import OFF_UNSET
 from cbam_ablate.config.schema import (
-    OFF_UNSET,
     DataConfig,
     ModelConfig,
     OptimizerConfig,

@@ -4,11 +4,10 @@ Options without a default here get it from their group in `conf/`.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from omegaconf import MISSING
-
-from cbam_ablate.registry import Attention, Backbone, Dataset, Optimizer, Part, Schedule
+from cbam_ablate.config.field import option
+from cbam_ablate.config.output import FigureConfig, MetricsConfig, TableConfig
+from cbam_ablate.registry import Attention, Backbone, Dataset, Optimizer, Schedule
 
 PLACEMENTS = ("none", "block", "class", "both", "stage")
 POOLS = ("avg", "max", "lp", "lse")
@@ -16,37 +15,6 @@ ORDERS = ("channel_first", "spatial_first", "parallel", "channel_only", "spatial
 SPATIAL_DESCRIPTORS = ("pool", "conv")
 DEVICES = r"auto|cpu|cuda(:\d+)?"
 """What `train.device` may be."""
-BOOTSTRAP_FROM = 20
-"""Seeds: of fewer a bootstrap interval covers 72 to 90 % instead of 95."""
-OFF_UNSET = object()
-
-
-def option(
-    default: Any = MISSING,
-    help: str = "",
-    *,
-    choices: Any = None,
-    part: type[Part] | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    identity: bool = True,
-    off: Any = OFF_UNSET,
-) -> Any:
-    """A field with its rule: `low <= value <= high`, `above < value < below`, one of `choices`,
-    or the name of a `part`.
-
-    `identity=False` keeps it out of the run key (it doesn't change what is measured). At its `off` value
-    it leaves the key alone, so that options can be added without renaming old runs.
-    """
-    rule = {
-        "help": help, "choices": choices, "part": part, "low": low, "high": high, "above": above,
-        "below": below, "identity": identity, "off": off,
-    }  # fmt: skip
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata=rule)
-    return field(default=default, metadata=rule)
 
 
 @dataclass
@@ -224,76 +192,6 @@ class SweepConfig:
     timeout_minutes: float | None = option(None, "time limit of one run", above=0)
     max_hours: float | None = option(None, "refuse to start a sweep estimated to take longer", above=0)
     probe: bool = option(False, "time a few steps of each network where the store knows none")
-
-
-@dataclass
-class TableConfig:
-    """The study's table. Null or empty infers it from what was swept."""
-
-    rows: list[str] = option([], "axes down the side")
-    columns: list[str] = option([], "axes across")
-    metrics: list[str] = option(["test_top1"], "columns of results")
-    costs: list[str] | None = option(
-        None, "columns of measured costs; null is params, macs and train_seconds, and none in a pivoted table"
-    )
-    baseline: dict[str, Any] = option({}, "axis values of the baseline row; empty is placement=none")
-    labels: dict[Any, Any] = option(
-        {}, "printed names of axes, values and metrics, in words or in LaTeX; an axis may hold its values'"
-    )
-    filters: dict[str, Any] = option({}, "axis values that are shown; empty shows all")
-    order: dict[str, Any] = option({}, "axis values in the order they are shown in; those not named follow")
-    groups: list[str] = option([], "axes whose values stand as headings above their rows")
-    separators: list[str] = option([], "axes between whose values a rule is drawn")
-    means: list[str] = option([], "marginal means: row, a last row over the rows; column, a last column over "
-                              "the columns across")  # fmt: skip
-    better: dict[str, str] = option({}, "up or down for metrics of your own, which direction is better")
-    references: list[Any] = option(
-        [], "published numbers, each {label, cite, metric, values: [{AXIS: VALUE, ..., value: NUMBER}]}"
-    )
-    published: list[Any] = option(
-        [], "rows of methods that were not run, each {label, cite, values: {METRIC: NUMBER}}; where axes go "
-        "across, values: [{AXIS: VALUE, ..., METRIC: NUMBER}]"
-    )  # fmt: skip
-    by: str | None = option(None, "class: a row for each class, of the predictions that runs keep",
-                            choices=("class",))  # fmt: skip
-    interval: str = option("t", "over seeds (seeds is t, bootstrap needs 20 of them), test images, or "
-                           "both (needs 5 seeds)",
-                           choices=("t", "seeds", "bootstrap", "images", "both"))  # fmt: skip
-    spread: str = option("sd", "what stands beside a mean: standard deviation, standard error, 95 % interval",
-                         choices=("sd", "se", "ci"))  # fmt: skip
-    digits: Any = option(
-        None, "decimals of results, for all or {METRIC: DECIMALS}; null goes by their spread"
-    )
-    decimal: str = option("point", "the decimal sign", choices=("point", "comma"))
-    delta: bool = option(True, "columns of differences to the baseline")
-    n: bool = option(True, "columns of the number of seeds")
-    findings: bool = option(True, "what can be told apart, in sentences below the table")
-    notes: bool = option(
-        True, "what to beware of, in sentences below the table; the terminal shows it always"
-    )
-    caption: str | None = option(None, "first sentence of the caption")
-    caption_only: bool = option(False, "table.caption is all of the caption, without a word of ours")
-    span: str = option(
-        "auto", "LaTeX: one column of the page or all of them", choices=("auto", "column", "page")
-    )
-    fragment: bool = option(False, "LaTeX: the tabular alone, to be put into a table of your own")
-
-
-@dataclass
-class FigureConfig:
-    """The figures of a report, as they stand in a paper."""
-
-    width: str = option("403pt", "with its unit: pt, in, cm or mm (252pt is a column of two)")
-    font: str = option("sans", "of all text", choices=("sans", "serif"))
-    size: float = option(9.0, "of the text, points at that width", low=4, high=30)
-
-
-@dataclass
-class MetricsConfig:
-    """Metrics of stored predictions."""
-
-    own: dict[str, str] = option({}, "metrics of your own by name, each module:function of labels and "
-                                 "probabilities", identity=False)  # fmt: skip
 
 
 @dataclass

@@ -16,7 +16,7 @@ from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Table
 from cbam_ablate.aggregate.records import Study
 from cbam_ablate.aggregate.table import build_table
-from cbam_ablate.config.schema import FigureConfig
+from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.metrics.calibration import BINS, equal_width
 from cbam_ablate.metrics.kept import RunMetrics, confusion_percent
 from cbam_ablate.metrics.predictions import Refused

@@ -18,8 +18,8 @@ from cbam_ablate.aggregate.names import rough
 from cbam_ablate.aggregate.notes import FACTS
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
+from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.config.overrides import short_name, spell
-from cbam_ablate.config.schema import FigureConfig
 from cbam_ablate.report import classes, digits, plots
 from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.report.markup import plain

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Difference, Effect, Quantity, Table
-from cbam_ablate.config.schema import FigureConfig
+from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import figures
 from cbam_ablate.report.markup import plain

@@ -4,7 +4,8 @@ import pytest
 
 from cbam_ablate.aggregate.declared import Declared, table_problems
 from cbam_ablate.config.canonical import flatten
-from cbam_ablate.config.schema import RunConfig, TableConfig
+from cbam_ablate.config.output import TableConfig
+from cbam_ablate.config.schema import RunConfig
 
 PLACEMENT, REDUCTION = "model.attention.placement", "model.attention.reduction"
 SWEEP = Declared(
