@@ -78,13 +78,15 @@ def acquire(folder: Path, watch: bool = False) -> Claim | None:
 
 
 def free_if_dead(folder: Path) -> None:
-    """Lets any process have the run whose holder this one takes for dead.
+    """Lets any process have the run whose holder, on another machine, this one takes for dead.
 
     Others, which have not watched it, would have to for as long.
     """
     claims = folder / "claims"
     path = _highest(claims) if claims.is_dir() else None
-    if path is not None and not (read_json(path) or {}).get("released") and not _live(folder, path):
+    if path is None or _same_machine(path) or (read_json(path) or {}).get("released"):
+        return
+    if not _live(folder, path):
         _add(claims, path, {"released": True})
 
 

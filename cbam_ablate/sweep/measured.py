@@ -1,6 +1,7 @@
 """Measures the networks of runs by turns, and keeps what was found beside each run."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
 import torch
@@ -42,8 +43,7 @@ def measure_all(networks: Sequence[Alike], batch: int, rounds: int, compiled: bo
         built = {str(place): _network(cfg, device, how) for place, (cfg, _) in enumerate(networks)}
         condition = Condition(device_name(device), precision, how, threads, batch)
         try:
-            # PyTorch keeps eight graphs of a function, and from then on runs it eagerly without a word.
-            with torch._dynamo.config.patch(recompile_limit=8 * len(built)):
+            with _graphs_for(len(built)) if how else nullcontext():
                 found = measure(built, images, device, precision, rounds)
         except Exception as error:  # compilers fail in every way there is
             if not how:
@@ -68,6 +68,11 @@ def measure_all(networks: Sequence[Alike], batch: int, rounds: int, compiled: bo
             for run in runs:
                 keep_inference(run, condition, entry)
             yield _line(cfg, runs, inference)
+
+
+def _graphs_for(networks: int) -> AbstractContextManager[None]:
+    """PyTorch keeps eight graphs of a function, and from then on runs it eagerly without a word."""
+    return torch._dynamo.config.patch(recompile_limit=8 * networks)
 
 
 def _network(cfg: RunConfig, device: torch.device, compiled: bool) -> nn.Module:

@@ -115,13 +115,13 @@ def test_evaluating_a_study_names_the_runs_it_can_not_fill_in(trained, study, ca
 
 def test_measured_inference_is_kept_by_condition_and_stands_in_tables(trained, study, capsys):
     words = ["batch=16", "rounds=5", "train.device=cpu", "train.threads=1"]
-    assert command("measure", [*study, *words]) == 0
+    assert command("measure", [*study, *words]) == 0, capsys.readouterr().err
     assert "images/s" in capsys.readouterr().out
     ((condition, values),) = read_inference(trained).items()
     assert (condition.batch, condition.compiled, condition.threads) == (16, False, 1)
     assert set(values) == set(COLUMNS)
     assert all(value > 0 for value in values.values())
-    assert command("measure", [*study, *words]) == 0
+    assert command("measure", [*study, *words]) == 0, capsys.readouterr().err
     assert len(read_inference(trained)) == 1
     costs = "table.costs=[latency_ms,infer_images_per_second,infer_memory_mib]"
     assert command("table", [*study, costs]) == 0
