@@ -43,7 +43,7 @@ test-faults: setup ## kills, stops, wrong clocks, full disks, odd files: at most
 test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
 	tests/packages.sh slurmctld slurm-wlm munge
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -m engines -rs tests/engines
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m engines -rs tests/engines
 
 bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json
 	$(BIN)/python benchmarks/bench_gpu.py $(ARGS)

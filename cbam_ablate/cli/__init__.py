@@ -23,6 +23,8 @@ COMMANDS = {
     "evaluate": "a stored run or checkpoint on the test set, or what predictions a study's runs lack",
     "measure": "latency, throughput and memory of a study's networks in evaluation",
     "explain": "Grad-CAM and attention maps of stored runs side by side, and what they are worth",
+    "options": "every option with its help, range, default and alternatives",
+    "doctor": "what this machine can do, what is installed, and what stops training",
     "data": "fetch a data set and verify it",
     "wandb": "push runs and tables to W&B, pull projects from it, make its reports",
 }

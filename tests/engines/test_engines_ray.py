@@ -4,8 +4,6 @@ import signal
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 @pytest.fixture
 def ray(ray_cluster):

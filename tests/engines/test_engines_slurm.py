@@ -11,7 +11,7 @@ import pytest
 SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=1")
 MIDWAY = r"goes on from its own last.pt, epoch \d+, step [1-9]"
 """What a run's log says that was saved on a signal; one that was only killed goes on from an epoch's end."""
-pytestmark = [pytest.mark.usefixtures("slurm_cluster"), pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.usefixtures("slurm_cluster")
 
 
 def submissions(cli):
