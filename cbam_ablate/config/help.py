@@ -47,10 +47,11 @@ def groups() -> list[Group]:
     """The groups of the packaged `conf/` and of the working folder's, in the order of the defaults list."""
     loader = make_loader()
     chosen: Any = OmegaConf.to_container(compose([], loader).hydra.runtime.choices)
+    order = [*GROUP_OF.values(), *(name for name in chosen if name not in GROUP_OF.values())]
     return [
-        Group(name, sorted(loader.get_group_options(name), key=_naturally), str(default))
-        for name, default in chosen.items()
-        if not name.startswith("hydra/") or name in ("hydra/launcher",)
+        Group(name, sorted(loader.get_group_options(name), key=_naturally), str(chosen[name]))
+        for name in order
+        if not name.startswith("hydra/") or name == "hydra/launcher"
     ]
 
 
@@ -75,9 +76,9 @@ def markdown() -> str:
     """The docs' page of all options."""
     lines = [
         "# Options", "", BEFORE, "",
-        "Any of them is set as `name=value`, in a study file under `params` or as YAML, and swept with several",
-        "values and `-m`. Those that change what is measured are part of a run's key; the others, marked",
-        "with a dot (·), aren't.", "",
+        "Any of them is set as `name=value`, in a study file under `params` or as YAML, and swept with",
+        "several values and `-m`. Those that change what is measured are part of a run's key; the others,",
+        "marked with a dot (·), aren't.", "",
         "## Groups", "", "| group | choices | default |", "|---|---|---|",
     ]  # fmt: skip
     lines += [
