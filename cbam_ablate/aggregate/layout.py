@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.records import SEED, Place, Record, Study
-from cbam_ablate.config.overrides import same, spell
+from cbam_ablate.config.canonical import measured
+from cbam_ablate.config.options import difference, same, spell
+from cbam_ablate.errors import StoreError
 
 Matrix = NDArray[np.float64]
 
@@ -78,12 +80,25 @@ def settings_of(study: Study, places: Iterable[Place], axes: list[str]) -> list[
     for setting in found.values():
         for seed, records in setting.by_seed.items():
             if len(records) > 1:
+                _refuse_pooled(study, setting_text(setting.axes, names), seed, records)
                 keys = ", ".join(record.key for record in records)
                 study.warnings.append(
                     f"{setting_text(setting.axes, names)} has {len(records)} runs of seed {seed} ({keys}); "
                     "their mean counts as one seed."
                 )
     return list(found.values())
+
+
+def _refuse_pooled(study: Study, setting: str, seed: str, records: list[Record]) -> None:
+    """Raises `StoreError` where the runs of one setting and seed were of different configs."""
+    every = [study.config(record.key) for record in records]
+    first, *others = ({name: own[name] for name in own.keys() & measured()} for own in every)
+    for record, config in zip(records[1:], others, strict=True):
+        if told := difference(first, config):
+            raise StoreError(
+                f"study {study.name}: {records[0].key} and {record.key} are both seed {seed} of {setting}, "
+                f"and aren't the same run: {told}. Sweep them under values of their own"
+            )
 
 
 def varying_axes(settings: list[Setting], axes: list[str]) -> set[str]:

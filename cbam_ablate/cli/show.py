@@ -30,6 +30,8 @@ def show(plan: Plan) -> int:
         table.add_row(*row)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
+    if plan.source is not None:
+        print(f"study {plan.study} as {plan.source} declares it")
     print(plan.summary())
     for (engine, state), count in Counter((had.engine, had.state) for had in waiting.values()).items():
         print(f"{engine}: {count} in {state.lower()} jobs")
@@ -84,13 +86,20 @@ def close(outcome: Outcome, arguments: Sequence[str]) -> int:
     if not outcome.missing:
         return 0
     failed = {key: state for key, state in outcome.missing.items() if state.name == "failed"}
+    diverged = [key for key, state in failed.items() if state.diverged]
     labels = {cell.key: label(cell.axes) for cell in plan.cells}
     lines = [f"{len(outcome.missing)} of {len(plan.runs)} runs are not finished"]
     lines += [f"  {key} {labels[key]}: {state.failure}: {state.error}" for key, state in failed.items()]
     others = len(outcome.missing) - len(failed)
     lines += [f"  {others} not run or stopped"] if others else []
     again = shlex.join(["cbam-ablate", "train", *_without(arguments, "sweep.mode")])
-    lines.append(f"The same command goes on: {again}")
+    if diverged:
+        lines.append(
+            f"{len(diverged)} diverged, which is what came out: they stay so until sweep.mode=retry trains "
+            "them again. A lower optimizer.lr or optimizer.clip_norm makes other runs"
+        )
+    if len(diverged) < len(outcome.missing):
+        lines.append(f"The same command goes on: {again}")
     if failed:
         lines.append(f"Only the failed ones: {again} sweep.mode=retry")
         lines.append(f"Tracebacks: {plan.store.root / 'runs'}/<run>/traceback.txt")

@@ -16,6 +16,7 @@ from cbam_ablate.runs import Run
 from cbam_ablate.runs.claim import describe, holder
 from cbam_ablate.sweep.outline import Outline, make_outline
 
+AGAIN = "The same again would too; sweep.mode=retry trains it anew all the same."
 NOT_DONE = "Not trained yet, and sweep.mode doesn't ask for it."
 
 
@@ -46,12 +47,15 @@ def _single(asked: Outline) -> int:
     from cbam_ablate.data import prepare
     from cbam_ablate.sweep.job import run_one
     from cbam_ablate.sweep.plan import plan_outline
+    from cbam_ablate.sweep.run import DIVERGED
 
     cfg, plan = asked.base, plan_outline(asked)
     run = plan.store.run(next(iter(plan.runs)))
     if cfg.sweep.dry_run:
         return show(plan)
     if not plan.to_run():
+        if run.state().diverged:
+            return fail(f"run {run.key} has diverged: {run.state().error}\n{AGAIN} ({run.path})", DIVERGED)
         print(
             f"{_told(run)}\nAlready trained; sweep.mode=force trains it anew." if run.result() else NOT_DONE
         )
@@ -69,6 +73,8 @@ def _single(asked: Outline) -> int:
         return fail(f"stopped and saved; the same command goes on ({run.path})", 130)
     if state.name == "running":
         return fail(f"run {run.key} is being trained by another process, {describe(holder(run.path) or {})}")
+    if state.diverged:
+        return fail(f"diverged: {state.error}\n{AGAIN} ({run.path})", DIVERGED)
     return fail(f"failed ({state.failure}): {state.error}\nThe traceback is in {run.path / 'traceback.txt'}")
 
 
@@ -85,10 +91,11 @@ def _told(run: Run) -> str:
 def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
     from hydra._internal.callbacks import Callbacks
 
+    from cbam_ablate.config.compose import MAIN
     from cbam_ablate.sweep.launchers import make_launcher
 
     callbacks = Callbacks(asked.composed)
-    callbacks.on_multirun_start(config=asked.composed, config_name="config")
+    callbacks.on_multirun_start(config=asked.composed, config_name=MAIN)
     launcher = make_launcher(asked, callbacks)
     if asked.unfinished():
         launcher.warm_up()
@@ -103,5 +110,5 @@ def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
         return show(plan)
     launcher.guesses = plan.guesses
     outcome = run_plan(plan, launcher.launch, command(), launcher.alone)
-    callbacks.on_multirun_end(config=asked.composed, config_name="config")
+    callbacks.on_multirun_end(config=asked.composed, config_name=MAIN)
     return close(outcome, arguments)

@@ -75,6 +75,16 @@ def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Fi
             yield f"{prefix}{field.name}", field, value
 
 
+@cache
+def measured() -> frozenset[str]:
+    """Dotted names of the options that can change what a run measures."""
+    return frozenset(
+        name
+        for name, field, _ in leaves(RunConfig())
+        if field.metadata["identity"] and name.partition(".")[0] not in OUTSIDE
+    )
+
+
 def flatten(cfg: RunConfig) -> dict[str, Any]:
     """Every option by its dotted name."""
     return {name: value for name, _, value in leaves(cfg)}

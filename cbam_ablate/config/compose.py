@@ -3,6 +3,7 @@
 Hydra's global state is left alone: a program that uses Hydra itself keeps its own.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
 
+MAIN, JOB = "cbam_ablate", "cbam_ablate_job"
+"""The configs that commands and jobs of Hydra's launchers begin with, in `conf/`."""
 UNKNOWN = (ConfigAttributeError, ConfigKeyError)
 """What OmegaConf raises for a name that isn't there."""
 
@@ -50,11 +53,11 @@ def make_loader() -> ConfigLoader:
     path = create_config_search_path(str(conf_dir()))
     for folder in conf_dirs():
         if folder != conf_dir():
-            path.prepend("working folder", f"file://{folder}", SearchPathQuery(provider="schema"))
+            path.prepend("working folder", f"file://{folder}", SearchPathQuery(provider="main"))
     return ConfigLoaderImpl(path)
 
 
-def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: str = "config") -> DictConfig:
+def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: str = MAIN) -> DictConfig:
     """Hydra's composition of tokens of one value each, the `hydra` node included."""
     loader = loader or make_loader()
     with hydras_own():
@@ -71,7 +74,7 @@ def layers_of(tokens: Sequence[Token], loader: ConfigLoader) -> list[ResultDefau
     """The files that Hydra lays over each other for these tokens, in its order."""
     with hydras_own():
         lines = [token.for_hydra for token in tokens]
-        return loader.compute_defaults_list("config", lines, RunMode.RUN).defaults
+        return loader.compute_defaults_list(MAIN, lines, RunMode.RUN).defaults
 
 
 def _load(loader: ConfigLoader, name: str, tokens: Sequence[Token]) -> DictConfig:
@@ -85,7 +88,10 @@ def hydras_own() -> Iterator[None]:
     before = version.VersionBase.instance().getbase()
     version.setbase("1.3")
     try:
-        yield
+        with warnings.catch_warnings():
+            # Our parameters of a plugin's launcher are checked against its own schema, as they should be.
+            warnings.filterwarnings("ignore", r"[\s\S]*is validated against ConfigStore schema")
+            yield
     except (HydraException, OmegaConfBaseException) as error:
         raise plain_error(error) from error
     finally:
@@ -127,6 +133,14 @@ def plain_error(error: Exception) -> ConfigError:
 def to_run_config(composed: DictConfig) -> RunConfig:
     """The typed config of a composition, automatic values filled in, not yet checked."""
     return resolved(typed(composed))
+
+
+def file_of(loader: ConfigLoader, path: str) -> Path | None:
+    """Where a config such as `study/placement` is read from; None where it is in no folder."""
+    for source in loader.get_sources():
+        if source.scheme() == "file" and source.available() and source.is_config(path):
+            return Path(source.path) / f"{path}.yaml"
+    return None
 
 
 def typed(composed: DictConfig) -> RunConfig:

@@ -1,7 +1,7 @@
 """Options by their dotted names: what they are called, how they are typed and spelled."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -70,7 +70,8 @@ def spell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, list | tuple):
         return "+".join(spell(item) for item in value)
     return str(value)
@@ -91,3 +92,9 @@ def short_name(dotted: str, among: Iterable[str]) -> str:
     last = dotted.rpartition(".")[2]
     shared = any(other != dotted and other.rpartition(".")[2] == last for other in among)
     return GROUP_OF.get(dotted) or (dotted if shared else last)
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The options in which two configs differ, by dotted name: `optimizer.lr 0.1 and 0.001`."""
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return ", ".join(f"{name} {spell(one.get(name))} and {spell(other.get(name))}" for name in names)

@@ -27,6 +27,11 @@ class State(NamedTuple):
     failure: str | None = None
     error: str = ""
 
+    @property
+    def diverged(self) -> bool:
+        """Whether training ended in a loss that is no number: an outcome, which the same again gives."""
+        return self.name == "failed" and self.failure == "diverged"
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:

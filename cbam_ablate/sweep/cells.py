@@ -15,14 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 from cbam_ablate.config.canonical import OFF_THE_SHELF, Memo, effective, resolved, resolved_model, run_key
 from cbam_ablate.config.compose import compose, to_run_config, typed
 from cbam_ablate.config.layers import Layers, Unlayered
-from cbam_ablate.config.options import coerce, dotted_names
+from cbam_ablate.config.options import GROUP_OF, coerce, difference, dotted_names, spell
 from cbam_ablate.config.overrides import Token, groups
 from cbam_ablate.config.rules import violations
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.errors import UserError
+from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.sweep.declare import Assignment
 
 Compose = Callable[[Assignment], RunConfig]
+AUTOMATIC = "auto"
+"""The choice of a group that leaves its option to the backbone, whose value the axis then has."""
 
 
 @dataclass
@@ -66,14 +68,31 @@ def make_cells(
         key = "" if broken else run_key(cfg, once)
         values = {} if broken else _axis_values(effective(cfg, once), assignment, axes)
         cells.append(Cell(label, values, cfg, key, broken))
+    refuse_pooled(cells)
     return cells
+
+
+def refuse_pooled(cells: Iterable[Cell]) -> None:
+    """Raises `ConfigError` where the axes don't tell two runs apart: a table would take them for one."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        other = cell if cell.broken else first.setdefault(repr(cell.axes), cell)
+        if other.key != cell.key and not cell.broken:
+            raise ConfigError(
+                f"{cell.label} is another run than {other.label}, and no axis of the sweep says in what: "
+                f"{difference(effective(other.cfg), effective(cell.cfg))}"
+            )
 
 
 def _axis_values(known: Mapping[str, Any], assignment: Assignment, axes: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in axes:
+        token = assignment.get(name)
+        chosen = "" if token is None or token.name != GROUP_OF.get(name) else token.value_text
         if name not in dotted_names():
-            found[name] = assignment[name].value_text if name in assignment else None
+            found[name] = None if token is None else token.value_text
+        elif name in known and chosen not in ("", AUTOMATIC, spell(known[name])):
+            found[name] = chosen  # a file of one's own, called otherwise than what it chooses
         elif name in known and known[name] is None and name not in OFF_THE_SHELF:
             found[name] = "null"
         else:

@@ -6,6 +6,7 @@ at their baseline. `exclude` drops the combinations that match all of an entry.
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ from cbam_ablate.errors import ConfigError, UserError
 
 KINDS: dict[str, type] = {"params": dict, "grids": list, "zip": list, "around": dict, "exclude": list}
 """The options of `hydra.sweeper`, as `conf/hydra/sweeper/cbam_ablate.yaml` has them."""
+REFERENCE = re.compile(r"\$\{[\w.]+\}")
+"""An interpolation of an option; `${name:...}` is one that the cells don't change."""
 Assignment = dict[str, Token]
 """A token of one value for each axis."""
 
@@ -46,6 +49,10 @@ class Declaration:
 def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
     """Merges the command line's tokens over a study's sweeper node; axes of the same name are replaced."""
     node: Any = OmegaConf.to_container(sweeper, resolve=True)
+    plain: Any = OmegaConf.to_container(sweeper, resolve=False)
+    for name in ("params", "grids"):
+        if type(plain.get(name)) is type(node.get(name)):
+            node[name] = _unresolved(plain[name], node[name])
     for name, value in node.items():
         if name not in KINDS:
             raise ConfigError(f"hydra.sweeper.{name}: no such option; there are {', '.join(KINDS)}")
@@ -71,6 +78,15 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
     )
     _check_names(declaration, given)
     return declaration
+
+
+def _unresolved(plain: Any, resolved: Any) -> Any:
+    """Values as they are written where they refer to other options, which differ between cells."""
+    if isinstance(plain, dict):
+        return {name: _unresolved(value, resolved[name]) for name, value in plain.items()}
+    if isinstance(plain, list):
+        return [_unresolved(*pair) for pair in zip(plain, resolved, strict=True)]
+    return plain if isinstance(plain, str) and REFERENCE.search(plain) else resolved
 
 
 def _tokens(params: Any, where: str) -> dict[str, Token]:

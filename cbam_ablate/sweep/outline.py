@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from cbam_ablate.aggregate.declared import Declared, table_problems
 from cbam_ablate.config.canonical import Memo, canonical_json, flatten, resolved, run_key
-from cbam_ablate.config.compose import compose, make_loader, study_of, typed
+from cbam_ablate.config.compose import compose, file_of, make_loader, study_of, typed
 from cbam_ablate.config.overrides import Token, parse, verify
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
@@ -25,7 +26,7 @@ class Outline:
     """What a command asks for, its options checked.
 
     `study` and `axes` are empty for a single run. `composed` is Hydra's one composition for the command, by
-    `loader`, of the tokens that stand for one value.
+    `loader`, of the tokens that stand for one value; `source` is the study's file.
     """
 
     study: str
@@ -36,6 +37,7 @@ class Outline:
     tokens: list[Token]
     composed: DictConfig
     loader: ConfigLoader
+    source: Path | None = None
 
     def unfinished(self) -> bool:
         """Whether there is anything to train."""
@@ -75,19 +77,21 @@ def make_outline(texts: Iterable[str], sweep: bool = True) -> Outline:
     runs: dict[str, RunConfig] = {}
     for cell in cells:
         runs.setdefault(cell.key, cell.cfg)
-    study = study_of(composed) or _name(declaration.axes, runs, once)
-    return Outline(study, declaration.axes, cells, runs, base, tokens, composed, loader)
+    declared = study_of(composed)
+    study = declared or _name(declaration.axes, runs, once)
+    source = None if declared is None else file_of(loader, f"study/{declared}")
+    return Outline(study, declaration.axes, cells, runs, base, tokens, composed, loader, source)
 
 
 def called_for(mode: str, states: Mapping[str, State]) -> list[str]:
-    """Keys of the runs that a sweep's mode calls for."""
+    """Keys of the runs that a sweep's mode calls for. That a run diverged is what came out, not undone."""
     if mode == "read_only":
         return []
     if mode == "force":
         return list(states)
     if mode == "retry":
         return [key for key, state in states.items() if state.name in ("failed", "unusable")]
-    return [key for key, state in states.items() if state.name != "finished"]
+    return [key for key, state in states.items() if state.name != "finished" and not state.diverged]
 
 
 def refuse_broken(cells: Sequence[Cell]) -> None:

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from cbam_ablate.training.device import pick_device
 class Plan:
     """A checked sweep. `runs` are the distinct runs by key, in the order in which they are needed first.
 
-    `lanes` are the runs that the launcher trains at a time.
+    `lanes` are the runs that the launcher trains at a time, `source` is the study's file.
     """
 
     study: str
@@ -38,6 +39,7 @@ class Plan:
     lanes: int
     guesses: dict[str, Guess] = field(default_factory=dict)
     by_other_code: int = 0
+    source: Path | None = None
 
     @property
     def store(self) -> RunStore:
@@ -119,6 +121,7 @@ def plan_outline(asked: Outline) -> Plan:
         pick_device(device),
         slots,
         (_lanes(launcher) if asked.study else 1) or len(slots),
+        source=asked.source,
     )
     return _look(plan)
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 Launch = Callable[[Path, list[str]], None]
 """Runs the jobs of a manifest with these keys, and returns when they have ended."""
 WORTH_RETRYING = ("killed", "out_of_memory")
+DIVERGED = 3
+"""Exit code where all that is missing has diverged."""
 UNDONE = ("interrupted", "new", "unusable")
 
 
@@ -38,9 +40,14 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 only when all that was asked is done: every run, or their hand-over; 130 after Ctrl-C."""
+        """0 only when all that was asked is done: every run, or their hand-over; 130 after Ctrl-C.
+
+        3 where the same command can't do more: what is missing has diverged.
+        """
         if self.interrupted:
             return 130
+        if self.missing and all(state.diverged for state in self.missing.values()):
+            return DIVERGED
         return int(bool(self.missing) and not self.left)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import StoreError
 
 PLACEMENT = "model.attention.placement"
 AXES = {PLACEMENT: ["none", "block"], "seed": [0, 1, 2]}
@@ -170,3 +171,14 @@ def test_two_runs_of_one_seed_count_as_one_and_are_told(stand_in, keys):
     cell = table.rows[1].cell("test_top1")
     assert (cell.n, cell.value) == (3, pytest.approx((90.5 + 92.0 + 92.5) / 3))
     assert any("2 runs of seed 1" in note for note in table.notes)
+
+
+def test_runs_of_different_configs_are_never_one_seed(stand_in, keys):
+    manifest = stand_in.manifest()
+    extra = "0123456789abcdef"
+    manifest["cells"].append({"axes": {PLACEMENT: "block", "seed": 1}, "key": extra})
+    manifest["runs"][extra] = {PLACEMENT: "block", "seed": 1, "optimizer.lr": 0.001}
+    stand_in.write_manifest(manifest)
+    stand_in.finish(extra, 50.0)
+    with pytest.raises(StoreError, match=r"optimizer\.lr 0\.1 and 0\.001"):
+        build_table(load(stand_in))

@@ -86,7 +86,7 @@ def test_every_cell_of_a_sweep_equals_what_hydra_composes(own, name):
 @pytest.mark.parametrize("name", WITHOUT_HYDRA)
 def test_a_sweep_over_choices_is_composed_once(own, compositions, name):
     make_outline(SWEEPS[name])
-    assert compositions == ["config"]
+    assert compositions == ["cbam_ablate"]
 
 
 def test_a_program_that_uses_hydra_keeps_its_own(tmp_path):

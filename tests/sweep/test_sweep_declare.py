@@ -3,10 +3,12 @@ import itertools
 import pytest
 from hydra import compose, initialize_config_dir
 
-from cbam_ablate.config import ConfigError
+from cbam_ablate.config import ConfigError, load_config
+from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.compose import compose as compose_ours
 from cbam_ablate.config.compose import to_run_config
 from cbam_ablate.config.overrides import conf_dir, parse
+from cbam_ablate.sweep.cells import Cell, refuse_pooled
 from cbam_ablate.sweep.plan import make_plan
 
 BASE = ["backbone=resnet_cifar", "data=synthetic"]
@@ -150,9 +152,9 @@ def test_every_cell_equals_what_hydra_composes():
 def study(tmp_path, monkeypatch):
     """Writes a study of one's own, to be planned as `study=mine`."""
 
-    def write(text):
+    def write(text, name="mine"):
         (tmp_path / "conf" / "study").mkdir(parents=True)
-        (tmp_path / "conf" / "study" / "mine.yaml").write_text(f"# @package _global_\n{text}")
+        (tmp_path / "conf" / "study" / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
 
     monkeypatch.chdir(tmp_path)
     return write
@@ -205,3 +207,53 @@ def test_interpolations_follow_the_values_that_a_cell_sets(tmp_path, monkeypatch
     cells = make_plan(["study=linked", "train.epochs=8,16"]).cells
     assert [cell.cfg.train.batch_size for cell in cells] == [8, 16]
     assert compose_ours(parse(["study=linked"])).train.batch_size == 100
+
+
+def test_choices_that_name_the_same_part_are_values_of_their_own(study, tmp_path):
+    (tmp_path / "conf" / "optimizer").mkdir(parents=True)
+    (tmp_path / "conf" / "optimizer" / "slow.yaml").write_text("name: sgd\nlr: 0.001\nweight_decay: 0.0\n")
+    plan = make_plan([*BASE, "optimizer=sgd,slow", "seed=0,1"])
+    assert [cell.axes["optimizer.name"] for cell in plan.cells] == ["sgd", "sgd", "slow", "slow"]
+    assert [cell.cfg.optimizer.lr for cell in plan.cells[::2]] == [0.1, 0.001]
+
+
+def test_an_automatic_choice_has_the_value_that_the_backbone_gives_it():
+    cells = make_plan(["backbone=resnet,resnet_cifar", "depth=auto", "data=synthetic"]).cells
+    cells += make_plan(["depth=auto,34", "data=synthetic"]).cells
+    assert [cell.axes.get("model.depth") for cell in cells] == [None, None, 18, 34]
+
+
+def test_runs_that_no_axis_tells_apart_are_refused_by_their_difference():
+    tokens = {lr: parse([f"optimizer.lr={lr}"])[0] for lr in ("0.1", "0.2")}
+    cells = [
+        Cell(lr, {"seed": 0}, cfg, run_key(cfg), [])
+        for lr, token in tokens.items()
+        for cfg in [load_config([token.text])]
+    ]
+    with pytest.raises(ConfigError, match=r"optimizer\.lr 0\.1 and 0\.2"):
+        refuse_pooled(cells)
+
+
+def test_a_studys_axis_that_refers_to_another_follows_it_in_each_cell(study, monkeypatch):
+    monkeypatch.setenv("SEEDS", "3,4")
+    study(
+        "defaults: [override /data: synthetic]\ndata: {train_size: 128}\ntrain: {batch_size: 64}\n"
+        "hydra:\n  sweeper:\n"
+        "    params: {seed: '${oc.env:SEEDS}', data.subset_seed: '${seed}'}\n"
+    )
+    cells = make_plan(["study=mine"]).cells
+    assert [(cell.cfg.seed, cell.cfg.data.subset_seed) for cell in cells] == [(3, 3), (4, 4)]
+    assert [cell.axes["data.subset_seed"] for cell in cells] == [3, 4]
+    cells = make_plan(["study=mine", "data.subset_seed=${seed},7"]).cells
+    assert [cell.cfg.data.subset_seed for cell in cells] == [3, 7, 4, 7]
+
+
+def test_the_working_folders_file_wins_over_ours_of_the_same_name(study, tmp_path):
+    study("defaults: [override /data: synthetic]\nhydra: {sweeper: {params: {seed: '8,9'}}}\n", "placement")
+    (tmp_path / "conf" / "optimizer").mkdir()
+    (tmp_path / "conf" / "optimizer" / "sgd.yaml").write_text("name: sgd\nlr: 0.03\nweight_decay: 0.0\n")
+    (tmp_path / "conf" / "config.yaml").write_text("of: another program\n")
+    cells = make_plan(["study=placement", "optimizer=sgd,adam"]).cells
+    assert [(cell.cfg.seed, cell.cfg.optimizer.lr) for cell in cells] == [
+        (8, 0.03), (8, 0.001), (9, 0.03), (9, 0.001),
+    ]  # fmt: skip

@@ -8,18 +8,18 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from cbam_ablate.config.compose import compose, hydras_own
+from cbam_ablate.config.compose import JOB, compose, hydras_own
 from cbam_ablate.sweep.launchers.base import RunLauncher
 from cbam_ablate.sweep.outline import Outline
 
 
 class ForeignLauncher(RunLauncher):
-    """Gives a launcher two overrides a run, the manifest and its key, of the short config `conf/job.yaml`."""
+    """Gives a launcher two overrides a run, the manifest and its key, of `conf/cbam_ablate_job.yaml`."""
 
     def __init__(self, asked: Outline, callbacks: Callbacks) -> None:
         hydras = [token for token in asked.tokens if token.name.startswith("hydra")]
         job = compose(
-            [token for token in hydras if not token.name.startswith("hydra.sweeper")], asked.loader, "job"
+            [token for token in hydras if not token.name.startswith("hydra.sweeper")], asked.loader, JOB
         )
         context = HydraContext(config_loader=asked.loader, callbacks=callbacks)
         with hydras_own(), open_dict(job):
