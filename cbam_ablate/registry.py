@@ -8,7 +8,7 @@ describe, and the table is imported when its kind is first asked for: `find(Atte
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
@@ -82,15 +82,22 @@ class Attention(Part):
 
 @dataclass(frozen=True)
 class Dataset(Part):
-    """`builder` takes a `DataConfig` and gives arrays. Sizes are images; `size` is pixels a side."""
+    """`builder` takes a `DataConfig` and gives arrays. Sizes are images; `size` is pixels a side.
+
+    `uses` are the options of `DataConfig` that it alone reads. Where the facts aren't known beforehand,
+    `discover` is the module that finds them: its `resolved(data)` fills in the options that say them, its
+    `counts(data)` the images of train, val and test.
+    """
 
     option: ClassVar[str] = "data.name"
     table: ClassVar[str] = "cbam_ablate.data:DATASETS"
-    classes: int
-    train: int
-    test: int
-    size: int
+    classes: int = 0
+    train: int = 0
+    test: int = 0
+    size: int = 0
     channels: int = 3
+    uses: frozenset[str] = frozenset()
+    discover: str | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,26 @@ def find(kind: type[P], name: str, option: str | None = None) -> P:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ConfigError(f"{option}={name}: not one of {', '.join(known)}{hint}")
+
+
+def facts(data: Any) -> Dataset:
+    """What is true of a `DataConfig`'s data set: classes, size and channels; counts where they are fixed.
+
+    Needs no image. Of a data set that has to be looked at, `data` is resolved.
+    """
+    row = find(Dataset, data.name)
+    if row.discover is None:
+        return row
+    return replace(row, classes=len(data.classes or ()), size=data.size or 0, channels=data.channels or 0)
+
+
+def counts(data: Any) -> tuple[int, int, int]:
+    """The images to train on, for validation and to test. Raises `DataError` where they can't be found."""
+    row = find(Dataset, data.name)
+    if row.discover is None:
+        return data.train_size or row.train - data.val_size, data.val_size, row.test
+    train, val, test = import_module(row.discover).counts(data)
+    return data.train_size or train, val, test
 
 
 def load(target: str) -> Any:

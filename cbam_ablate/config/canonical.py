@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cbam_ablate.config.schema import (
     ScheduleConfig,
 )
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.registry import Attention, Backbone, Optimizer, Schedule, find, rows
+from cbam_ablate.registry import Attention, Backbone, Dataset, Optimizer, Schedule, facts, find, rows
 
 SCHEMA_VERSION = 1
 """Part of every run key. It rises when a fix changes what a config measures."""
@@ -92,7 +93,8 @@ def flatten(cfg: RunConfig) -> dict[str, Any]:
 
 def resolved(cfg: RunConfig) -> RunConfig:
     """The config with the automatic values that don't depend on a machine."""
-    return dataclasses.replace(cfg, model=resolved_model(cfg.model))
+    changes = {name: fill(getattr(cfg, name)) for name, fill in RESOLVED.items()}
+    return dataclasses.replace(cfg, **changes)
 
 
 def resolved_model(model: ModelConfig) -> ModelConfig:
@@ -103,6 +105,18 @@ def resolved_model(model: ModelConfig) -> ModelConfig:
     depth = backbone.default_depth if model.depth is None else model.depth
     width = backbone.width if model.width is None else model.width
     return dataclasses.replace(model, depth=depth, width=width)
+
+
+def resolved_data(data: DataConfig) -> DataConfig:
+    """The data set with what is found out by looking at its files. Raises `DataError` where that fails."""
+    row = rows(Dataset).get(data.name)
+    if row is None or row.discover is None or data.root is None:
+        return data
+    found: DataConfig = import_module(row.discover).resolved(data)
+    return found
+
+
+RESOLVED: dict[str, Callable[[Any], Any]] = {"model": resolved_model, "data": resolved_data}
 
 
 def _inert_in_model(model: ModelConfig) -> set[str]:
@@ -221,12 +235,20 @@ def canonical_json(cfg: RunConfig, once: Once = each_time, **more: Any) -> str:
 
 def network_of(cfg: RunConfig, once: Once = each_time) -> str:
     """A text that is the same for runs of the same network on images of the same size."""
-    text: str = once(_network_in, cfg.data.name, cfg.model)
+    text: str = once(_network_in, images_of(cfg.data), cfg.model)
     return text
 
 
-def _network_in(data: str, model: ModelConfig) -> str:
-    return json.dumps([data, effective_in("model", model)], sort_keys=True)
+def _network_in(images: str, model: ModelConfig) -> str:
+    return json.dumps([images, effective_in("model", model)], sort_keys=True)
+
+
+def images_of(data: DataConfig) -> str:
+    """A text that is the same for data sets whose images and classes take the same network."""
+    if find(Dataset, data.name).discover is None:
+        return data.name
+    known = facts(data)
+    return f"{known.classes} classes of {known.channels}x{known.size}x{known.size}"
 
 
 def run_key(cfg: RunConfig, once: Once = each_time) -> str:

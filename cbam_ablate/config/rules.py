@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cbam_ablate.config.schema import (
     TrainConfig,
 )
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.registry import Attention, Backbone, Dataset, Logger, find, load, rows
+from cbam_ablate.registry import Attention, Backbone, Dataset, Logger, counts, facts, find, load, rows
 
 NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
 """Options whose value says which rules apply."""
@@ -38,6 +39,9 @@ def violations(cfg: RunConfig, once: Once = each_time) -> list[str]:
         found += once(_wrong_in, name, getattr(cfg, name))
     broken = {line.partition("=")[0] for line in found}
     if any(name in broken for name in NAMING):
+        return found
+    found += once(_images, cfg.data)
+    if any(line.partition("=")[0] == "data.root" for line in found):
         return found
     crossed = [line for rule, names in RULES for line in once(rule, *(getattr(cfg, name) for name in names))]
     return found + [line for line in crossed if line.partition("=")[0] not in broken]
@@ -64,7 +68,7 @@ def wrong(name: str, rule: Any, value: Any) -> list[str]:
     if rule["choices"] is not None:
         given = value if isinstance(value, list) else [value]
         if not given or any(item not in rule["choices"] for item in given):
-            return [f"{shown}: not one of {', '.join(rule['choices'])}"]
+            return [f"{shown}: not one of {', '.join(map(str, rule['choices']))}"]
         if len(set(given)) < len(given):
             return [f"{shown}: each choice once"]
         return []
@@ -148,7 +152,7 @@ def _model(model: ModelConfig) -> list[str]:
 
 
 def _pretrained(model: ModelConfig, data: DataConfig) -> list[str]:
-    channels = find(Dataset, data.name).channels
+    channels = facts(data).channels
     if model.pretrained is None or "model.pretrained" in inert_in("model", model):
         return []
     shown = f"model.pretrained={model.pretrained}"
@@ -173,19 +177,48 @@ def _pretrained(model: ModelConfig, data: DataConfig) -> list[str]:
     return found
 
 
+def _images(data: DataConfig) -> list[str]:
+    """What is wrong with the options that say which images these are."""
+    row = find(Dataset, data.name)
+    every = [other for name, other in rows(Dataset).items()]
+    foreign = frozenset().union(*(other.uses for other in every)) - row.uses
+    found = [
+        f"{name}={_show(value)}: data={data.name} doesn't read it; leave it out"
+        for name, field, value in leaves(data, "data.")
+        if name.removeprefix("data.") in foreign and value != field.metadata["off"]
+    ]
+    if row.discover is not None:
+        if data.root is None:
+            found.append(f"data.root=null: data={data.name} needs it: the folder or file with the images")
+        if data.val_size is not None:
+            found.append(f"data.val_size={data.val_size}: data={data.name} takes data.val_fraction instead")
+    return found
+
+
 def _data(data: DataConfig, train: TrainConfig) -> list[str]:
-    facts = find(Dataset, data.name)
+    known = facts(data)
     found = []
-    room = facts.train - data.val_size
-    if not facts.classes <= data.val_size <= facts.train - facts.classes:
-        found.append(
-            f"data.val_size={data.val_size}: {data.name} has {facts.train} training images of "
-            f"{facts.classes} classes; from {facts.classes} to {facts.train - facts.classes} can be held out"
+    if known.discover is not None:
+        room = counts(replace(data, train_size=None))[0]
+        less = "the training images less those for validation"
+    elif data.val_size is None:
+        return [
+            f"data.val_size=null: data={data.name} has no validation part; say how many images to hold out"
+        ]
+    else:
+        room, less = (
+            known.train - data.val_size,
+            f"{known.train} training images less data.val_size={data.val_size}",
         )
-    elif data.train_size is not None and not facts.classes <= data.train_size <= room:
+        if not known.classes <= data.val_size <= known.train - known.classes:
+            return [
+                f"data.val_size={data.val_size}: {data.name} has {known.train} training images of "
+                f"{known.classes} classes; from {known.classes} to {known.train - known.classes} can be "
+                "held out"
+            ]
+    if data.train_size is not None and not known.classes <= data.train_size <= room:
         found.append(
-            f"data.train_size={data.train_size}: from {facts.classes} (one a class) to {room} "
-            f"({facts.train} training images less data.val_size={data.val_size})"
+            f"data.train_size={data.train_size}: from {known.classes} (one a class) to {room} ({less})"
         )
     elif train.batch_size > (data.train_size or room):
         found.append(

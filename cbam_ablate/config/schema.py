@@ -77,12 +77,36 @@ class DataConfig:
                                identity=False)  # fmt: skip
     train_size: int | None = option(None, "class-balanced training subset; null is all that the split leaves",
                                     low=1, off=None)  # fmt: skip
-    val_size: int = option(help="stratified validation images, taken from the training set", low=1)
+    val_size: int | None = option(help="stratified validation images, taken from the training set", low=1)
     subset_seed: int = option(0, "which images the training subset holds", low=0, off=0)
     normalize: str = option("channel", "what is subtracted: each channel's mean, or each pixel's",
                             choices=("channel", "pixel"), off="channel")  # fmt: skip
     label_noise: float = option(0.0, "fraction of training labels replaced by another class, equally likely",
                                 low=0, high=1, off=0.0)  # fmt: skip
+    size: int | None = option(None, "folder: side of the images that the network sees, pixels",
+                              low=8, high=1024, off=None)  # fmt: skip
+    store_size: int | None = option(None, "folder, imagenet: short side that whole images are stored at, "
+                                    "pixels; null is 256/224 of the size", low=8, high=2048,
+                                    off=None)  # fmt: skip
+    channels: int | None = option(None, "folder: 1 (grey) or 3 (colour); null is 1 where all files are grey",
+                                  choices=(1, 3), off=None)  # fmt: skip
+    classes: list[str] | None = option(None, "folder: the folders that are classes, in order; null is all by "
+                                       "name", off=None)  # fmt: skip
+    val_fraction: float | None = option(None, "of the training images of a set without a validation part; "
+                                        "null is 0.1", above=0, below=1, off=None)  # fmt: skip
+    test_fraction: float | None = option(None, "of all images of a set without a test part; null is 0.2",
+                                         above=0, below=1, off=None)  # fmt: skip
+    val_as: str = option("test", "folder: what val/ is where there is no test/: the test images, as "
+                         "ImageNet's are, or the validation images", choices=("test", "val"),
+                         off="test")  # fmt: skip
+    group: str | None = option(None, "folder: regular expression over file names; files whose match (or its "
+                               "first group) is alike stay in one part", off=None)  # fmt: skip
+    split_seed: int = option(0, "which images our own test and validation parts hold", low=0, off=0)
+    exif: bool = option(False, "folder: turn images as their EXIF orientation says", off=False)
+    range: list[float] | None = option(None, "values of 16-bit and float images that become 0 and 255; null "
+                                       "is 0 to 65535, and 0 to 1 of floats", off=None)  # fmt: skip
+    content: str | None = option(None, "hash of a folder's or file's images, filled in; if set, others are "
+                                 "refused", off=None)  # fmt: skip
 
 
 @dataclass

@@ -12,12 +12,21 @@ if TYPE_CHECKING:
 
 __all__ = ["DATASETS", "DataError", "Feed", "make_feed", "prepare"]
 
+OF_FOLDERS = frozenset(
+    {
+        "size", "store_size", "channels", "classes", "val_fraction", "test_fraction", "val_as", "group",
+        "split_seed", "exif", "range", "content",
+    }
+)  # fmt: skip
 DATASETS = {
     "cifar10": Dataset("cbam_ablate.data.cifar:cifar10", 10, 50_000, 10_000, 32),
     "cifar100": Dataset("cbam_ablate.data.cifar:cifar100", 100, 50_000, 10_000, 32),
     "fashion_mnist": Dataset("cbam_ablate.data.mnist:fashion_mnist", 10, 60_000, 10_000, 28, 1),
     "svhn": Dataset("cbam_ablate.data.svhn:svhn", 10, 73_257, 26_032, 32),
     "imagenet": Dataset("cbam_ablate.data.imagefolder:imagefolder", 1000, 1_281_167, 50_000, 224),
+    "folder": Dataset(
+        "cbam_ablate.data.folder:folder", uses=OF_FOLDERS, discover="cbam_ablate.data.discover"
+    ),
     "synthetic": Dataset("cbam_ablate.data.synthetic:synthetic", 10, 640, 200, 32),
 }
 

@@ -24,6 +24,25 @@ class Arrays(NamedTuple):
     digests: tuple[str, ...] = ()
 
 
+class Pool(NamedTuple):
+    """Images of any shape one after another: `pixels` (bytes,) uint8, `shapes` (N, 2) height and width.
+
+    `labels` (N,); `sums` (N, 2, C) are each image's sum of values and of squares. `size` is the side that is
+    cut out of them. `rows` are the images of train, val and test; `content` says which images these are.
+    """
+
+    pixels: NDArray[np.uint8]
+    shapes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    channels: int
+    size: int
+    rows: dict[str, NDArray[np.int64]]
+    source: str
+    content: str
+    notes: tuple[str, ...] = ()
+
+
 def sha256(array: NDArray[Any]) -> str:
     """The hash of an array's bytes in C order."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

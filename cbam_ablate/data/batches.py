@@ -4,6 +4,7 @@ Order and every kind of augmentation come from streams of their own, drawn on th
 the epoch alone: the same for every architecture and device, and wherever in an epoch a resumed run starts.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ class TrainBatches:
     ) -> None:
         self.part, self.augment, self.batch_size = part, augment, batch_size
         self.normalise, self.classes = normalise, classes
-        self.size = part.images.shape[1]
+        self.size = part.shape[0]
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on; a last partial batch is dropped."""
@@ -81,8 +82,8 @@ class TrainBatches:
 
     def at_once(self, start: int, size: int) -> Iterator[range]:
         """The steps of an epoch from `start` on, of `size` images, those that are made at once together."""
-        steps, values = len(self.part) // self.batch_size, size * self.part.images[0].numel()
-        many = 1 if self.part.images.is_cpu else max(1, AT_ONCE // values)
+        steps, values = len(self.part) // self.batch_size, size * math.prod(self.part.shape)
+        many = 1 if self.part.on_cpu else max(1, AT_ONCE // values)
         for first in range(start, steps, many):
             yield range(first, min(first + many, steps))
 

@@ -24,7 +24,7 @@ class Feed:
         self.sha256 = splits.sha256
         self.steps = len(splits.train) // cfg.train.batch_size
         self.classes, self.numbers = splits.classes, splits.numbers
-        self._normalise = Normalise(splits.mean, splits.std, splits.train.images.shape[1:], dtype)
+        self._normalise = Normalise(splits.mean, splits.std, splits.train.shape, dtype)
         self.batches = TrainBatches(
             splits.train, cfg.augment, cfg.train.batch_size, self._normalise, splits.classes
         )

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cbam_ablate.config.schema import DataConfig, RunConfig
-from cbam_ablate.data.arrays import FILES, GENERATED, Arrays, hashes
+from cbam_ablate.data.arrays import FILES, GENERATED, Arrays, Pool, hashes
 from cbam_ablate.data.cache import cache_folder
-from cbam_ablate.data.moments import moments
+from cbam_ablate.data.folder import store_of
+from cbam_ablate.data.moments import moments, moments_of_pool
 from cbam_ablate.data.noise import noisy
-from cbam_ablate.data.split import split
-from cbam_ablate.registry import Dataset, find
+from cbam_ablate.data.split import split, subset
+from cbam_ablate.data.whole import Whole
+from cbam_ablate.registry import Dataset, facts, find
 
 MOST_ON_DEVICE = 8 * 2**30
 """Bytes of images beyond which a part of a data set stays on disk and its batches are read from there."""
@@ -27,19 +29,39 @@ class Part:
     """Images of a data set and their labels (N,) int64 on the device.
 
     Image i is `images[rows[i]]`, (H, W, C) uint8. `images` and `rows` are on the device, or on the CPU where
-    they are too many for it. On a CPU `images` are the cache's file, which all processes share.
+    they are too many for it. On a CPU `images` are the cache's file, which all processes share. Where images
+    are kept whole, of any shape, `rows` are on the CPU.
     """
 
-    images: Tensor
+    images: Tensor | Whole
     rows: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of what the network sees."""
+        if isinstance(self.images, Whole):
+            return self.images.size, self.images.size, self.images.channels
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    @property
+    def on_cpu(self) -> bool:
+        return (self.images.pixels if isinstance(self.images, Whole) else self.images).is_cpu
+
     def take(self, chosen: Tensor) -> Tensor:
-        """The images (B, H, W, C) on the device whose numbers (B,) are given where `rows` are."""
-        return self.images.index_select(0, self.rows[chosen]).to(self.labels.device, non_blocking=True)
+        """The images (B, H, W, C) on the device whose numbers (B,) are given where `rows` are.
+
+        Of whole images the middle.
+        """
+        rows = self.rows[chosen]
+        images = (
+            self.images.centres(rows) if isinstance(self.images, Whole) else self.images.index_select(0, rows)
+        )
+        return images.to(self.labels.device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -60,9 +82,11 @@ class Splits:
     numbers: dict[str, NDArray[np.int64]]
 
 
-def load_arrays(data: DataConfig) -> Arrays:
+def load_arrays(data: DataConfig) -> Arrays | Pool:
     """The whole data set, from wherever it is to be had, and verified. Raises `DataError`."""
-    arrays: Arrays = find(Dataset, data.name).load()(data)
+    arrays: Arrays | Pool = find(Dataset, data.name).load()(data)
+    if isinstance(arrays, Pool):
+        return arrays
     return arrays if arrays.digests else arrays._replace(digests=tuple(hashes(arrays).values()))
 
 
@@ -83,8 +107,10 @@ def load_splits(cfg: RunConfig, device: torch.device) -> Splits:
 
 
 def _load(data: DataConfig, device: torch.device) -> Splits:
-    classes = find(Dataset, data.name).classes
+    classes = facts(data).classes
     arrays = load_arrays(data)
+    if isinstance(arrays, Pool):
+        return _of_pool(arrays, data, classes, device)
     labels = np.asarray(arrays.train_labels).astype(np.int64)
     chosen = split(labels, data)
     mean, std = moments(data, arrays)
@@ -103,12 +129,43 @@ def _load(data: DataConfig, device: torch.device) -> Splits:
     )
 
 
+def _of_pool(pool: Pool, data: DataConfig, classes: int, device: torch.device) -> Splits:
+    rows, labels = pool.rows, pool.labels
+    train = subset(labels, rows["train"], data)
+    mean, std = moments_of_pool(data, pool, rows["train"])
+    pixels = torch.from_numpy(pool.pixels)
+    if device.type != "cpu" and pool.pixels.nbytes <= MOST_ON_DEVICE:
+        pixels = pixels.to(device)
+    images: Tensor | Whole = Whole(pixels, pool.shapes, pool.channels, pool.size)
+    if (pool.shapes == pool.size).all():
+        images = pixels.view(-1, pool.size, pool.size, pool.channels)
+
+    def part(numbers: NDArray[np.int64], targets: NDArray[np.int64]) -> Part:
+        where = images.device if isinstance(images, Tensor) else "cpu"
+        return Part(
+            images, torch.from_numpy(numbers).to(where), torch.from_numpy(targets[numbers]).to(device)
+        )
+
+    return Splits(
+        part(train, noisy(labels, train, data.label_noise, classes)),
+        part(rows["val"], labels),
+        part(rows["test"], labels),
+        mean.to(device),
+        std.to(device),
+        pool.content,
+        classes,
+        {"val": rows["val"], "test": rows["test"]},
+    )
+
+
 def prepare(cfg: RunConfig, verify: bool = False) -> dict[str, Any]:
     """Makes sure that the data set is there and whole, and returns what there is to say about it.
 
     With `verify` it says by which hash. Raises `DataError`.
     """
     arrays = load_arrays(cfg.data)
+    if isinstance(arrays, Pool):
+        return _about(arrays, cfg.data, verify)
     chosen = split(np.asarray(arrays.train_labels), cfg.data)
     found: dict[str, Any] = {
         "data": cfg.data.name,
@@ -121,6 +178,32 @@ def prepare(cfg: RunConfig, verify: bool = False) -> dict[str, Any]:
     if verify:
         hashed = "verified" if len(arrays.digests) == len(FILES) else "of the list of files; sizes verified"
         found["sha256"] = f"{fingerprint(arrays)} ({hashed})"
+    return found
+
+
+def _about(pool: Pool, data: DataConfig, verify: bool) -> dict[str, Any]:
+    classes, rows = data.classes or [], pool.rows
+    per_class = np.bincount(pool.labels, minlength=len(classes))
+    named = ", ".join(f"{name} {count}" for name, count in zip(classes[:20], per_class, strict=False))
+    found: dict[str, Any] = {
+        "data": data.name,
+        "source": pool.source,
+        "classes": f"{len(classes)}: {named}{', ...' * (len(classes) > 20)}",
+        "images": f"{len(pool.labels)}, {'grey' if pool.channels == 1 else 'colour'}",
+        "stored": f"at a short side of {data.store_size}, {pool.pixels.nbytes / 1e9:.2f} GB; "
+        f"{data.size}x{data.size} are seen",
+    }
+    for part in ("train", "val", "test"):
+        ours = part == "train" or getattr(data, f"{part}_fraction") is not None
+        how = (
+            "" if ours else f" (the set's own{', val/' if part == 'test' and data.val_as == 'test' else ''})"
+        )
+        found[part] = f"{len(rows[part])} images{how}"
+    found["cache"] = store_of(data)
+    for number, note in enumerate(pool.notes):
+        found["note" if number == 0 else f"note {number + 1}"] = note
+    if verify:
+        found["content"] = f"{pool.content} (of every file's name, class and bytes)"
     return found
 
 

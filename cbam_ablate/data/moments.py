@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cbam_ablate.config.schema import DataConfig
-from cbam_ablate.data.arrays import Arrays
+from cbam_ablate.data.arrays import Arrays, Pool
 
 PUBLISHED = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -27,6 +27,13 @@ def moments(data: DataConfig, arrays: Arrays) -> tuple[Tensor, Tensor]:
     else:
         mean, std = by_channel(arrays.train_images)
     return (mean_image(arrays.train_images) if data.normalize == "pixel" else mean), std
+
+
+def moments_of_pool(data: DataConfig, pool: Pool, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """The mean and standard deviation (C,), of pixels from 0 to 255, of these images, which are whole."""
+    values = (pool.shapes[rows].prod(1)).sum()
+    mean, squares = pool.sums[rows].sum(0) / values
+    return torch.tensor(mean).float(), torch.tensor(np.sqrt(np.maximum(squares - mean**2, 1e-6))).float()
 
 
 def by_channel(images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:

@@ -26,10 +26,15 @@ def split(labels: NDArray[Any], data: DataConfig) -> Split:
     """
     order = stratified_order(labels, np.random.default_rng(SPLIT_SEED))
     val, rest = order[: data.val_size], np.sort(order[data.val_size :])
-    if data.train_size is not None:
-        draw = np.random.default_rng([SPLIT_SEED, data.subset_seed])
-        rest = rest[balanced_order(labels[rest], draw)[: data.train_size]]
-    return Split(np.sort(rest), np.sort(val))
+    return Split(subset(labels, rest, data), np.sort(val))
+
+
+def subset(labels: NDArray[Any], rows: NDArray[np.int64], data: DataConfig) -> NDArray[np.int64]:
+    """Of these rising rows all, or a class-balanced `train_size`."""
+    if data.train_size is None:
+        return rows
+    draw = np.random.default_rng([SPLIT_SEED, data.subset_seed])
+    return np.sort(rows[balanced_order(labels[rows], draw)[: data.train_size]])
 
 
 def balanced_order(labels: NDArray[Any], draw: np.random.Generator) -> NDArray[np.int64]:

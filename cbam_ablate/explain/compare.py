@@ -85,7 +85,7 @@ def _explain(
 def _batches(splits: Splits, chosen: Tensor, size: int) -> Iterator[Tensor]:
     """Test images of the chosen numbers, normalised, as float32 (N, C, H, W)."""
     test = splits.test
-    normalise = Normalise(splits.mean, splits.std, test.images.shape[1:], torch.float32)
+    normalise = Normalise(splits.mean, splits.std, test.shape, torch.float32)
     for some in chosen.to(test.rows.device).split(size):
         yield normalise(test.take(some))
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.models.weights import load_pretrained
-from cbam_ablate.registry import Backbone, Dataset, find
+from cbam_ablate.registry import Backbone, facts, find
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ def build_model(cfg: RunConfig, *, pretrained: bool = True) -> nn.Module:
     `model.pretrained` is then loaded into it, unless `pretrained` is false (a checkpoint follows) or it is on
     the meta device; the log says what was and what wasn't loaded.
     """
-    data, backbone = find(Dataset, cfg.data.name), find(Backbone, cfg.model.backbone)
+    data, backbone = facts(cfg.data), find(Backbone, cfg.model.backbone)
     network: nn.Module = backbone.load()(cfg.model, data.classes, data.channels)
     on_meta = any(parameter.is_meta for parameter in network.parameters())
     if pretrained and cfg.model.pretrained is not None and "pretrained" in backbone.uses and not on_meta:

@@ -12,10 +12,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from cbam_ablate.config.canonical import images_of
 from cbam_ablate.config.schema import AttentionConfig, RunConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.models.build import build_model
-from cbam_ablate.registry import Dataset, find
+from cbam_ablate.registry import facts
 
 CONV_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.addmm, torch.ops.aten.mm)
 FILLS = (Tensor.normal_, Tensor.uniform_)
@@ -68,12 +69,12 @@ def model_cost(cfg: RunConfig) -> ModelCost:
 
 
 def _network(cfg: RunConfig) -> tuple[str, str]:
-    return cfg.data.name, repr(cfg.model)
+    return images_of(cfg.data), repr(cfg.model)
 
 
 @torch.inference_mode(False)  # that mode calls convolutions and linear layers by other names
 def _count(cfg: RunConfig) -> ModelCost:
-    data = find(Dataset, cfg.data.name)
+    data = facts(cfg.data)
     with torch.device("meta"), _Unfilled():
         network = build_model(cfg).eval()
         image = torch.empty(1, data.channels, data.size, data.size)

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.canonical import OFF_THE_SHELF, Memo, effective, resolved, resolved_model, run_key
+from cbam_ablate.config.canonical import OFF_THE_SHELF, RESOLVED, Memo, effective, resolved, run_key
 from cbam_ablate.config.compose import compose, to_run_config, typed
 from cbam_ablate.config.layers import Layers, Unlayered
 from cbam_ablate.config.options import GROUP_OF, coerce, difference, dotted_names, spell
@@ -205,8 +205,8 @@ class _Shared:
             key = (section, *options, *map(id, options.values()))
             if key not in self._made:
                 made = _with(getattr(self._base, section), options)
-                if section == "model":
-                    made = resolved_model(made)
+                if section in RESOLVED:
+                    made = RESOLVED[section](made)
                 self._made[key] = made, options  # kept, since their ids name them
             setattr(cfg, section, self._made[key][0])
         return cfg

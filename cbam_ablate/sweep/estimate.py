@@ -16,7 +16,7 @@ from cbam_ablate.config.canonical import from_dict, network_of
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.data.batches import Batch
 from cbam_ablate.models import ModelCost, build_model
-from cbam_ablate.registry import Dataset, find
+from cbam_ablate.registry import counts, facts
 from cbam_ablate.runs import RunStore
 from cbam_ablate.training import Trainer
 from cbam_ablate.training.device import device_name, forget_peak, peak_memory_mib, pick_precision, use
@@ -44,9 +44,8 @@ class _Known(NamedTuple):
 
 def work(cfg: RunConfig) -> float:
     """The run in images trained: validation each epoch and two looks at the test set are forward passes."""
-    facts = find(Dataset, cfg.data.name)
-    trained = cfg.data.train_size or facts.train - cfg.data.val_size
-    return cfg.train.epochs * (trained + FORWARD * cfg.data.val_size) + 2 * FORWARD * facts.test
+    train, val, test = counts(cfg.data)
+    return cfg.train.epochs * (train + FORWARD * val) + 2 * FORWARD * test
 
 
 def guess_all(
@@ -113,9 +112,9 @@ class _MadeUp:
     classes, sha256 = 0, ""
 
     def __init__(self, cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
-        facts, count = find(Dataset, cfg.data.name), cfg.train.batch_size
+        known, count = facts(cfg.data), cfg.train.batch_size
         self.numbers: dict[str, NDArray[np.int64]] = {}
-        images = torch.randn(count, facts.channels, facts.size, facts.size, dtype=dtype, device=device)
+        images = torch.randn(count, known.channels, known.size, known.size, dtype=dtype, device=device)
         labels = torch.zeros(count, dtype=torch.long, device=device)
         self.batch = images.contiguous(memory_format=torch.channels_last), labels
 

@@ -11,7 +11,7 @@ from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.inference import Condition, keep_inference
 from cbam_ablate.models import build_model
-from cbam_ablate.registry import Dataset, find
+from cbam_ablate.registry import facts
 from cbam_ablate.runs import Run
 from cbam_ablate.runs.provenance import provenance
 from cbam_ablate.training.device import device_name, pick_device, pick_precision, use
@@ -27,7 +27,7 @@ def measure_all(networks: Sequence[Alike], batch: int, rounds: int, compiled: bo
     All must be of one image size. Raises `ConfigError` otherwise.
     """
     first = networks[0][0]
-    shapes = {(facts.channels, facts.size) for cfg, _ in networks if (facts := find(Dataset, cfg.data.name))}
+    shapes = {(known.channels, known.size) for cfg, _ in networks if (known := facts(cfg.data))}
     if len(shapes) > 1:
         raise ConfigError("measure: these networks take images of different sizes, which can't be compared")
     device = pick_device(first.train.device)

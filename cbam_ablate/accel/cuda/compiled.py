@@ -13,7 +13,7 @@ from torch import nn
 from cbam_ablate.accel.cuda.blocks import prepare
 from cbam_ablate.config.canonical import network_of
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.registry import Dataset, find
+from cbam_ablate.registry import facts
 
 COST = 60.0
 """Seconds that `auto` reckons for compiling a network."""
@@ -76,8 +76,8 @@ def compiled_or_eager(
     `dtype` is that of the images it will be given. The trial leaves weights, buffers and gradients as they
     were.
     """
-    facts = find(Dataset, cfg.data.name)
-    shape = (cfg.train.batch_size, facts.channels, facts.size, facts.size)
+    known = facts(cfg.data)
+    shape = (cfg.train.batch_size, known.channels, known.size, known.size)
     images = torch.zeros(shape, dtype=dtype, device=device)
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     started = time.perf_counter()
