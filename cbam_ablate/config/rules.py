@@ -235,7 +235,7 @@ def _train(train: TrainConfig, schedule: ScheduleConfig) -> list[str]:
         except ConfigError as error:
             found.append(str(error))
     if not re.fullmatch(DEVICES, train.device):
-        found.append(f"train.device={train.device}: not one of auto, cpu, cuda, cuda:N")
+        found.append(f"train.device={train.device}: not one of auto, cpu, cuda, cuda:N, mps")
     if schedule.warmup_epochs > train.epochs:
         found.append(
             f"schedule.warmup_epochs={schedule.warmup_epochs:g}: at most train.epochs={train.epochs}"

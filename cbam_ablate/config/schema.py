@@ -13,7 +13,7 @@ PLACEMENTS = ("none", "block", "class", "both", "stage")
 POOLS = ("avg", "max", "lp", "lse")
 ORDERS = ("channel_first", "spatial_first", "parallel", "channel_only", "spatial_only")
 SPATIAL_DESCRIPTORS = ("pool", "conv")
-DEVICES = r"auto|cpu|cuda(:\d+)?"
+DEVICES = r"auto|cpu|mps|cuda(:\d+)?"
 """What `train.device` may be."""
 
 
@@ -165,7 +165,7 @@ class TrainConfig:
     resume_from: str | None = option(None, "run key or checkpoint to go on from, as a new run", off=None)
     precision: str = option("auto", "auto is bf16 where the device has it in hardware",
                             choices=("auto", "bf16", "fp32"), off="auto")  # fmt: skip
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", identity=False)
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps (a Mac's)", identity=False)
     compile: str = option("auto", "on CUDA all but off record the step; on: compiled too; auto: if that pays",
                           choices=("auto", "on", "graph", "off"), identity=False)  # fmt: skip
     accel: str = option("auto", "off: plain PyTorch, without passes in C, recorded steps and fused runs",

@@ -21,18 +21,20 @@ STATUS = Path("/proc/self/status")
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that `train.device` names; auto is the first CUDA device, else the CPU.
+    """The device that `train.device` names; auto is the first CUDA device, else a Mac's mps, else the CPU.
 
     Raises `ConfigError` where this machine has no such device.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = torch.backends.mps.is_available()
     if name == "auto":
-        return torch.device("cuda:0" if count else "cpu")
+        return torch.device("cuda:0" if count else "mps" if mps else "cpu")
     if not re.fullmatch(DEVICES, name):
-        raise ConfigError(f"train.device={name}: not one of auto, cpu, cuda, cuda:N")
+        raise ConfigError(f"train.device={name}: not one of auto, cpu, cuda, cuda:N, mps")
     device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= count:
-        there = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
+    absent = (device.type == "cuda" and (device.index or 0) >= count) or (device.type == "mps" and not mps)
+    if absent:
+        there = ", ".join(["cpu", *["mps"] * mps, *(f"cuda:{index}" for index in range(count))])
         raise ConfigError(f"train.device={name}: this machine has {there}")
     return torch.device("cuda:0") if name == "cuda" else device
 
@@ -43,7 +45,38 @@ def pick_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "mps":
+        return "bf16" if _convolves_bf16(device) else "fp32"
     return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+
+
+def _convolves_bf16(device: torch.device) -> bool:
+    """Whether the device computes a convolution in bf16, tried, since PyTorch has no question for it."""
+    try:
+        image = torch.ones(1, 1, 3, 3, dtype=torch.bfloat16, device=device)
+        return torch.nn.functional.conv2d(image, image).item() == 9
+    except (RuntimeError, TypeError):
+        return False
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """What sums over an epoch are kept in: float64, which a Mac's device lacks."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def random_state(device: torch.device) -> torch.Tensor | None:
+    """The state of the random numbers that are drawn on a GPU; None for a CPU, whose are PyTorch's."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
+
+
+def set_random_state(state: torch.Tensor | None, device: torch.device) -> None:
+    """Goes on from a `random_state`, where it is of such a device."""
+    if state is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif state is not None and device.type == "mps":
+        torch.mps.set_rng_state(state)
 
 
 def use(device: torch.device, threads: int | None) -> None:
@@ -92,7 +125,7 @@ def device_name(device: torch.device) -> str:
     """What the device is called, for people and for comparing runs."""
     if device.type == "cuda":
         return f"{device.type}: {torch.cuda.get_device_name(device)}"
-    return f"cpu: {_processor()}"
+    return f"{device.type}: {_processor()}"
 
 
 def _processor() -> str:
@@ -105,7 +138,7 @@ def _processor() -> str:
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """The most memory the run held: on the device, or for a CPU by the whole process. MiB."""
+    """The most memory the run held: on a CUDA device, or else by the whole process. MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     # On Linux ru_maxrss is at least what the process that started this one held.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cbam_ablate.training.device import sum_dtype
 from cbam_ablate.training.outputs import Outputs
 
 
@@ -28,8 +29,8 @@ class Totals:
     """
 
     def __init__(self, device: torch.device, *runs: int) -> None:
-        self.sums = torch.zeros(*runs, 4, dtype=torch.float64, device=device)
-        self.diverged = torch.full(runs, -1.0, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(*runs, 4, dtype=sum_dtype(device), device=device)
+        self.diverged = torch.full(runs, -1.0, dtype=sum_dtype(device), device=device)
 
     def start(self, sums: Tensor | None = None) -> None:
         """Begins anew, or goes on from these sums."""
@@ -50,9 +51,9 @@ class Totals:
         labels = labels.argmax(-1) if labels.ndim == logits.ndim else labels
         count = labels.shape[-1]
         top = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == labels[..., None]
-        images = torch.full_like(loss, count, dtype=torch.float64)
+        images = torch.full_like(loss, count, dtype=self.sums.dtype)
         hits = [top[..., 0].sum(-1), top.sum((-2, -1))]
-        self.sums += torch.stack([loss.double() * count, *hits, images], -1)
+        self.sums += torch.stack([loss.to(self.sums.dtype) * count, *hits, images], -1)
         known = loss.isfinite() | (self.diverged >= 0)
         self.diverged.copy_(torch.where(known, self.diverged, self.sums[..., 3]))
 

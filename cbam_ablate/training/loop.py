@@ -19,7 +19,7 @@ from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.average import ema_update, paired
 from cbam_ablate.training.choice import Choice
-from cbam_ablate.training.device import peak_memory_mib
+from cbam_ablate.training.device import peak_memory_mib, random_state, set_random_state
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule, held_tensors, set_rate
 from cbam_ablate.training.outputs import Outputs
@@ -128,20 +128,18 @@ class Trainer:
         self.totals.start(state["totals"])
         if self.done.step:
             torch.set_rng_state(state["rng"]["cpu"])
-            if self.device.type == "cuda" and state["rng"]["cuda"] is not None:
-                torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
+            set_random_state(state["rng"]["cuda"], self.device)
         self.log.rewrite_history(self.done.history)
 
     def save(self) -> None:
         """Writes last.pt: everything the next step depends on. best.pt then is the epoch that it means."""
-        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.state_dict() if self.ema is not None else None,
             "progress": vars(self.done),
             "totals": self.totals.sums.cpu(),
-            "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
+            "rng": {"cpu": torch.get_rng_state(), "cuda": random_state(self.device)},
             "threads": torch.get_num_threads(),
             "precision": self.precision,
             **self.log.stamp(**self.origin()),
