@@ -2,39 +2,26 @@
 
 A row says what is true of a part without building it. Rows stand in a table beside the code that they
 describe, and the table is imported when its kind is first asked for: `find(Attention, "cbam")` is a row, its
-`load()` the code.
+`load()` the code. `module:Name` in place of a name is a part of one's own, and so is the name of an entry
+point, by which installed packages offer theirs.
 """
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 
+from cbam_ablate import own
 from cbam_ablate.errors import ConfigError
+from cbam_ablate.part import TARGET, Part, load
+from cbam_ablate.source import Stamp, source_hash, state_of
 
-TARGET = re.compile(r"\w+(\.\w+)*:\w+")
-"""`module:name`, the spelling of one's own parts and of where ours are."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A row. `builder` is `module:name` of the code that makes the part.
-
-    Of each kind, `option` is the option that names it, `table` is `module:name` of its rows, and `own` says
-    whether `module:name` of anybody's code may stand in place of a name.
-    """
-
-    builder: str
-    option: ClassVar[str]
-    table: ClassVar[str]
-    own: ClassVar[bool] = False
-
-    def load(self) -> Callable[..., Any]:
-        """The code; torch may be imported with it."""
-        return load(self.builder)
+__all__ = [
+    "TARGET", "Attention", "Augmentation", "Backbone", "Dataset", "Logger", "Metric", "Optimizer", "Part",
+    "Schedule", "code_of", "counts", "facts", "find", "kinds", "load", "own_target", "rows",
+]  # fmt: skip
 
 
 def _unknown(depth: int, width: int) -> tuple[int, ...]:
@@ -43,7 +30,7 @@ def _unknown(depth: int, width: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Backbone(Part):
-    """`builder` takes a `ModelConfig`, the number of classes and of input channels.
+    """`builder` takes a `ModelConfig`, the number of classes and of input channels; one's own the side too.
 
     `channels(depth, width)` are the channels of each stage's output, which is what attention gates. `uses`
     are the options of `ModelConfig` that it reads beside depth, width and attention, `needs` those of them
@@ -52,11 +39,13 @@ class Backbone(Part):
     """
 
     option: ClassVar[str] = "model.backbone"
+    group: ClassVar[str] = "backbone"
     table: ClassVar[str] = "cbam_ablate.models.backbones:BACKBONES"
+    hands: ClassVar[frozenset[str]] = frozenset({"num_classes", "in_channels", "depth", "width"})
+    own_builder: ClassVar[str] = "cbam_ablate.models.backbones.foreign:own"
     depths: tuple[int, ...] = ()
     width: int | None = None
     channels: Callable[[int, int], tuple[int, ...]] = _unknown
-    uses: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
     published: tuple[int, ...] = ()
 
@@ -74,10 +63,16 @@ class Attention(Part):
     """
 
     option: ClassVar[str] = "model.attention.kind"
+    group: ClassVar[str] = "attention"
     table: ClassVar[str] = "cbam_ablate.models.attention:ATTENTIONS"
-    uses: frozenset[str] = frozenset()
+    hands: ClassVar[frozenset[str]] = frozenset({"reduction", "kernel"})
+    own_builder: ClassVar[str] = "cbam_ablate.models.attention:own"
     needs: frozenset[str] = frozenset()
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def leads_of(cls, code: Callable[..., Any], parameters: own.Parameters) -> int:
+        return int(own.takes_channels(parameters))
 
 
 @dataclass(frozen=True)
@@ -90,13 +85,14 @@ class Dataset(Part):
     """
 
     option: ClassVar[str] = "data.name"
+    group: ClassVar[str] = "data"
     table: ClassVar[str] = "cbam_ablate.data:DATASETS"
+    owns: ClassVar[bool] = False
     classes: int = 0
     train: int = 0
     test: int = 0
     size: int = 0
     channels: int = 3
-    uses: frozenset[str] = frozenset()
     discover: str | None = None
 
 
@@ -105,8 +101,21 @@ class Optimizer(Part):
     """`builder` takes parameter groups and an `OptimizerConfig`, of which it alone reads `uses`."""
 
     option: ClassVar[str] = "optimizer.name"
+    group: ClassVar[str] = "optimizer"
     table: ClassVar[str] = "cbam_ablate.training:OPTIMIZERS"
-    uses: frozenset[str] = frozenset()
+    leading: ClassVar[int] = 1
+    hands: ClassVar[frozenset[str]] = frozenset(
+        {"lr", "weight_decay", "momentum", "nesterov", "beta1", "beta2"}
+    )
+    own_builder: ClassVar[str] = "cbam_ablate.training.optimizer:own"
+
+    @classmethod
+    def chosen(cls, name: str) -> dict[str, Any]:
+        """The learning rate and weight decay are the signature's own, where it has them."""
+        parameters = own.parameters_of(own.load_own(own_target(cls, name), cls.option))
+        found = {one: parameters[one].default for one in ("lr", "weight_decay") if one in parameters}
+        numbers = {one: value for one, value in found.items() if isinstance(value, int | float)}
+        return {"name": name, "weight_decay": 0.0, **numbers}
 
 
 @dataclass(frozen=True)
@@ -117,8 +126,32 @@ class Schedule(Part):
     """
 
     option: ClassVar[str] = "schedule.name"
+    group: ClassVar[str] = "schedule"
     table: ClassVar[str] = "cbam_ablate.training:SCHEDULES"
-    uses: frozenset[str] = frozenset()
+    leading: ClassVar[int] = 1
+    hands: ClassVar[frozenset[str]] = frozenset({"warmup", "total"})
+    own_builder: ClassVar[str] = "cbam_ablate.training.optimizer:own_schedule"
+
+    @classmethod
+    def leads_of(cls, code: Callable[..., Any], parameters: own.Parameters) -> int:
+        return 0 if isinstance(code, type) else cls.leading
+
+
+@dataclass(frozen=True)
+class Augmentation(Part):
+    """A function of a training batch's images (N, C, H, W), or a class whose objects are such functions."""
+
+    option: ClassVar[str] = "augment.own"
+    group: ClassVar[str] = "augment"
+    leading: ClassVar[int] = 1
+
+    @classmethod
+    def leads_of(cls, code: Callable[..., Any], parameters: own.Parameters) -> int:
+        return 0 if isinstance(code, type) else cls.leading
+
+    @classmethod
+    def chosen(cls, name: str) -> dict[str, Any]:
+        return {"own": name, "crop_padding": 0, "flip": False}
 
 
 @dataclass(frozen=True)
@@ -126,8 +159,21 @@ class Logger(Part):
     """`builder` is a class that follows a run, see `cbam_ablate/loggers/follow.py`."""
 
     option: ClassVar[str] = "logger.own"
+    group: ClassVar[str] = "logger"
     table: ClassVar[str] = "cbam_ablate.loggers:LOGGERS"
-    own: ClassVar[bool] = True
+
+    @classmethod
+    def chosen(cls, name: str) -> dict[str, Any]:
+        return {"own": {name.rpartition(":")[2]: name}}
+
+
+@dataclass(frozen=True)
+class Metric(Part):
+    """A function of labels (N,) and probabilities (N, K) that gives a number."""
+
+    option: ClassVar[str] = "metrics.own"
+    group: ClassVar[str] = "metric"
+    leading: ClassVar[int] = 2
 
 
 P = TypeVar("P", bound=Part)
@@ -135,7 +181,7 @@ P = TypeVar("P", bound=Part)
 
 def rows(kind: type[P]) -> Mapping[str, P]:
     """The known parts of a kind by name."""
-    found: Mapping[str, P] = _table(kind.table)
+    found: Mapping[str, P] = _table(kind.table) if kind.table else {}
     return found
 
 
@@ -144,8 +190,24 @@ def _table(target: str) -> Any:
     return load(target)
 
 
+def kinds() -> dict[str, type[Part]]:
+    """The kinds of parts by their group."""
+    return {kind.group: kind for kind in Part.__subclasses__()}
+
+
+def own_target(kind: type[Part], name: str) -> str:
+    """`module:Name` of one's own part that goes by a name, or is called so by a package; empty if none."""
+    if not kind.owns or name in rows(kind):
+        return ""
+    return name if TARGET.fullmatch(name) else own.entry_points(kind.group).get(name, "")
+
+
+_own: dict[tuple[type[Part], str], tuple[tuple[Stamp, ...], Part]] = {}
+"""The rows of one's own parts, as their files were."""
+
+
 def find(kind: type[P], name: str, option: str | None = None) -> P:
-    """The part called `name`; one's own, `module:Name`, where its kind takes such.
+    """The part called `name`, or one's own, `module:Name` or the name of an entry point.
 
     Raises `ConfigError` naming those there are, and the `option` that was given, by default the kind's.
     """
@@ -153,13 +215,35 @@ def find(kind: type[P], name: str, option: str | None = None) -> P:
     known = rows(kind)
     if name in known:
         return known[name]
-    if kind.own:
-        if TARGET.fullmatch(name):
-            return kind(name)
-        raise ConfigError(f"{option}={name}: must be module:Class, say my_loggers:Ping")
+    target = own_target(kind, name)
+    if target:
+        return _find_own(kind, target, option)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ConfigError(f"{option}={name}: not one of {', '.join(known)}{hint}")
+    if not known:
+        raise ConfigError(f"{option}={name}: must be module:Name, say my_{kind.group}s:Mine")
+    yours = ", or module:Name of your own" if kind.owns else ""
+    raise ConfigError(f"{option}={name}: not one of {', '.join(known)}{yours}{hint}")
+
+
+def _find_own(kind: type[P], target: str, option: str) -> P:
+    own.use_working_folder()
+    kept = _own.get((kind, target))
+    if kept is None or kept[0] != state_of(target):
+        code = own.load_own(target, option)
+        kept = _own[kind, target] = state_of(target), kind.of_own(target, code)
+    row: Any = kept[1]
+    found: P = row
+    return found
+
+
+def code_of(kind: type[Part], name: str) -> str | None:
+    """The sha256 of the source of one's own part; None for a part of ours."""
+    target = own_target(kind, name)
+    if not target:
+        return None
+    find(kind, name)
+    return source_hash(target)
 
 
 def facts(data: Any) -> Dataset:
@@ -180,9 +264,3 @@ def counts(data: Any) -> tuple[int, int, int]:
         return data.train_size or row.train - data.val_size, data.val_size, row.test
     train, val, test = import_module(row.discover).counts(data)
     return data.train_size or train, val, test
-
-
-def load(target: str) -> Any:
-    """What `module:name` names."""
-    module, _, name = target.partition(":")
-    return getattr(import_module(module), name)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cbam_ablate.config.overrides import ALIASES, GROUP_OF, short_name, spell
+from cbam_ablate.config.overrides import ALIASES, GROUP_OF, long_name, short_name, spell
 
 NO_EFFECT = "–"
 
@@ -88,7 +88,7 @@ def _spellings(dotted: str) -> list[str]:
 def find_axis(name: str, axes: Iterable[str]) -> str | None:
     """The swept axis meant by a dotted name, a group's name or the last part of a dotted name."""
     known = list(axes)
-    dotted = ALIASES.get(name, name)
+    dotted = ALIASES.get(name, long_name(name))
     if dotted in known:
         return dotted
     found = [axis for axis in known if axis.rpartition(".")[2] == name]

@@ -10,16 +10,27 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from cbam_ablate.config.content import hash_of
 from cbam_ablate.config.field import OFF_UNSET
+from cbam_ablate.config.inert import inert_in
+from cbam_ablate.config.once import Once, each_time
 from cbam_ablate.config.schema import (
     DataConfig,
     ModelConfig,
-    OptimizerConfig,
     RunConfig,
-    ScheduleConfig,
 )
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.registry import Attention, Backbone, Dataset, Optimizer, Schedule, facts, find, rows
+from cbam_ablate.registry import (
+    Backbone,
+    Dataset,
+    Part,
+    code_of,
+    facts,
+    find,
+    kinds,
+    own_target,
+    rows,
+)
 
 SCHEMA_VERSION = 1
 """Part of every run key. It rises when a fix changes what a config measures."""
@@ -37,33 +48,6 @@ OFF_THE_SHELF = {"model.depth", "model.width"}
 
 GATES = {"block": {"block"}, "class": {"class"}, "both": {"block", "class"}}
 """The gates that a placement puts and `residual` adds to."""
-
-ORDER_IGNORES = {
-    "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
-    "spatial_only": {"reduction", "pool", "mlp_bias"},
-}
-
-
-Once = Callable[..., Any]
-"""Calls a function with these arguments, or answers what it gave for the same section objects before."""
-
-
-def each_time(work: Callable[..., Any], *arguments: Any) -> Any:
-    return work(*arguments)
-
-
-class Memo:
-    """Does each piece of work once for the same objects, which stay alive; texts are the same if equal."""
-
-    def __init__(self) -> None:
-        self._done: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-
-    def __call__(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        key = (work, *[item if isinstance(item, str) else id(item) for item in arguments])
-        done = self._done.get(key)
-        if done is None:
-            done = self._done[key] = (work(*arguments), arguments)
-        return done[0]
 
 
 def leaves(section: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
@@ -86,6 +70,27 @@ def measured() -> frozenset[str]:
     )
 
 
+OPTIONS = {
+    option: kind
+    for kind in kinds().values()
+    for option, _, _ in leaves(RunConfig())
+    if option == f"{kind.option.rpartition('.')[0]}.options"
+}
+"""Where the options of one's own parts are."""
+NAMING: dict[str, type[Part]] = {
+    option: field.metadata["part"] for option, field, _ in leaves(RunConfig()) if field.metadata["part"]
+}
+"""The options that name a part."""
+
+
+def value_of(cfg: RunConfig, option: str) -> Any:
+    """An option's value by its dotted name."""
+    found: Any = cfg
+    for name in option.split("."):
+        found = getattr(found, name)
+    return found
+
+
 def flatten(cfg: RunConfig) -> dict[str, Any]:
     """Every option by its dotted name."""
     return {name: value for name, _, value in leaves(cfg)}
@@ -94,7 +99,22 @@ def flatten(cfg: RunConfig) -> dict[str, Any]:
 def resolved(cfg: RunConfig) -> RunConfig:
     """The config with the automatic values that don't depend on a machine."""
     changes = {name: fill(getattr(cfg, name)) for name, fill in RESOLVED.items()}
-    return dataclasses.replace(cfg, **changes)
+    made = dataclasses.replace(cfg, **changes)
+    return dataclasses.replace(made, code=own_code(made))
+
+
+def own_code(cfg: RunConfig) -> dict[str, str]:
+    """The sha256 of the source of each of one's own parts that has an effect, by the part's name."""
+    found = {}
+    for option, kind in NAMING.items():
+        name = value_of(cfg, option)
+        if not isinstance(name, str) or not own_target(kind, name):
+            continue
+        section = option.partition(".")[0]
+        digest = None if option in inert_in(section, getattr(cfg, section)) else code_of(kind, name)
+        if digest is not None:
+            found[name] = digest
+    return found
 
 
 def resolved_model(model: ModelConfig) -> ModelConfig:
@@ -119,51 +139,6 @@ def resolved_data(data: DataConfig) -> DataConfig:
 RESOLVED: dict[str, Callable[[Any], Any]] = {"model": resolved_model, "data": resolved_data}
 
 
-def _inert_in_model(model: ModelConfig) -> set[str]:
-    attention = model.attention
-    fields = {f"{f.name}" for f in dataclasses.fields(attention)} - {"placement"}
-    if attention.placement == "none":
-        unused = fields
-    else:
-        unused = fields - {"kind", "residual"} - find(Attention, attention.kind).uses
-        unused |= ORDER_IGNORES.get(attention.order, set()) if "order" not in unused else set()
-    common = {"backbone", "depth", "width", "attention"} | find(Backbone, model.backbone).uses
-    others = {f.name for f in dataclasses.fields(model)} - common
-    return {f"attention.{name}" for name in unused} | others
-
-
-def _inert_in_optimizer(optimizer: OptimizerConfig) -> set[str]:
-    used = find(Optimizer, optimizer.name).uses
-    names = {name for other in rows(Optimizer).values() for name in other.uses - used}
-    if optimizer.momentum == 0:
-        names.add("nesterov")
-    if optimizer.weight_decay == 0:
-        names.add("decay_norm_bias")
-    return names
-
-
-def _inert_in_schedule(schedule: ScheduleConfig) -> set[str]:
-    used = find(Schedule, schedule.name).uses
-    return {name for other in rows(Schedule).values() for name in other.uses - used}
-
-
-def _inert_in_data(data: DataConfig) -> set[str]:
-    return {"subset_seed"} if data.train_size is None else set()
-
-
-INERT: dict[str, Callable[[Any], set[str]]] = {
-    "model": _inert_in_model,
-    "optimizer": _inert_in_optimizer,
-    "schedule": _inert_in_schedule,
-    "data": _inert_in_data,
-}
-
-
-def inert_in(name: str, section: Any) -> set[str]:
-    """Dotted names of the options of one section that have no effect in it."""
-    return {f"{name}.{option}" for option in INERT[name](section)} if name in INERT else set()
-
-
 def inert(cfg: RunConfig) -> set[str]:
     """Dotted names of the options that have no effect in this config."""
     return {option for name in INERT for option in inert_in(name, getattr(cfg, name))}
@@ -181,11 +156,17 @@ def effective_in(name: str, section: Any) -> dict[str, Any]:
         attention = section.attention
         reached = GATES.get(attention.placement, set()) & GATES.get(attention.residual, set())
         found["model.attention.residual"] = "both" if len(reached) == 2 else next(iter(reached), "none")
+    for option in [option for option in found if option in OPTIONS]:
+        kind, given = OPTIONS[option], found.pop(option)
+        part = find(kind, found[kind.option])
+        values = {**part.defaults, **part.typed_options(given)}
+        found |= {f"{option}.{name}": value for name, value in values.items()}
     return found
 
 
 def _top(cfg: RunConfig) -> dict[str, Any]:
-    return {field.name: getattr(cfg, field.name) for field in TOP if field.metadata["identity"]}
+    values = {field: getattr(cfg, field.name) for field in TOP if field.metadata["identity"]}
+    return {field.name: value for field, value in values.items() if value != field.metadata["off"]}
 
 
 def effective(cfg: RunConfig, once: Once = each_time) -> dict[str, Any]:
@@ -202,15 +183,16 @@ def effective(cfg: RunConfig, once: Once = each_time) -> dict[str, Any]:
 def canonical_in(name: str, section: Any) -> dict[str, Any]:
     """The effective options of one section less those at their off value."""
     off = {option: field.metadata["off"] for option, field, _ in leaves(section, f"{name}.")}
-    values = {
-        option: value
-        for option, value in effective_in(name, section).items()
-        if off[option] is OFF_UNSET or value != off[option]
-    }
+    found = effective_in(name, section)
+    for option, kind in OPTIONS.items():
+        if option in off and isinstance(found.get(kind.option), str) and own_target(kind, found[kind.option]):
+            defaults = find(kind, found[kind.option]).defaults
+            off |= {f"{option}.{one}": value for one, value in defaults.items()}
+    values = {option: value for option, value in found.items() if value != off.get(option, OFF_UNSET)}
     if "train.resume_from" in values:
         values["train.resume_from"] = parent_of(values["train.resume_from"])
     if values.get("model.pretrained") not in (None, "imagenet"):
-        values["model.pretrained"] = _hash_of(Path(values["model.pretrained"]).expanduser())
+        values["model.pretrained"] = hash_of(Path(values["model.pretrained"]).expanduser())
     return values
 
 
@@ -268,21 +250,7 @@ def parent_of(source: str) -> str:
     path = Path(source)
     if path.name == "last.pt" and path.parent.name == "checkpoints" and is_run_key(path.parents[1].name):
         return path.parents[1].name
-    return _hash_of(path)
-
-
-def _hash_of(path: Path) -> str:
-    try:
-        known = path.stat()
-    except OSError as error:
-        reason = f"can't be read, and what is in it is part of what the run is ({error.strerror})"
-        raise ConfigError(f"{path}: {reason}") from error
-    return _hash(path, known.st_size, known.st_mtime_ns)
-
-
-@cache
-def _hash(path: Path, size: int, changed: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hash_of(path)
 
 
 def to_dict(cfg: RunConfig) -> dict[str, Any]:

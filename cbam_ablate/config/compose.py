@@ -25,6 +25,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from cbam_ablate.config.canonical import resolved
 from cbam_ablate.config.options import ALIASES
 from cbam_ablate.config.overrides import Token, conf_dir, conf_dirs, parse, verify
+from cbam_ablate.config.own_choices import SCHEME
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
@@ -54,6 +55,7 @@ def make_loader() -> ConfigLoader:
     for folder in conf_dirs():
         if folder != conf_dir():
             path.prepend("working folder", f"file://{folder}", SearchPathQuery(provider="main"))
+    path.prepend("own parts", f"{SCHEME}://", SearchPathQuery(provider="schema"))
     return ConfigLoaderImpl(path)
 
 

@@ -43,6 +43,14 @@ def dotted_names() -> dict[str, Any]:
     return found
 
 
+def holder_of(key: str) -> str | None:
+    """The option with free keys that a dotted name is, or is inside."""
+    return next(
+        (name for name, kind in dotted_names().items() if kind is dict and f"{key}.".startswith(f"{name}.")),
+        None,
+    )
+
+
 @cache
 def _schema() -> Any:
     return OmegaConf.structured(RunConfig)
@@ -52,6 +60,8 @@ def coerce(key: str, value: Any) -> Any:
     """The value as the schema types it. Raises `ConfigError` naming value and type."""
     section, _, name = key.rpartition(".")
     node = OmegaConf.select(_schema(), section) if section else _schema()
+    if node is None:  # inside a free key
+        return value
     try:
         node[name] = value
         made = node[name] if not (isinstance(value, str) and "${" in value) else value

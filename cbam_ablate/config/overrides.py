@@ -12,12 +12,22 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString, Sweep, ValueType
 from hydra.errors import HydraException
 
-from cbam_ablate.config.options import ALIASES, GROUP_OF, coerce, dotted_names, same, short_name, spell
+from cbam_ablate.config.options import (
+    ALIASES,
+    GROUP_OF,
+    coerce,
+    dotted_names,
+    holder_of,
+    same,
+    short_name,
+    spell,
+)
+from cbam_ablate.config.own_choices import is_own
 from cbam_ablate.errors import ConfigError, UserError
 
 __all__ = [
     "ALIASES", "GROUP_OF", "Token", "choices", "coerce", "conf_dir", "conf_dirs", "dotted_names", "groups",
-    "parse", "same", "short_name", "single_values", "spell", "verify",
+    "long_name", "parse", "same", "short_name", "single_values", "spell", "verify",
 ]  # fmt: skip
 
 SINGLE = ("study", "store")
@@ -25,6 +35,8 @@ SINGLE = ("study", "store")
 
 SHORT = {"detach": "sweep.detach"}
 """Options with a name of their own on the command line."""
+FILLED_IN = "code"
+SHORT_SECTIONS = {"attention.options.": "model.attention.options.", "backbone.options.": "model.options."}
 
 
 def conf_dir() -> Path:
@@ -103,7 +115,7 @@ def parse(texts: Iterable[str]) -> list[Token]:
     last: dict[str, Token] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        line = f"{SHORT.get(name, name)}{equals}{value}"
+        line = f"{long_name(name)}{equals}{value}"
         try:
             override = parser.parse_override(line)
             if _holder(override.key_or_group) and not (override.is_add() or override.is_force_add()):
@@ -121,6 +133,15 @@ def parse(texts: Iterable[str]) -> list[Token]:
     if errors:
         raise ConfigError("\n".join(errors))
     return list(last.values())
+
+
+def long_name(name: str) -> str:
+    """An option's dotted name where it has a short one."""
+    bare = name.lstrip("+~")
+    for short, long in SHORT_SECTIONS.items():
+        if bare.startswith(short):
+            return name.replace(short, long, 1)
+    return SHORT.get(name, name)
 
 
 def _quote_choice(parser: OverridesParser, override: Override) -> Override:
@@ -159,7 +180,7 @@ def single_values(token: Token) -> list[Token]:
 
 
 def _element(item: Any, quote: bool) -> str:
-    text = Override._get_value_element_as_str(item)
+    text = Override._get_value_element_as_str(item).replace("\\:", ":")
     return QuotedString(text, Quote.single).with_quotes() if quote else text
 
 
@@ -198,7 +219,7 @@ def _bad_choices(token: Token) -> list[str]:
         if isinstance(value, list):
             sweep = f"; a sweep is {group}={','.join(map(str, value))} with -m" if group in ALIASES else ""
             found.append(f"{token.text}: takes one{sweep}")
-        elif str(value) not in legal:
+        elif str(value) not in legal and not is_own(group, str(value)):
             dotted = ALIASES.get(group)
             free = group in ("depth", "reduction", "kernel")
             hint = f"; any other value goes by its dotted name, {dotted}={value}" if free else ""
@@ -213,6 +234,8 @@ def _flat(values: list[Any]) -> Iterator[Any]:
 
 def _bad_values(token: Token) -> list[str]:
     key, known = token.name, dotted_names()
+    if key.partition(".")[0] == FILLED_IN:
+        return [f"{token.text}: filled in from the source of your own parts; there is nothing to set"]
     if _holder(key):
         return []
     if key not in known:
@@ -233,7 +256,7 @@ def _holder(key: str) -> bool:
     """Whether the key is, or is inside, an option that holds free keys, as `table.labels` does."""
     if key.startswith(("hydra.sweeper.around", "hydra.sweeper.params")):
         return True
-    return any(kind is dict and f"{key}.".startswith(f"{name}.") for name, kind in dotted_names().items())
+    return holder_of(key) is not None
 
 
 def _near_name(key: str) -> str:

@@ -6,7 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.canonical import SECTIONS, TOP, Once, each_time, inert_in, is_run_key, leaves
+from cbam_ablate.config.canonical import (
+    NAMING,
+    OPTIONS,
+    SECTIONS,
+    TOP,
+    inert_in,
+    is_run_key,
+    leaves,
+)
+from cbam_ablate.config.once import Once, each_time
+from cbam_ablate.config.own_rules import WITH_OPTIONS, own_options, unread_options
 from cbam_ablate.config.schema import (
     DEVICES,
     DataConfig,
@@ -20,13 +30,10 @@ from cbam_ablate.config.schema import (
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.registry import Attention, Backbone, Dataset, Logger, counts, facts, find, load, rows
 
-NAMING = ("model.backbone", "model.attention.kind", "data.name", "optimizer.name", "schedule.name")
-"""Options whose value says which rules apply."""
-
 
 def check(cfg: RunConfig) -> RunConfig:
     """Returns the resolved config, or raises one `ConfigError` that lists every violation."""
-    found = violations(cfg)
+    found = violations(cfg) or unread_options([cfg])
     if found:
         raise ConfigError("\n".join(found))
     return cfg
@@ -113,7 +120,7 @@ def _model(model: ModelConfig) -> list[str]:
     found += [
         f"{name}={_show(value)}: backbone={model.backbone} doesn't read it; leave it out"
         for name, field, value in leaves(model, "model.")
-        if name.count(".") == 1 and name in unread and value != field.metadata["off"]
+        if name.count(".") == 1 and name in unread and value != field.metadata["off"] and name not in OPTIONS
     ]
     found += [
         f"model.attention.{name}={value}: not one of {', '.join(legal)}"
@@ -276,5 +283,6 @@ RULES: list[tuple[Callable[..., list[str]], tuple[str, ...]]] = [
     (_train, ("train", "schedule")),
     (_optimizer, ("optimizer",)),
     (_logger, ("logger",)),
+    (own_options, WITH_OPTIONS),
 ]
 """Rules between options, and the sections that each of them reads."""

@@ -4,10 +4,11 @@ Options without a default here get it from their group in `conf/`.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from cbam_ablate.config.field import option
 from cbam_ablate.config.output import FigureConfig, MetricsConfig, TableConfig
-from cbam_ablate.registry import Attention, Backbone, Dataset, Optimizer, Schedule
+from cbam_ablate.registry import Attention, Augmentation, Backbone, Dataset, Optimizer, Schedule
 
 PLACEMENTS = ("none", "block", "class", "both", "stage")
 POOLS = ("avg", "max", "lp", "lse")
@@ -36,6 +37,7 @@ class AttentionConfig:
     descriptor: str = option("pool", "what the spatial gate sees: max and mean over channels, or a learned "
                              "1x1 convolution", choices=SPATIAL_DESCRIPTORS, off="pool")  # fmt: skip
     timm: str | None = option(None, "attention=timm: name in timm.layers.create_attn", off=None)
+    options: dict[str, Any] = option({}, "a module of one's own: its options by name", off={})
 
 
 @dataclass
@@ -64,6 +66,7 @@ class ModelConfig:
                          "TensorFlow", choices=("published", "tensorflow"), off="published")  # fmt: skip
     timm: str | None = option(None, "backbone=timm: name of the network", off=None)
     torchvision: str | None = option(None, "backbone=torchvision: name of the network", off=None)
+    options: dict[str, Any] = option({}, "a network of one's own: its options by name", off={})
 
 
 @dataclass
@@ -124,6 +127,9 @@ class AugmentConfig:
                           off=0.0)  # fmt: skip
     cutmix: float = option(0.0, "alpha of the Beta distribution of cutmix's areas; 0 is off", low=0, high=100,
                            off=0.0)  # fmt: skip
+    own: str | None = option(None, "module:Name of one's own, applied to each batch after all but mixing",
+                             part=Augmentation, off=None)  # fmt: skip
+    options: dict[str, Any] = option({}, "an augmentation of one's own: its options by name", off={})
 
 
 @dataclass
@@ -139,6 +145,7 @@ class OptimizerConfig:
     beta2: float = option(0.999, "adam, adamw", low=0, below=1)
     decay_norm_bias: bool = option(True, "weight decay on norms and biases too", off=True)
     clip_norm: float | None = option(None, "largest gradient norm; null doesn't clip", above=0, off=None)
+    options: dict[str, Any] = option({}, "an optimiser of one's own: its options by name", off={})
 
 
 @dataclass
@@ -149,6 +156,7 @@ class ScheduleConfig:
     warmup_epochs: float = option(0.0, "linear warm-up from 0, epochs", low=0, off=0.0)
     milestones: list[float] = option([0.5, 0.75], "step: where the rate drops, as fractions of the run")
     gamma: float = option(0.1, "step: factor at each milestone", above=0, below=1)
+    options: dict[str, Any] = option({}, "a schedule of one's own: its options by name", off={})
 
 
 @dataclass
@@ -224,6 +232,9 @@ class RunConfig:
 
     seed: int = option(0, "seed of weights, data order and augmentation", low=0, high=2**31 - 1)
     name: str | None = option(None, "a name for people", identity=False)
+    code: dict[str, str] = option(
+        {}, "filled in: the sha256 of the source of each of one's own parts", off={}
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

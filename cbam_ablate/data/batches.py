@@ -16,6 +16,7 @@ from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import augment as draw
 from cbam_ablate.data import mix
 from cbam_ablate.data.loader import Part
+from cbam_ablate.data.own_augment import own_augment
 
 Batch = tuple[Tensor, Tensor]
 
@@ -69,6 +70,7 @@ class TrainBatches:
         self.part, self.augment, self.batch_size = part, augment, batch_size
         self.normalise, self.classes = normalise, classes
         self.size = part.shape[0]
+        self.own = own_augment(augment)
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on; a last partial batch is dropped."""
@@ -77,7 +79,8 @@ class TrainBatches:
             here = slice(steps.start * size, steps.stop * size)
             together = self.changed(*drawn.changes(here)).split(size)
             for step, images, labels in zip(steps, together, drawn.labels[here].split(size), strict=True):
-                batch = images, labels
+                shown = images if self.own is None else self.own(images, seed, epoch, step)
+                batch = shown, labels
                 yield mix.mix(*batch, drawn.mixes[step], self.classes) if drawn.mixes else batch
 
     def at_once(self, start: int, size: int) -> Iterator[range]:

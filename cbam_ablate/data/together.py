@@ -17,11 +17,11 @@ from cbam_ablate.data.feed import Feed
 def train_together(feeds: Sequence[Feed], epoch: int, start: int) -> Iterator[Batch]:
     """One epoch's batches of all runs from step `start` on: images, labels (K, N) or mixed (K, N, classes).
 
-    The feeds share one set of images and a batch size. Those that change images differently make their
-    batches one by one.
+    The feeds share one set of images and a batch size. Those that change images differently, or
+    by a function of one's own, make their batches one by one.
     """
     first = feeds[0].batches
-    if any(feed.batches.augment != first.augment for feed in feeds):
+    if first.own is not None or any(feed.batches.augment != first.augment for feed in feeds):
         for pairs in zip(*(feed.train(epoch, start) for feed in feeds), strict=True):
             yield _joined(pairs)
         return

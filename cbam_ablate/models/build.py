@@ -19,7 +19,8 @@ def build_model(cfg: RunConfig, *, pretrained: bool = True) -> nn.Module:
     the meta device; the log says what was and what wasn't loaded.
     """
     data, backbone = facts(cfg.data), find(Backbone, cfg.model.backbone)
-    network: nn.Module = backbone.load()(cfg.model, data.classes, data.channels)
+    sizes = (data.classes, data.channels, data.size) if backbone.target else (data.classes, data.channels)
+    network: nn.Module = backbone.load()(cfg.model, *sizes)
     on_meta = any(parameter.is_meta for parameter in network.parameters())
     if pretrained and cfg.model.pretrained is not None and "pretrained" in backbone.uses and not on_meta:
         log.info("%s", load_pretrained(network, cfg.model))

@@ -69,7 +69,7 @@ def model_cost(cfg: RunConfig) -> ModelCost:
 
 
 def _network(cfg: RunConfig) -> tuple[str, str]:
-    return images_of(cfg.data), repr(cfg.model)
+    return images_of(cfg.data), f"{cfg.model} {cfg.code}"
 
 
 @torch.inference_mode(False)  # that mode calls convolutions and linear layers by other names

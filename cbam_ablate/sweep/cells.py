@@ -12,10 +12,11 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.canonical import OFF_THE_SHELF, RESOLVED, Memo, effective, resolved, run_key
+from cbam_ablate.config.canonical import OFF_THE_SHELF, RESOLVED, effective, own_code, resolved, run_key
 from cbam_ablate.config.compose import compose, to_run_config, typed
 from cbam_ablate.config.layers import Layers, Unlayered
-from cbam_ablate.config.options import GROUP_OF, coerce, difference, dotted_names, spell
+from cbam_ablate.config.once import Memo
+from cbam_ablate.config.options import GROUP_OF, coerce, difference, dotted_names, holder_of, spell
 from cbam_ablate.config.overrides import Token, groups
 from cbam_ablate.config.rules import violations
 from cbam_ablate.config.schema import RunConfig
@@ -89,7 +90,7 @@ def _axis_values(known: Mapping[str, Any], assignment: Assignment, axes: Iterabl
     for name in axes:
         token = assignment.get(name)
         chosen = "" if token is None or token.name != GROUP_OF.get(name) else token.value_text
-        if name not in dotted_names():
+        if name not in dotted_names() and holder_of(name) is None:
             found[name] = None if token is None else token.value_text
         elif name in known and chosen not in ("", AUTOMATIC, spell(known[name])):
             found[name] = chosen  # a file of one's own, called otherwise than what it chooses
@@ -178,7 +179,7 @@ def _by_hydra(fixed: Sequence[Token], loader: ConfigLoader, ours: set[str], give
 def _follows(composed: DictConfig, given: Iterable[str], tokens: Iterable[Token]) -> bool:
     """Whether OmegaConf has to set the `given` options: something refers to others, or is a free key."""
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    free = any(dotted_names().get(name, dict) is dict for name in given)
+    free = any(name not in dotted_names() and holder_of(name) is None for name in given)
     texts = [str(OmegaConf.to_container(own)), *(str(value) for token in tokens for value in token.values)]
     return free or any("${" in text for text in texts)
 
@@ -209,6 +210,7 @@ class _Shared:
                     made = RESOLVED[section](made)
                 self._made[key] = made, options  # kept, since their ids name them
             setattr(cfg, section, self._made[key][0])
+        cfg.code = own_code(cfg)
         return cfg
 
 
@@ -223,5 +225,6 @@ def _with(section: Any, options: Mapping[str, Any]) -> Any:
         else:
             setattr(made, name, value)
     for head, inner in nested.items():
-        setattr(made, head, _with(getattr(section, head), inner))
+        held = getattr(section, head)
+        setattr(made, head, {**held, **inner} if isinstance(held, dict) else _with(held, inner))
     return made

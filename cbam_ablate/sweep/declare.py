@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.options import ALIASES, same, spell
-from cbam_ablate.config.overrides import Token, parse, single_values, verify
+from cbam_ablate.config.overrides import Token, long_name, parse, single_values, verify
 from cbam_ablate.errors import ConfigError, UserError
 
 KINDS: dict[str, type] = {"params": dict, "grids": list, "zip": list, "around": dict, "exclude": list}
@@ -27,7 +27,7 @@ Assignment = dict[str, Token]
 
 def axis_name(name: str) -> str:
     """The dotted name of an axis, whichever way it was spelled."""
-    return ALIASES.get(name, name)
+    return ALIASES.get(name, long_name(name))
 
 
 @dataclass

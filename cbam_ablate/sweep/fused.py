@@ -1,8 +1,8 @@
 """Runs of a sweep that are trained together as one network (`accel/fused`): which, and how they end.
 
 Runs fuse when they differ in nothing but seed, optimiser, schedule, augmentation, label smoothing and moving
-average. A run that fits no other, draws random numbers in its network or goes on from another run is trained
-alone, and so is every run of a group whose step fails to work.
+average. A run that fits no other, draws random numbers in its network, has an optimiser of one's own or goes
+on from another run is trained alone, and so is every run of a group whose step fails to work.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ from cbam_ablate.data.together import train_together
 from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.loggers import following
 from cbam_ablate.models import build_model
+from cbam_ablate.registry import Optimizer, own_target
 from cbam_ablate.runs import Run, RunStore, State
 from cbam_ablate.runs.claim import LostClaimError
 from cbam_ablate.runs.writer import RunWriter
@@ -83,6 +84,8 @@ def _divided(keys: list[str], most: int) -> Iterator[list[str]]:
 def likeness(cfg: RunConfig) -> str | None:
     """A text that is equal for runs that can be trained together; None for a run that must be alone."""
     if cfg.train.resume_from is not None or cfg.model.dropout or not allowed(cfg.train.accel):
+        return None
+    if own_target(Optimizer, cfg.optimizer.name):  # which may look at each weight as a whole
         return None
     every = flatten(cfg)
     shared = {

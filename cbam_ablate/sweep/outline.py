@@ -10,9 +10,11 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
 from cbam_ablate.aggregate.declared import Declared, table_problems
-from cbam_ablate.config.canonical import Memo, canonical_json, flatten, resolved, run_key
+from cbam_ablate.config.canonical import canonical_json, flatten, resolved, run_key
 from cbam_ablate.config.compose import compose, file_of, make_loader, study_of, typed
+from cbam_ablate.config.once import Memo
 from cbam_ablate.config.overrides import Token, parse, verify
+from cbam_ablate.config.own_rules import unread_options
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
@@ -73,6 +75,9 @@ def make_outline(texts: Iterable[str], sweep: bool = True) -> Outline:
         raise ConfigError("hydra.sweeper.exclude: leaves no cell to run")
     cells = make_cells(composed, plain, fixed, assignments, declaration.axes, loader, once)
     refuse_broken(cells)
+    unread = unread_options(cell.cfg for cell in cells)
+    if unread:
+        raise ConfigError("\n".join([*unread, "Nothing was started."]))
     _refuse_table(base, declaration.axes, cells)
     runs: dict[str, RunConfig] = {}
     for cell in cells:

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 __all__ = ["OPTIMIZERS", "SCHEDULES", "Diverged", "Interrupted", "Result", "Trainer"]
 
 OPTIMIZERS = {
-    "sgd": Optimizer("cbam_ablate.training.optimizer:sgd", frozenset({"momentum", "nesterov"})),
-    "adamw": Optimizer("cbam_ablate.training.optimizer:adamw", frozenset({"beta1", "beta2"})),
-    "adam": Optimizer("cbam_ablate.training.optimizer:adam", frozenset({"beta1", "beta2"})),
+    "sgd": Optimizer("cbam_ablate.training.optimizer:sgd", uses=frozenset({"momentum", "nesterov"})),
+    "adamw": Optimizer("cbam_ablate.training.optimizer:adamw", uses=frozenset({"beta1", "beta2"})),
+    "adam": Optimizer("cbam_ablate.training.optimizer:adam", uses=frozenset({"beta1", "beta2"})),
 }
 SCHEDULES = {
     "cosine": Schedule("cbam_ablate.training.optimizer:cosine"),
     "constant": Schedule("cbam_ablate.training.optimizer:constant"),
-    "step": Schedule("cbam_ablate.training.optimizer:step", frozenset({"milestones", "gamma"})),
+    "step": Schedule("cbam_ablate.training.optimizer:step", uses=frozenset({"milestones", "gamma"})),
 }
 
 __getattr__ = names_of(__name__, {"loop": ("Diverged", "Interrupted", "Result", "Trainer")})

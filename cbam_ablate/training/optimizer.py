@@ -28,6 +28,22 @@ def adamw(groups: list[dict[str, object]], cfg: OptimizerConfig) -> torch.optim.
     return torch.optim.AdamW(groups, cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=True)
 
 
+def own(groups: list[dict[str, object]], cfg: OptimizerConfig) -> torch.optim.Optimizer:
+    """An optimiser of one's own, handed of the config's options those that it takes."""
+    row = find(Optimizer, cfg.name)
+    made: torch.optim.Optimizer = row.call(
+        groups,
+        options=cfg.options,
+        lr=cfg.lr,
+        weight_decay=cfg.weight_decay,
+        momentum=cfg.momentum,
+        nesterov=cfg.nesterov,
+        beta1=cfg.beta1,
+        beta2=cfg.beta2,
+    )
+    return made
+
+
 def set_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
     """The learning rate of the next step; one on the device () where that is being recorded."""
     recording = isinstance(rate, Tensor) and rate.is_cuda and torch.cuda.is_current_stream_capturing()
@@ -76,3 +92,10 @@ def step(cfg: ScheduleConfig, warmup: int, total: int) -> Callable[[int], float]
 
 def constant(cfg: ScheduleConfig, warmup: int, total: int) -> Callable[[int], float]:
     return lambda step: 1.0
+
+
+def own_schedule(cfg: ScheduleConfig, warmup: int, total: int) -> Callable[[int], float]:
+    """A schedule of one's own: the factor at each step, counted from 0 over the whole run."""
+    factor: Callable[[int], float]
+    factor = find(Schedule, cfg.name).function(cfg.options, warmup=warmup, total=total)
+    return factor

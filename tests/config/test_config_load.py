@@ -106,7 +106,7 @@ BAD = {
     "sweep.mode=again": ("cached, retry, force, read_only",),
     "study=nothing": ("placement", "quick"),
     "logger=[csv,foo]": ("csv", "none"),
-    "logger.own.ping=my_loggers": ("module:Class",),
+    "logger.own.ping=my_loggers": ("module:Name",),
     "nonsense": ("name=value",),
     "a=[1": ("can read",),
     "~seed": ("without ~",),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from cbam_ablate.accel.cuda.compiled import compiled_or_eager, pays, shelve, shelved
 from cbam_ablate.accel.cuda.recorded import Kinds, Step, recorded
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.registry import Optimizer, own_target
 from cbam_ablate.training.evaluate import autocast
 
 
@@ -66,4 +67,6 @@ class FastSteps:
         self.network = compiled_or_eager(self.model, self.cfg, self.device, cast, self._dtype, self.say)
 
     def _record_anew(self) -> None:
-        self.recorded = recorded(self.cfg.train.compile, self.device, self.say)
+        # An optimiser of one's own may count its steps in Python, which a recorded step wouldn't.
+        own = own_target(Optimizer, self.cfg.optimizer.name)
+        self.recorded = recorded("off" if own else self.cfg.train.compile, self.device, self.say)

@@ -1,6 +1,9 @@
 """Attention modules, one file each, and what is known of each without torch. One row makes one known."""
 
-from cbam_ablate.registry import Attention
+from typing import Any
+
+from cbam_ablate.config.schema import AttentionConfig
+from cbam_ablate.registry import Attention, find
 
 TIMM_ATTENTIONS = (
     "se", "ese", "eca", "ecam", "ceca", "gc", "gca", "cbam", "lcbam", "coord", "scoord", "ela", "strip", "sk",
@@ -11,20 +14,28 @@ TIMM_ATTENTIONS = (
 ATTENTIONS = {
     "cbam": Attention(
         "cbam_ablate.models.attention.cbam:cbam",
-        frozenset(
+        uses=frozenset(
             {"reduction", "kernel", "pool", "order", "mlp_bias", "conv_bias", "spatial_norm", "descriptor"}
         ),
     ),
-    "se": Attention("cbam_ablate.models.attention.se:se", frozenset({"reduction"})),
-    "bam": Attention("cbam_ablate.models.attention.bam:bam", frozenset({"reduction"})),
+    "se": Attention("cbam_ablate.models.attention.se:se", uses=frozenset({"reduction"})),
+    "bam": Attention("cbam_ablate.models.attention.bam:bam", uses=frozenset({"reduction"})),
     "eca": Attention("cbam_ablate.models.attention.eca:eca"),
     "simam": Attention("cbam_ablate.models.attention.simam:simam"),
-    "coordinate": Attention("cbam_ablate.models.attention.coordinate:coordinate", frozenset({"reduction"})),
-    "gc": Attention("cbam_ablate.models.attention.gc:gc", frozenset({"reduction"})),
+    "coordinate": Attention(
+        "cbam_ablate.models.attention.coordinate:coordinate", uses=frozenset({"reduction"})
+    ),
+    "gc": Attention("cbam_ablate.models.attention.gc:gc", uses=frozenset({"reduction"})),
     "timm": Attention(
         "cbam_ablate.models.attention.timm:timm_attention",
-        frozenset({"timm"}),
+        uses=frozenset({"timm"}),
         needs=frozenset({"timm"}),
         choices={"timm": TIMM_ATTENTIONS},
     ),
 }
+
+
+def own(channels: int, cfg: AttentionConfig) -> Any:
+    """An attention module of one's own for a feature map of so many channels."""
+    row = find(Attention, cfg.kind)
+    return row.call(channels, options=cfg.options, reduction=cfg.reduction, kernel=cfg.kernel)

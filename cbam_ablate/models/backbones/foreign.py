@@ -1,4 +1,4 @@
-"""Any classifier of timm or torchvision as a backbone, with attention put where its stages can be found."""
+"""Any classifier of timm, torchvision or one's own, with attention put where its stages can be found."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ from cbam_ablate.config.schema import AttentionConfig, ModelConfig
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.placement import attach
 from cbam_ablate.models.timm_import import import_timm
+from cbam_ablate.registry import Backbone, find
 from cbam_ablate.torchvision_shim import import_torchvision
 
 AUXILIARY = {"googlenet", "inception_v3"}
@@ -43,6 +44,17 @@ def torchvision(model: ModelConfig, classes: int, channels: int) -> nn.Module:
     return _attended(network, model.attention)
 
 
+def own(model: ModelConfig, classes: int, channels: int, size: int) -> nn.Module:
+    """A network of one's own for images of `size` pixels a side, with attention put where it is told to."""
+    row = find(Backbone, model.backbone)
+    given = {"depth": model.depth, "width": model.width}
+    known = {name: value for name, value in given.items() if value is not None}
+    network = _made(
+        lambda: row.call(options=model.options, num_classes=classes, in_channels=channels, **known)
+    )
+    return _attended(network, model.attention, size)
+
+
 def _made(make: Callable[[], nn.Module]) -> nn.Module:
     try:
         return make()
@@ -55,12 +67,12 @@ def _made(make: Callable[[], nn.Module]) -> nn.Module:
             return make().to(device)
 
 
-def _attended(network: nn.Module, cfg: AttentionConfig) -> nn.Module:
+def _attended(network: nn.Module, cfg: AttentionConfig, size: int = 224) -> nn.Module:
     gates = Gates(cfg)
     if cfg.placement in ("block", "both"):
-        attach(network, gates.block, "block")
+        attach(network, gates.block, "block", size=size)
     if cfg.placement in ("class", "both"):
-        attach(network, gates.last, "class")
+        attach(network, gates.last, "class", size=size)
     if cfg.placement == "stage":
-        attach(network, gates.stage, "stage")
+        attach(network, gates.stage, "stage", size=size)
     return network

@@ -1,0 +1,69 @@
+"""Which options of a config have no effect in it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from cbam_ablate.config.schema import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+)
+from cbam_ablate.registry import Attention, Augmentation, Backbone, Optimizer, Schedule, find, rows
+
+ORDER_IGNORES = {
+    "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
+    "spatial_only": {"reduction", "pool", "mlp_bias"},
+}
+
+
+def _inert_in_model(model: ModelConfig) -> set[str]:
+    attention = model.attention
+    fields = {f"{f.name}" for f in dataclasses.fields(attention)} - {"placement"}
+    if attention.placement == "none":
+        unused = fields
+    else:
+        unused = fields - {"kind", "residual"} - find(Attention, attention.kind).uses
+        unused |= ORDER_IGNORES.get(attention.order, set()) if "order" not in unused else set()
+    common = {"backbone", "depth", "width", "attention"} | find(Backbone, model.backbone).uses
+    others = {f.name for f in dataclasses.fields(model)} - common
+    return {f"attention.{name}" for name in unused} | others
+
+
+def _inert_in_optimizer(optimizer: OptimizerConfig) -> set[str]:
+    used = find(Optimizer, optimizer.name).uses
+    names = {name for other in rows(Optimizer).values() for name in other.uses - used}
+    if optimizer.momentum == 0:
+        names.add("nesterov")
+    if optimizer.weight_decay == 0:
+        names.add("decay_norm_bias")
+    return names | {"options"} - used
+
+
+def _inert_in_schedule(schedule: ScheduleConfig) -> set[str]:
+    used = find(Schedule, schedule.name).uses
+    return {name for other in rows(Schedule).values() for name in other.uses - used} | {"options"} - used
+
+
+def _inert_in_augment(augment: AugmentConfig) -> set[str]:
+    return {"options"} - (find(Augmentation, augment.own).uses if augment.own else set())
+
+
+def _inert_in_data(data: DataConfig) -> set[str]:
+    return {"subset_seed"} if data.train_size is None else set()
+
+
+INERT: dict[str, Callable[[Any], set[str]]] = {
+    "model": _inert_in_model,
+    "optimizer": _inert_in_optimizer,
+    "schedule": _inert_in_schedule,
+    "augment": _inert_in_augment,
+    "data": _inert_in_data,
+}
+
+
+def inert_in(name: str, section: Any) -> set[str]:
+    """Dotted names of the options of one section that have no effect in it."""
+    return {f"{name}.{option}" for option in INERT[name](section)} if name in INERT else set()
