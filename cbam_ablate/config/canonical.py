@@ -12,7 +12,7 @@ from typing import Any
 
 from cbam_ablate.config.content import hash_of
 from cbam_ablate.config.field import OFF_UNSET
-from cbam_ablate.config.inert import inert_in
+from cbam_ablate.config.inert import INERT, inert_in
 from cbam_ablate.config.once import Once, each_time
 from cbam_ablate.config.schema import (
     DataConfig,
