@@ -34,8 +34,9 @@ class Backbone(Part):
 
     `channels(depth, width)` are the channels of each stage's output, which is what attention gates. `uses`
     are the options of `ModelConfig` that it reads beside depth, width and attention, `needs` those of them
-    that must be set. `published` are the depths that torchvision has ImageNet weights of, at the backbone's
-    own width and in colour. Networks that go by a name have neither depths nor a width.
+    that must be set. `published` are the depths that torchvision has ImageNet weights of (of vgg its
+    convolutions), at the backbone's own width and in colour. Networks that go by a name have neither depths
+    nor a width.
     """
 
     option: ClassVar[str] = "model.backbone"

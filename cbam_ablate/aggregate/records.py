@@ -20,6 +20,8 @@ THEN = ", then "
 OUTCOMES = {
     "out_of_memory": "out of memory",
     "timeout": "timed out",
+    "service": "no download",
+    "data": "no usable data",
     "bug": "failed",
     "new": "not run",
 }

@@ -32,7 +32,7 @@ def show(plan: Plan) -> int:
     console.print(table)
     if plan.source is not None:
         print(f"study {plan.study} as {plan.source} declares it")
-    print(plan.summary())
+    print("\n".join([*plan.notes, plan.summary()]))
     for (engine, state), count in Counter((had.engine, had.state) for had in waiting.values()).items():
         print(f"{engine}: {count} in {state.lower()} jobs")
     for engine in silent:

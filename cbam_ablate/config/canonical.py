@@ -191,9 +191,15 @@ def canonical_in(name: str, section: Any) -> dict[str, Any]:
     values = {option: value for option, value in found.items() if value != off.get(option, OFF_UNSET)}
     if "train.resume_from" in values:
         values["train.resume_from"] = parent_of(values["train.resume_from"])
-    if values.get("model.pretrained") not in (None, "imagenet"):
+    if "model.pretrained" in values and not names_published(values["model.pretrained"]):
         values["model.pretrained"] = hash_of(Path(values["model.pretrained"]).expanduser())
     return values
+
+
+def names_published(pretrained: str | None) -> bool:
+    """Whether `model.pretrained` is a name (imagenet, or a library's own), not a file."""
+    text = str(pretrained)
+    return re.fullmatch(r"\w+", text) is not None and not Path(text).is_file()
 
 
 def canonical(cfg: RunConfig) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def _inert_in_model(model: ModelConfig) -> set[str]:
     else:
         unused = fields - {"kind", "residual"} - find(Attention, attention.kind).uses
         unused |= ORDER_IGNORES.get(attention.order, set()) if "order" not in unused else set()
-    common = {"backbone", "depth", "width", "attention"} | find(Backbone, model.backbone).uses
+    common = {"backbone", "depth", "width", "attention", "pretrained"} | find(Backbone, model.backbone).uses
     others = {f.name for f in dataclasses.fields(model)} - common
     return {f"attention.{name}" for name in unused} | others
 

@@ -14,6 +14,7 @@ from cbam_ablate.config.canonical import (
     inert_in,
     is_run_key,
     leaves,
+    names_published,
 )
 from cbam_ablate.config.once import Once, each_time
 from cbam_ablate.config.own_rules import WITH_OPTIONS, own_options, unread_options
@@ -159,28 +160,33 @@ def _model(model: ModelConfig) -> list[str]:
 
 
 def _pretrained(model: ModelConfig, data: DataConfig) -> list[str]:
-    channels = facts(data).channels
-    if model.pretrained is None or "model.pretrained" in inert_in("model", model):
+    if model.pretrained is None:
         return []
     shown = f"model.pretrained={model.pretrained}"
+    if not names_published(model.pretrained):
+        there = Path(model.pretrained).expanduser().is_file()
+        return [] if there else [f"{shown}: no such file; give a file of weights, or imagenet"]
+    backbone, channels = find(Backbone, model.backbone), facts(data).channels
+    if not backbone.depths:
+        return []
     found = []
     if model.stride_in_1x1:
         found.append(
             f"{shown}: such weights were trained with the stride in the 3x3 convolution; leave out "
             "model.stride_in_1x1=true, or start from fresh weights"
         )
-    if model.pretrained == "imagenet":
-        backbone = find(Backbone, model.backbone)
-        width = backbone.width
-        if model.depth not in backbone.published or model.width != width or channels != 3:
-            legal = ", ".join(map(str, backbone.published))
-            found.append(
-                f"{shown}: torchvision has weights of {model.backbone} for depth {legal}, width {width} and "
-                f"3 channels, not for depth {model.depth}, width {model.width} and {channels} channels; give "
-                "a file, or start from fresh weights"
-            )
-    elif not Path(model.pretrained).expanduser().is_file():
-        found.append(f"{shown}: no such file; give a file of weights, or imagenet")
+    if not backbone.published:
+        others = ", ".join(name for name, row in rows(Backbone).items() if row.published)
+        found.append(
+            f"{shown}: torchvision has no weights of {model.backbone}; give a file, or one of {others}"
+        )
+    elif model.depth not in backbone.published or model.width != backbone.width or channels != 3:
+        legal = ", ".join(map(str, backbone.published))
+        found.append(
+            f"{shown}: torchvision has weights of {model.backbone} for depth {legal}, width {backbone.width} "
+            f"and 3 channels, not for depth {model.depth}, width {model.width} and {channels} channels; give "
+            "a file, or start from fresh weights"
+        )
     return found
 
 

@@ -36,6 +36,8 @@ class AttentionConfig:
     )
     descriptor: str = option("pool", "what the spatial gate sees: max and mean over channels, or a learned "
                              "1x1 convolution", choices=SPATIAL_DESCRIPTORS, off="pool")  # fmt: skip
+    combine: str = option("add", "bam: how its two maps meet: added, as in the paper, or multiplied, as in "
+                          "the published code", choices=("add", "multiply"), off="add")  # fmt: skip
     timm: str | None = option(None, "attention=timm: name in timm.layers.create_attn", off=None)
     options: dict[str, Any] = option({}, "a module of one's own: its options by name", off={})
 
@@ -50,8 +52,8 @@ class ModelConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     stride_in_1x1: bool = option(False, "bottlenecks stride in their first 1x1 convolution, as the papers "
                                  "count FLOPs, not in the 3x3", off=False)  # fmt: skip
-    pretrained: str | None = option(None, "weights to start from: imagenet (torchvision's) or a file",
-                                    off=None)  # fmt: skip
+    pretrained: str | None = option(None, "weights to start from: a file, or by name imagenet or one of "
+                                    "the library's own", off=None)  # fmt: skip
     classifier: str = option("linear", "vgg: one layer, or two of 4096 before it", choices=("linear", "mlp"),
                              off="linear")  # fmt: skip
     dropout: float = option(0.0, "vgg, residual_attention: probability, in the classifier", low=0, below=1,

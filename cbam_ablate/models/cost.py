@@ -16,20 +16,30 @@ from cbam_ablate.config.canonical import images_of
 from cbam_ablate.config.schema import AttentionConfig, RunConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.models.build import build_model
+from cbam_ablate.models.network import Network
 from cbam_ablate.registry import facts
 
-CONV_AND_LINEAR = (torch.ops.aten.convolution, torch.ops.aten.addmm, torch.ops.aten.mm)
+MULTIPLYING = {
+    operator
+    for operator in flop_registry
+    if str(operator).startswith("aten.") and "backward" not in operator.__name__
+}
+"""Convolutions, linear layers, matrix products of maps, and attention over tokens."""
+POOLING = (torch.ops.aten.mean, torch.ops.aten._adaptive_avg_pool2d, torch.ops.aten.adaptive_avg_pool2d)
 FILLS = (Tensor.normal_, Tensor.uniform_)
 
 
 class ModelCost(NamedTuple):
-    """`params`: trainable parameters. `macs`: multiply-accumulates of one image's forward pass."""
+    """`params`: trainable parameters. `macs`: multiply-accumulates of one image's forward pass, of
+    convolutions, linear layers and products of matrices, which is what the field counts."""
 
     params: int
     macs: int
 
 
-_counted: dict[tuple[str, str], ModelCost] = {}
+Size = tuple[int, int]
+
+_counted: dict[tuple[str, str], tuple[ModelCost, Size | None]] = {}
 
 
 class _Unfilled(TorchFunctionMode):
@@ -42,26 +52,41 @@ class _Unfilled(TorchFunctionMode):
 
 
 class _Multiplied(TorchDispatchMode):
-    """Counts the FLOPs of convolutions and linear layers, by PyTorch's own formulas."""
+    """Counts the FLOPs of everything that multiplies matrices, by PyTorch's own formulas.
+
+    `pooled` is the size of the map that was averaged to a pixel last.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.flops = 0
+        self.pooled: Size | None = None
 
     def __torch_dispatch__(self, func: Any, types: Iterable[Any], args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         operator = func.overloadpacket
-        if operator in CONV_AND_LINEAR:
+        if operator in MULTIPLYING:
             self.flops += flop_registry[operator](*args, **(kwargs or {}), out_val=out)
+        if operator in POOLING and args[0].ndim == 4 and out.numel() == out.shape[0] * out.shape[1]:
+            self.pooled = (args[0].shape[2], args[0].shape[3])
         return out
 
 
 def model_cost(cfg: RunConfig) -> ModelCost:
-    """Parameters, and the MACs of the convolutions and linear layers for one image of the data set's size.
+    """Parameters, and the MACs of convolutions, linear layers and products of matrices, of one image.
 
     Counted once in a process for each network. Raises `ConfigError` where the network, or an attention module
     in it, doesn't take what it is given.
     """
+    return _once(cfg)[0]
+
+
+def last_map_size(cfg: RunConfig) -> Size | None:
+    """Rows and columns of the last feature map, before all pooling; None where there is no such map."""
+    return _once(cfg)[1]
+
+
+def _once(cfg: RunConfig) -> tuple[ModelCost, Size | None]:
     network = _network(cfg)
     if network not in _counted:
         _counted[network] = _count(cfg)
@@ -73,7 +98,7 @@ def _network(cfg: RunConfig) -> tuple[str, str]:
 
 
 @torch.inference_mode(False)  # that mode calls convolutions and linear layers by other names
-def _count(cfg: RunConfig) -> ModelCost:
+def _count(cfg: RunConfig) -> tuple[ModelCost, Size | None]:
     data = facts(cfg.data)
     with torch.device("meta"), _Unfilled():
         network = build_model(cfg).eval()
@@ -82,13 +107,16 @@ def _count(cfg: RunConfig) -> ModelCost:
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.forward = partial(_same, module)  # type: ignore[method-assign]
+    stages: list[Size] = []
+    if isinstance(network, Network):
+        network.stages.register_forward_hook(lambda _, __, x: stages.append((x.shape[2], x.shape[3])))
     try:
         with torch.no_grad(), _Multiplied() as counter:
             network(image)
     except Exception as error:  # timm's and torchvision's code raises errors of many kinds
         raise _refused(cfg, network, image, error) from error
     params = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return ModelCost(params, counter.flops // 2)
+    return ModelCost(params, counter.flops // 2), stages[-1] if stages else counter.pooled
 
 
 def _same(norm: nn.BatchNorm2d, input: Tensor) -> Tensor:

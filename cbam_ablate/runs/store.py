@@ -20,7 +20,8 @@ from cbam_ablate.runs.results import Problem, read_result
 class State(NamedTuple):
     """Where a run stands: new, running, finished, failed, interrupted, or unusable by its result.json.
 
-    `failure` is bug, out_of_memory, diverged, timeout or killed; `error` says more in one line.
+    `failure` is bug, out_of_memory, diverged, timeout, service, data or killed; `error` says more in one
+    line.
     """
 
     name: str

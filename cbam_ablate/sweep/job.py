@@ -19,9 +19,10 @@ from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, DataError, ServiceError
 from cbam_ablate.loggers import following
 from cbam_ablate.models import ModelCost, build_model, model_cost
+from cbam_ablate.models.build import loaded_into
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.runs.claim import LostClaimError
 from cbam_ablate.runs.provenance import UNKNOWN, provenance
@@ -180,11 +181,15 @@ def record_failure(writer: RunWriter, error: BaseException) -> None:
 
 
 def classify(error: BaseException) -> str:
-    """The class of a failure: diverged, timeout, out_of_memory or bug."""
+    """The class of a failure: diverged, timeout, out_of_memory, service, data or bug."""
     if isinstance(error, Diverged):
         return "diverged"
     if isinstance(error, TimedOut):
         return "timeout"
+    if isinstance(error, ServiceError):
+        return "service"
+    if isinstance(error, DataError):
+        return "data"
     starved = "not enough memory" in str(error) or "can't allocate memory" in str(error)
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or starved:
         return "out_of_memory"
@@ -239,6 +244,9 @@ def begin(trainer: Trainer, writer: RunWriter, state: dict[str, Any] | None, sou
         "threads": torch.get_num_threads(),
         "dataset_sha256": data,
     }
+    loaded = loaded_into(trainer.model)
+    if loaded is not None:
+        here["pretrained"] = loaded.summary()
     writer.trained_by(before, here)
     trainer.accelerators = partial(accelerators, trainer)
 
@@ -267,6 +275,7 @@ def record(
         **found,
         "cost": {**(cost or model_cost(cfg))._asdict(), **found["cost"]},
         "parent": cfg.train.resume_from,
+        "pretrained": next((one["pretrained"] for one in processes if "pretrained" in one), None),
         "provenance": {**processes[-1], "finished": finished},
         "provenance_history": processes,
     }

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import UserError
 from cbam_ablate.models import ModelCost, model_cost
+from cbam_ablate.models.notes import notes_on
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell
 from cbam_ablate.sweep.estimate import Guess, guess_all
@@ -24,7 +26,8 @@ from cbam_ablate.training.device import pick_device
 class Plan:
     """A checked sweep. `runs` are the distinct runs by key, in the order in which they are needed first.
 
-    `lanes` are the runs that the launcher trains at a time, `source` is the study's file.
+    `lanes` are the runs that the launcher trains at a time, `source` is the study's file, `notes` are what is
+    worth a word of the networks.
     """
 
     study: str
@@ -40,6 +43,7 @@ class Plan:
     guesses: dict[str, Guess] = field(default_factory=dict)
     by_other_code: int = 0
     source: Path | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def store(self) -> RunStore:
@@ -108,6 +112,7 @@ def make_plan(texts: Sequence[str], sweep: bool = True) -> Plan:
 
 def plan_outline(asked: Outline) -> Plan:
     """The plan of what was asked for, a single run's too. Raises `ConfigError` for what can't be built."""
+    costs, notes = _size(asked.cells)
     device, launcher = asked.base.train.device, asked.composed.hydra.launcher
     slots = make_slots(device, launcher.get("jobs") or None) if asked.study else make_slots(device, 1)
     plan = Plan(
@@ -115,13 +120,14 @@ def plan_outline(asked: Outline) -> Plan:
         asked.axes,
         asked.cells,
         asked.runs,
-        _size(asked.cells),
+        costs,
         {},
         asked.base,
         pick_device(device),
         slots,
         (_lanes(launcher) if asked.study else 1) or len(slots),
         source=asked.source,
+        notes=notes,
     )
     return _look(plan)
 
@@ -145,15 +151,19 @@ def _look(plan: Plan) -> Plan:
     return plan
 
 
-def _size(cells: Sequence[Cell]) -> dict[str, ModelCost]:
-    """Parameters and MACs of every run, each distinct network built once on the meta device."""
+def _size(cells: Sequence[Cell]) -> tuple[dict[str, ModelCost], list[str]]:
+    """Parameters and MACs of every run, each distinct network built once on the meta device, and what of it
+    is worth a word: the weights that it starts from.
+    """
     costs: dict[str, ModelCost] = {}
+    notes: dict[str, None] = {}
     for cell in cells:
         if cell.key in costs:
             continue
         try:
             costs[cell.key] = model_cost(cell.cfg)
-        except (RuntimeError, ValueError) as error:
+            notes |= dict.fromkeys(notes_on(cell.cfg))
+        except (RuntimeError, ValueError, UserError) as error:
             cell.broken.append(f"this network can't be built: {str(error).splitlines()[0]}")
     refuse_broken(cells)
-    return costs
+    return costs, list(notes)

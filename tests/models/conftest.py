@@ -23,7 +23,17 @@ def configure():
     return make
 
 
-ATTENTION = {"reduction", "kernel", "pool", "order", "mlp_bias", "conv_bias", "spatial_norm", "descriptor"}
+ATTENTION = {
+    "reduction",
+    "kernel",
+    "pool",
+    "order",
+    "mlp_bias",
+    "conv_bias",
+    "spatial_norm",
+    "descriptor",
+    "combine",
+}
 
 
 @pytest.fixture

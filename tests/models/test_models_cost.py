@@ -8,7 +8,6 @@ from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.data import DATASETS
 from cbam_ablate.models import build_model, cost, model_cost
 from cbam_ablate.models.attention import ATTENTIONS
-from cbam_ablate.models.cost import CONV_AND_LINEAR
 
 NAMED = {"timm": ["model.attention.timm=coord"]}
 NETWORKS = [
@@ -18,6 +17,9 @@ NETWORKS = [
     ["backbone=residual_attention", "depth=56"],
     ["backbone=timm", "model.timm=regnetx_002", "placement=block"],
     ["backbone=torchvision", "model.torchvision=densenet121", "placement=class"],
+    ["backbone=timm", "model.timm=vit_tiny_patch16_224", "data=imagenet"],
+    *(["backbone=resnet_cifar", "placement=block", "attention=timm", f"model.attention.timm={name}"]
+      for name in ("nl", "halo")),
     *(["backbone=resnet_cifar", "placement=both", "reduction=4", f"attention={kind}", *NAMED.get(kind, [])]
       for kind in ATTENTIONS),
 ]  # fmt: skip
@@ -32,8 +34,7 @@ def test_parameters_and_macs_are_pytorchs_own_count(words):
         image = torch.empty(1, data.channels, data.size, data.size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(image)
-    flops = counter.get_flop_counts()["Global"]
-    macs = sum(flops.get(operator, 0) for operator in CONV_AND_LINEAR) / 2
+    macs = counter.get_total_flops() / 2
     assert model_cost(cfg) == (sum(parameter.numel() for parameter in network.parameters()), macs)
 
 

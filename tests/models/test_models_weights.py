@@ -6,7 +6,7 @@ from torchvision import models as torchvision
 
 from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError, DataError, ServiceError
 from cbam_ablate.models import build_model
 from cbam_ablate.models import weights as weights_module
 from cbam_ablate.models.weights import load_pretrained
@@ -69,8 +69,11 @@ def test_a_run_says_what_was_loaded_in_its_log_and_its_messages(narrow, caplog):
     assert run_one(cfg).name == "finished"
     loaded = len(torch.load(path))
     line = f"model.pretrained={path}: {loaded} tensors loaded; fresh: 4 of attention; unused: none"
-    log = (RunStore(cfg.store).run(run_key(cfg)).path / "train.log").read_text()
+    run = RunStore(cfg.store).run(run_key(cfg))
+    log = (run.path / "train.log").read_text()
     assert log.count(line) == caplog.text.count(line) == 1
+    stored = run.result()["pretrained"]
+    assert (stored["source"], stored["loaded"], stored["fresh"]) == (str(path), loaded, "4 of attention")
 
 
 def test_a_run_that_goes_on_reads_no_weights_to_overwrite_them(narrow, monkeypatch):
@@ -137,7 +140,7 @@ def test_weights_of_another_network_are_refused(configure, weights, depth, optio
 def test_a_file_that_holds_no_weights_is_refused(configure, tmp_path):
     path = tmp_path / "weights.pt"
     path.write_text("not weights")
-    with pytest.raises(ConfigError, match="not a file of weights"):
+    with pytest.raises(DataError, match="not a file of weights"):
         build_model(configure("resnet_imagenet", 18, pretrained=str(path)))
 
 
@@ -145,5 +148,5 @@ def test_without_a_network_the_error_says_to_give_a_file(configure, monkeypatch,
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"can't be downloaded .* give the path of a local copy"):
+    with pytest.raises(ServiceError, match=r"can't be downloaded .* give the path of a local copy"):
         build_model(configure("resnet_imagenet", 18, pretrained="imagenet"))

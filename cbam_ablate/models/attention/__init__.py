@@ -19,7 +19,7 @@ ATTENTIONS = {
         ),
     ),
     "se": Attention("cbam_ablate.models.attention.se:se", uses=frozenset({"reduction"})),
-    "bam": Attention("cbam_ablate.models.attention.bam:bam", uses=frozenset({"reduction"})),
+    "bam": Attention("cbam_ablate.models.attention.bam:bam", uses=frozenset({"reduction", "combine"})),
     "eca": Attention("cbam_ablate.models.attention.eca:eca"),
     "simam": Attention("cbam_ablate.models.attention.simam:simam"),
     "coordinate": Attention(

@@ -10,15 +10,16 @@ DILATION = 4
 
 
 class BAM(nn.Module):
-    """`(1 + sigmoid(Mc + Ms)) * x`: x (N, C, H, W), the same shape out; h = C // reduction.
+    """`(1 + sigmoid(Mc + Ms)) * x`, or Mc Ms: x (N, C, H, W), the same shape out; h = C // reduction.
 
     Mc (N, C, 1, 1): mean over H and W, Linear C -> h, BN, ReLU, Linear h -> C.
     Ms (N, 1, H, W): 1x1 convolution C -> h, two dilated 3x3 h -> h, each with BN and ReLU, 1x1 h -> 1.
-    The paper adds the two; its published code multiplies them.
+    The paper adds the two; its published code multiplies them (`combine`).
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, channels: int, reduction: int = 16, *, combine: str = "add") -> None:
         super().__init__()
+        self.combine = combine
         hidden = hidden_channels(channels, reduction)
         self.channel = nn.Sequential(
             nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, channels)
@@ -31,7 +32,8 @@ class BAM(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.channel(x.mean((2, 3)))[:, :, None, None] + self.spatial(x)
+        channel, spatial = self.channel(x.mean((2, 3)))[:, :, None, None], self.spatial(x)
+        logits = channel + spatial if self.combine == "add" else channel * spatial
         return (1 + logits.sigmoid()) * x
 
 
@@ -42,4 +44,4 @@ def _conv_norm_relu(inputs: int, outputs: int, kernel: int, dilation: int) -> tu
 
 def bam(channels: int, cfg: AttentionConfig) -> nn.Module:
     """BAM for a feature map of so many channels."""
-    return BAM(channels, cfg.reduction)
+    return BAM(channels, cfg.reduction, combine=cfg.combine)

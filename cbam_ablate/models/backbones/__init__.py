@@ -27,15 +27,15 @@ BACKBONES = {
     ),
     "resnet_imagenet": Backbone(
         "cbam_ablate.models.backbones.resnet_imagenet:resnet_imagenet", (18, 34, 50, 101, 152), 64, _resnet,
-        uses=frozenset({"stride_in_1x1", "pretrained"}), published=(18, 34, 50, 101, 152),
+        uses=frozenset({"stride_in_1x1"}), published=(18, 34, 50, 101, 152),
     ),
     "resnext": Backbone(
         "cbam_ablate.models.backbones.resnet_imagenet:resnext", (50, 101), 64, _resnet,
-        uses=frozenset({"stride_in_1x1", "pretrained"}), published=(50,),
+        uses=frozenset({"stride_in_1x1"}), published=(50,),
     ),
     "vgg": Backbone(
         "cbam_ablate.models.backbones.vgg:vgg", (19, 11, 13, 16), 64, _times(1, 2, 4, 8, 8),
-        uses=frozenset({"classifier", "dropout"}),
+        uses=frozenset({"classifier", "dropout"}), published=(11, 13, 16, 19),
     ),
     "mobilenet": Backbone(
         "cbam_ablate.models.backbones.mobilenet:mobilenet", (28,), 64, _times(1, 2, 4, 8, 16),
