@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from cbam_ablate.models.attention.cbam import CBAM, ChannelAttention, SpatialAttention
     from cbam_ablate.models.build import build_model
     from cbam_ablate.models.cost import ModelCost, model_cost
-    from cbam_ablate.models.placement import attach, last_map
+    from cbam_ablate.models.final_map import last_map
+    from cbam_ablate.models.placement import attach
 
 __all__ = [
     "CBAM",
@@ -24,7 +25,8 @@ __all__ = [
 __getattr__ = names_of(
     __name__,
     {
-        "placement": ("attach", "last_map"),
+        "placement": ("attach",),
+        "final_map": ("last_map",),
         "attention.cbam": ("CBAM", "ChannelAttention", "SpatialAttention"),
         "build": ("build_model",),
         "cost": ("ModelCost", "model_cost"),

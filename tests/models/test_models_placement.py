@@ -9,6 +9,19 @@ from torchvision import models as torchvision
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.models import CBAM, attach, build_model, model_cost
 
+OF_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+class Scale(nn.Module):
+    """One number for a map, which is enough to be seen."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale
+
 
 def gated(network: nn.Module) -> list[str]:
     return [
@@ -40,6 +53,10 @@ FOUND = {  # library, name, place: how many, the first, the last
     ("timm", "efficientnet_b0", "stage"): (4, "blocks.0.0", "blocks.4.2"),
     ("timm", "convnext_tiny", "stage"): (3, "stages.0", "stages.2"),
     ("timm", "mobilenetv3_small_100", "class"): (1, "blocks", "blocks"),
+    ("timm", "mobilenetv3_large_100", "block"): (15, "blocks.0.0.bn2", "blocks.5.2.bn3"),
+    ("timm", "resnetv2_50", "block"): (16, "stages.0.blocks.0.conv3", "stages.3.blocks.2.conv3"),
+    ("timm", "inception_v4", "stage"): (2, "features.9", "features.17"),
+    ("timm", "cspresnet50", "stage"): (3, "stages.0", "stages.2"),
 }
 
 
@@ -51,15 +68,15 @@ def test_places_are_found(case):
 
 
 REFUSED = {
-    ("torchvision", "densenet121", "block"): "doesn't map one tensor to one",
-    ("torchvision", "googlenet", "block"): "follow no one pattern",
-    ("torchvision", "vit_b_16", "block"): "neither a series of blocks nor poolings",
+    ("torchvision", "densenet121", "block"): r"add none; model.attention.at=\[features.denseblock1,",
+    ("torchvision", "googlenet", "block"): r"add none; model.attention.at=\[inception3a,",
+    ("torchvision", "vit_b_16", "block"): "sequences",
     ("torchvision", "vit_b_16", "class"): "sequences",
     ("torchvision", "squeezenet1_0", "class"): "isn't what its classifier takes",
-    ("timm", "resnetv2_50", "block"): "doesn't end in a batch norm",
+    ("timm", "convnext_tiny", "block"): r"adds at its end; model.attention.at=\[stages.\*.blocks.\*\]",
     ("timm", "hrnet_w18_small", "stage"): "in parallel",
-    ("timm", "coat_tiny", "block"): "doesn't end in a batch norm",
-    ("timm", "coat_tiny", "stage"): "its blocks are all of one stage",
+    ("timm", "coat_tiny", "block"): "sequences",
+    ("timm", "coat_tiny", "stage"): "sequences",
 }
 
 
@@ -105,6 +122,53 @@ def test_the_network_s_own_weights_keep_their_names():
     names = set(torchvision.resnet18().state_dict())
     attached = set(attach(torchvision.resnet18(), CBAM, "both").state_dict())
     assert names < attached
+
+
+def test_weights_saved_without_attention_load_around_it():
+    plain = torchvision.resnet18(num_classes=10)
+    network = attach(torchvision.resnet18(num_classes=10), CBAM, "both")
+    odd = network.load_state_dict(plain.state_dict(), strict=False)
+    assert odd.unexpected_keys == []
+    assert all(".attention." in name for name in odd.missing_keys)
+    assert torch.equal(network.layer4[1].bn2.module.weight, plain.layer4[1].bn2.weight)
+    assert torch.equal(network.layer1[0].conv1.weight, plain.layer1[0].conv1.weight)
+
+
+def test_names_and_order_of_weights_are_those_of_stores_made_with_hooks():
+    """The state dict that the hooked networks had, whose optimiser counts weights in their order."""
+    names = [name for name in attach(torchvision.resnet18(), Scale, "block").state_dict() if "bn2" in name]
+    assert names[:7] == [
+        *(f"layer1.0.bn2.{own}" for own in OF_NORM),
+        "layer1.0.bn2.attention.scale",
+        "layer1.1.bn2.weight",
+    ]
+
+
+def test_attention_stays_through_conversion_copy_compilation_and_export():
+    network = attach(torchvision.resnet18(num_classes=10), CBAM, "both").eval()
+    images, wanted = torch.randn(2, 3, 32, 32), 9
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(deepcopy(network))
+    assert len(gated(synced)) == wanted
+    assert type(synced.layer1[0].bn2.module) is nn.SyncBatchNorm
+    torch.testing.assert_close(synced.eval()(images), network(images))
+    exported = torch.export.export(network, (images,)).module()
+    torch.testing.assert_close(exported(images), network(images))
+    assert not torch.allclose(network(images), ungated(network)(images))
+
+
+def ungated(network: nn.Module) -> nn.Module:
+    plain = torchvision.resnet18(num_classes=10).eval()
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if "attention" not in k})
+    return plain
+
+
+@pytest.mark.parametrize("again", ["block", "class"])
+def test_attaching_twice_is_refused_and_changes_nothing(again):
+    network = attach(torchvision.resnet18(), CBAM, "block")
+    before = list(network.state_dict())
+    with pytest.raises(ConfigError, match=r"has attention already \(8 modules, the first at layer1\.0\.bn2"):
+        attach(network, CBAM, again)
+    assert list(network.state_dict()) == before
 
 
 def test_a_copy_attends_with_its_own_weights():

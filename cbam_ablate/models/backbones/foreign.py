@@ -8,7 +8,7 @@ from torch import nn
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import AttentionConfig, ModelConfig
 from cbam_ablate.models.gates import Gates
-from cbam_ablate.models.placement import attach
+from cbam_ablate.models.placement import find_places, put
 from cbam_ablate.models.timm_import import import_timm
 from cbam_ablate.registry import Backbone, find
 from cbam_ablate.torchvision_shim import import_torchvision
@@ -68,11 +68,10 @@ def _made(make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _attended(network: nn.Module, cfg: AttentionConfig, size: int = 224) -> nn.Module:
+    if cfg.placement == "none":
+        return network
     gates = Gates(cfg)
-    if cfg.placement in ("block", "both"):
-        attach(network, gates.block, "block", size=size)
-    if cfg.placement in ("class", "both"):
-        attach(network, gates.last, "class", size=size)
-    if cfg.placement == "stage":
-        attach(network, gates.stage, "stage", size=size)
+    makers = {"block": gates.block, "class": gates.last, "stage": gates.stage}
+    for place in find_places(network, cfg.placement, size=size):
+        put(network, place, makers[place.kind](place.channels))
     return network
