@@ -19,8 +19,8 @@ from cbam_ablate.part import TARGET, Part, load
 from cbam_ablate.source import Stamp, source_hash, state_of
 
 __all__ = [
-    "TARGET", "Attention", "Augmentation", "Backbone", "Dataset", "Logger", "Metric", "Optimizer", "Part",
-    "Schedule", "code_of", "counts", "facts", "find", "kinds", "load", "own_target", "rows",
+    "TARGET", "Attention", "Augmentation", "Backbone", "Dataset", "Logger", "Loss", "Metric", "Optimizer",
+    "Part", "Schedule", "code_of", "counts", "facts", "find", "kinds", "load", "own_target", "rows",
 ]  # fmt: skip
 
 
@@ -153,6 +153,31 @@ class Augmentation(Part):
     @classmethod
     def chosen(cls, name: str) -> dict[str, Any]:
         return {"own": name, "crop_padding": 0, "flip": False}
+
+
+@dataclass(frozen=True)
+class Loss(Part):
+    """`builder` takes a `LossConfig`, of which it alone reads `uses`, the smoothing and the class weights.
+
+    It gives a function of logits and labels. Ours take class weights; one that `smooths` reads
+    `train.label_smoothing`. One's own is given those of both that its signature names.
+    """
+
+    option: ClassVar[str] = "loss.name"
+    group: ClassVar[str] = "loss"
+    table: ClassVar[str] = "cbam_ablate.training:LOSSES"
+    leading: ClassVar[int] = 2
+    hands: ClassVar[frozenset[str]] = frozenset({"class_weights", "label_smoothing"})
+    own_builder: ClassVar[str] = "cbam_ablate.training.loss:own"
+    smooths: bool = False
+
+    @classmethod
+    def leads_of(cls, code: Callable[..., Any], parameters: own.Parameters) -> int:
+        return 0 if isinstance(code, type) else cls.leading
+
+    def reads(self, name: str) -> bool:
+        """Whether it takes the class weights or the smoothing of labels."""
+        return name in self.uses if self.target else name == "class_weights" or self.smooths
 
 
 @dataclass(frozen=True)

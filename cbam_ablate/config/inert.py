@@ -7,11 +7,12 @@ from typing import Any
 from cbam_ablate.config.schema import (
     AugmentConfig,
     DataConfig,
+    LossConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
 )
-from cbam_ablate.registry import Attention, Augmentation, Backbone, Optimizer, Schedule, find, rows
+from cbam_ablate.registry import Attention, Augmentation, Backbone, Loss, Optimizer, Schedule, find, rows
 
 ORDER_IGNORES = {
     "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
@@ -47,6 +48,11 @@ def _inert_in_schedule(schedule: ScheduleConfig) -> set[str]:
     return {name for other in rows(Schedule).values() for name in other.uses - used} | {"options"} - used
 
 
+def _inert_in_loss(loss: LossConfig) -> set[str]:
+    used = find(Loss, loss.name).uses
+    return {name for other in rows(Loss).values() for name in other.uses - used} | {"options"} - used
+
+
 def _inert_in_augment(augment: AugmentConfig) -> set[str]:
     return {"options"} - (find(Augmentation, augment.own).uses if augment.own else set())
 
@@ -59,6 +65,7 @@ INERT: dict[str, Callable[[Any], set[str]]] = {
     "model": _inert_in_model,
     "optimizer": _inert_in_optimizer,
     "schedule": _inert_in_schedule,
+    "loss": _inert_in_loss,
     "augment": _inert_in_augment,
     "data": _inert_in_data,
 }

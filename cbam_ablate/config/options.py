@@ -21,6 +21,7 @@ ALIASES = {
     "data": "data.name",
     "optimizer": "optimizer.name",
     "schedule": "schedule.name",
+    "loss": "loss.name",
 }
 """The dotted name that each group's choice decides, by which tables and manifests call the axis."""
 GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from cbam_ablate.config.canonical import (
     leaves,
     names_published,
 )
+from cbam_ablate.config.data_rules import data_rule, images_rule, loss_rule, show
 from cbam_ablate.config.once import Once, each_time
 from cbam_ablate.config.own_rules import WITH_OPTIONS, own_options, unread_options
 from cbam_ablate.config.schema import (
@@ -29,7 +29,7 @@ from cbam_ablate.config.schema import (
     TrainConfig,
 )
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.registry import Attention, Backbone, Dataset, Logger, counts, facts, find, load, rows
+from cbam_ablate.registry import Attention, Backbone, Logger, facts, find, load, rows
 
 
 def check(cfg: RunConfig) -> RunConfig:
@@ -48,7 +48,7 @@ def violations(cfg: RunConfig, once: Once = each_time) -> list[str]:
     broken = {line.partition("=")[0] for line in found}
     if any(name in broken for name in NAMING):
         return found
-    found += once(_images, cfg.data)
+    found += once(images_rule, cfg.data)
     if any(line.partition("=")[0] == "data.root" for line in found):
         return found
     crossed = [line for rule, names in RULES for line in once(rule, *(getattr(cfg, name) for name in names))]
@@ -67,7 +67,7 @@ def wrong(name: str, rule: Any, value: Any) -> list[str]:
         return []
     if value == "???":
         return [f"{name}=???: has no value; pick its group or set it"]
-    shown = f"{name}={_show(value)}"
+    shown = f"{name}={show(value)}"
     if rule["part"] is not None:
         try:
             find(rule["part"], value, name)
@@ -92,12 +92,8 @@ def wrong(name: str, rule: Any, value: Any) -> list[str]:
     if all(bounds[phrase][1](bound) for phrase, bound in set_bounds.items()):
         return []
     return [
-        f"{shown}: must be {' and '.join(f'{phrase} {_show(bound)}' for phrase, bound in set_bounds.items())}"
+        f"{shown}: must be {' and '.join(f'{phrase} {show(bound)}' for phrase, bound in set_bounds.items())}"
     ]
-
-
-def _show(value: Any) -> str:
-    return "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else str(value)
 
 
 def _model(model: ModelConfig) -> list[str]:
@@ -119,7 +115,7 @@ def _model(model: ModelConfig) -> list[str]:
         if getattr(model, name) is None
     ]
     found += [
-        f"{name}={_show(value)}: backbone={model.backbone} doesn't read it; leave it out"
+        f"{name}={show(value)}: backbone={model.backbone} doesn't read it; leave it out"
         for name, field, value in leaves(model, "model.")
         if name.count(".") == 1 and name in unread and value != field.metadata["off"] and name not in OPTIONS
     ]
@@ -190,56 +186,6 @@ def _pretrained(model: ModelConfig, data: DataConfig) -> list[str]:
     return found
 
 
-def _images(data: DataConfig) -> list[str]:
-    """What is wrong with the options that say which images these are."""
-    row = find(Dataset, data.name)
-    every = [other for name, other in rows(Dataset).items()]
-    foreign = frozenset().union(*(other.uses for other in every)) - row.uses
-    found = [
-        f"{name}={_show(value)}: data={data.name} doesn't read it; leave it out"
-        for name, field, value in leaves(data, "data.")
-        if name.removeprefix("data.") in foreign and value != field.metadata["off"]
-    ]
-    if row.discover is not None:
-        if data.root is None:
-            found.append(f"data.root=null: data={data.name} needs it: the folder or file with the images")
-        if data.val_size is not None:
-            found.append(f"data.val_size={data.val_size}: data={data.name} takes data.val_fraction instead")
-    return found
-
-
-def _data(data: DataConfig, train: TrainConfig) -> list[str]:
-    known = facts(data)
-    found = []
-    if known.discover is not None:
-        room = counts(replace(data, train_size=None))[0]
-        less = "the training images less those for validation"
-    elif data.val_size is None:
-        return [
-            f"data.val_size=null: data={data.name} has no validation part; say how many images to hold out"
-        ]
-    else:
-        room, less = (
-            known.train - data.val_size,
-            f"{known.train} training images less data.val_size={data.val_size}",
-        )
-        if not known.classes <= data.val_size <= known.train - known.classes:
-            return [
-                f"data.val_size={data.val_size}: {data.name} has {known.train} training images of "
-                f"{known.classes} classes; from {known.classes} to {known.train - known.classes} can be "
-                "held out"
-            ]
-    if data.train_size is not None and not known.classes <= data.train_size <= room:
-        found.append(
-            f"data.train_size={data.train_size}: from {known.classes} (one a class) to {room} ({less})"
-        )
-    elif train.batch_size > (data.train_size or room):
-        found.append(
-            f"train.batch_size={train.batch_size}: at most {data.train_size or room}, the training images"
-        )
-    return found
-
-
 def _train(train: TrainConfig, schedule: ScheduleConfig) -> list[str]:
     found = []
     if train.select != TrainConfig().select:
@@ -256,7 +202,7 @@ def _train(train: TrainConfig, schedule: ScheduleConfig) -> list[str]:
     marks = schedule.milestones
     if sorted(set(marks)) != marks or not all(0 < mark < 1 for mark in marks):
         found.append(
-            f"schedule.milestones={_show(marks)}: rising fractions of the run between 0 and 1, say [0.5,0.75]"
+            f"schedule.milestones={show(marks)}: rising fractions of the run between 0 and 1, say [0.5,0.75]"
         )
     source = train.resume_from
     if source is not None and not is_run_key(source) and not Path(source).is_file():
@@ -285,9 +231,10 @@ def _logger(logger: LoggerConfig) -> list[str]:
 RULES: list[tuple[Callable[..., list[str]], tuple[str, ...]]] = [
     (_model, ("model",)),
     (_pretrained, ("model", "data")),
-    (_data, ("data", "train")),
+    (data_rule, ("data", "train")),
     (_train, ("train", "schedule")),
     (_optimizer, ("optimizer",)),
+    (loss_rule, ("loss", "data", "train")),
     (_logger, ("logger",)),
     (own_options, WITH_OPTIONS),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from cbam_ablate.config.field import option
 from cbam_ablate.config.output import FigureConfig, MetricsConfig, TableConfig
-from cbam_ablate.registry import Attention, Augmentation, Backbone, Dataset, Optimizer, Schedule
+from cbam_ablate.registry import Attention, Augmentation, Backbone, Dataset, Loss, Optimizer, Schedule
 
 PLACEMENTS = ("none", "block", "class", "both", "stage")
 POOLS = ("avg", "max", "lp", "lse")
@@ -107,6 +107,8 @@ class DataConfig:
     group: str | None = option(None, "folder: regular expression over file names; files whose match (or its "
                                "first group) is alike stay in one part", off=None)  # fmt: skip
     split_seed: int = option(0, "which images our own test and validation parts hold", low=0, off=0)
+    sampler: str = option("shuffle", "order of an epoch: every image once, or every class equally often",
+                          choices=("shuffle", "balanced"), off="shuffle")  # fmt: skip
     exif: bool = option(False, "folder: turn images as their EXIF orientation says", off=False)
     range: list[float] | None = option(None, "values of 16-bit and float images that become 0 and 255; null "
                                        "is 0 to 65535, and 0 to 1 of floats", off=None)  # fmt: skip
@@ -132,6 +134,19 @@ class AugmentConfig:
     own: str | None = option(None, "module:Name of one's own, applied to each batch after all but mixing",
                              part=Augmentation, off=None)  # fmt: skip
     options: dict[str, Any] = option({}, "an augmentation of one's own: its options by name", off={})
+
+
+@dataclass
+class LossConfig:
+    """What training makes small; validation and test losses stay plain cross entropy."""
+
+    name: str = option("cross_entropy", "what training makes small", part=Loss, off="cross_entropy")
+    class_weights: Any = option("none", "none, balanced (inverse to each class's images), or a list of "
+                                "one a class", off="none")  # fmt: skip
+    gamma: float = option(2.0, "focal: power of 1 - p; 0 is cross entropy", low=0, high=10, off=2.0)
+    options: dict[str, Any] = option({}, "a loss of one's own: its options by name", off={})
+    alpha: float | None = option(None, "focal, two classes: weight of class 1; that of class 0 is 1 - alpha",
+                                 above=0, below=1, off=None)  # fmt: skip
 
 
 @dataclass
@@ -240,6 +255,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

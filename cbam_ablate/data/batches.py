@@ -61,14 +61,31 @@ class Drawn(NamedTuple):
         return self.order[here], self.crops[here], warps, boxes
 
 
+def balanced_order(labels: Tensor, stream: torch.Generator) -> Tensor:
+    """As many image numbers as there are labels (N,), every class equally often, its images in turn."""
+    present, count = labels.unique(), len(labels)
+    shown = []
+    for place, label in enumerate(present):
+        own, wanted = (labels == label).nonzero()[:, 0], (count + place) // len(present)
+        rounds = [own[torch.randperm(len(own), generator=stream)] for _ in range(-(-wanted // len(own)))]
+        shown.append(torch.cat(rounds)[:wanted])
+    return torch.cat(shown)[torch.randperm(count, generator=stream)]
+
+
 class TrainBatches:
     """Full batches of a training set, in an order and with changes of their own in each epoch."""
 
     def __init__(
-        self, part: Part, augment: AugmentConfig, batch_size: int, normalise: Normalise, classes: int
+        self,
+        part: Part,
+        augment: AugmentConfig,
+        batch_size: int,
+        normalise: Normalise,
+        classes: int,
+        balanced: bool = False,
     ) -> None:
         self.part, self.augment, self.batch_size = part, augment, batch_size
-        self.normalise, self.classes = normalise, classes
+        self.normalise, self.classes, self.balanced = normalise, classes, balanced
         self.size = part.shape[0]
         self.own = own_augment(augment)
 
@@ -98,13 +115,18 @@ class TrainBatches:
             return torch.Generator().manual_seed(derive_seed(seed, name, epoch))
 
         device = self.part.labels.device
-        order = torch.randperm(count, generator=stream("order"))
-        crops = draw.crops(count, options.crop_padding, options.flip, stream("augment"))[order]
+        # Where an image may come twice, changes are drawn for each showing and not for each image.
+        every: slice | Tensor = slice(None)
+        if self.balanced:
+            order = balanced_order(self.part.labels.cpu(), stream("order"))
+        else:
+            order = every = torch.randperm(count, generator=stream("order"))
+        crops = draw.crops(count, options.crop_padding, options.flip, stream("augment"))[every]
         warps = boxes = None
         if options.rotation > 0 or options.shift > 0:
-            warps = draw.warps(count, options.rotation, options.shift, stream("warp"))[order].to(device)
+            warps = draw.warps(count, options.rotation, options.shift, stream("warp"))[every].to(device)
         if options.erasing > 0:
-            boxes = draw.boxes(count, options.erasing, self.size, stream("erase"))[order].to(device)
+            boxes = draw.boxes(count, options.erasing, self.size, stream("erase"))[every].to(device)
         mixes = mix.draw(steps, options.mixup, options.cutmix, self.size, derive_seed(seed, "mix", epoch))
         labels = self.part.labels[order.to(device)]
         return Drawn(order.to(self.part.rows.device), crops.to(device), warps, boxes, labels, mixes)

@@ -26,13 +26,22 @@ class Feed:
         self.classes, self.numbers = splits.classes, splits.numbers
         self._normalise = Normalise(splits.mean, splits.std, splits.train.shape, dtype)
         self.batches = TrainBatches(
-            splits.train, cfg.augment, cfg.train.batch_size, self._normalise, splits.classes
+            splits.train,
+            cfg.augment,
+            cfg.train.batch_size,
+            self._normalise,
+            splits.classes,
+            cfg.data.sampler == "balanced",
         )
         self._parts = {"val": splits.val, "test": splits.test}
 
     def train(self, epoch: int, start: int) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on, ordered and augmented by the run's seed alone."""
         return self.batches.epoch(self.seed, epoch, start)
+
+    def class_counts(self) -> list[int]:
+        """The training images of each class."""
+        return torch.bincount(self.batches.part.labels.cpu(), minlength=self.classes).tolist()
 
     def evaluate(self, part: str) -> Iterator[Batch]:
         """All images of `val` or `test` in order."""

@@ -113,10 +113,14 @@ class _MadeUp:
 
     def __init__(self, cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> None:
         known, count = facts(cfg.data), cfg.train.batch_size
+        self.many = known.classes
         self.numbers: dict[str, NDArray[np.int64]] = {}
         images = torch.randn(count, known.channels, known.size, known.size, dtype=dtype, device=device)
         labels = torch.zeros(count, dtype=torch.long, device=device)
         self.batch = images.contiguous(memory_format=torch.channels_last), labels
+
+    def class_counts(self) -> list[int]:
+        return [1] * self.many
 
     def train(self, epoch: int, start: int) -> Iterator[Batch]:
         return iter([self.batch] * self.steps)

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from cbam_ablate.config.schema import RunConfig
@@ -21,6 +20,7 @@ from cbam_ablate.training.average import ema_update, paired
 from cbam_ablate.training.choice import Choice
 from cbam_ablate.training.device import peak_memory_mib, random_state, set_random_state
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
+from cbam_ablate.training.loss import build_loss
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule, held_tensors, set_rate
 from cbam_ablate.training.outputs import Outputs
 from cbam_ablate.training.protocols import Feed, RunLog
@@ -88,6 +88,7 @@ class Trainer:
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
         self.ema = AveragedModel(self.model, use_buffers=True) if cfg.train.ema else None
+        self.loss = build_loss(cfg, feed.class_counts, device)
         self.done = Progress()
         self.accelerators: Callable[[], list[str]] = list
         self.totals = Totals(device)
@@ -193,7 +194,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with self.cast():
             logits = self.steps.network(images)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.cfg.train.label_smoothing)
+            loss = self.loss(logits.float(), labels)
         loss.backward()
         if self.cfg.optimizer.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optimizer.clip_norm)

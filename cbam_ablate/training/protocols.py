@@ -20,6 +20,9 @@ class Feed(Protocol):
     numbers: dict[str, NDArray[np.int64]]
     sha256: str
 
+    def class_counts(self) -> list[int]:
+        """The training images of each class."""
+
     def train(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]: ...
     def evaluate(self, part: str) -> Iterator[tuple[Tensor, Tensor]]: ...
 

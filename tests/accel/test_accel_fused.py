@@ -297,3 +297,13 @@ def test_a_network_that_draws_random_numbers_is_not_fused(tiny, tmp_path):
     with pytest.raises(CantFuse, match="random"):
         FusedTrainer(lanes, lambda lane, end: None)
     assert all(torch.equal(a, b) for a, b in zip(before, lanes[0].model.buffers(), strict=True))
+
+
+def test_runs_together_have_the_loss_that_they_have_alone(both):
+    words = ["loss=focal", "loss.class_weights=balanced", "augment.mixup=1", "data.sampler=balanced"]
+    apart, fused, *_ = both(
+        [*words, "seed=0"], [*words, "seed=1"], ["loss.class_weights=balanced", "augment.mixup=1"]
+    )
+    for alone, together in zip(apart, fused, strict=True):
+        assert losses(together) == pytest.approx(losses(alone), rel=CLOSE)
+    assert abs(apart[0].metrics["train_loss"] - apart[2].metrics["train_loss"]) > 0.1

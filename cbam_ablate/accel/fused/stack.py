@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from cbam_ablate.accel.fused.rules import Rules
-from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.schema import LossConfig, RunConfig
 from cbam_ablate.training.average import Pairs, ema_update, paired
 from cbam_ablate.training.loop import Trainer
 from cbam_ablate.training.optimizer import build_optimizer, set_rate
@@ -85,7 +85,7 @@ def _tied_by_name(named: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def part_of(cfg: RunConfig) -> str:
     """A text that is equal for runs whose optimiser, schedule, loss and average are equal."""
     train = cfg.train
-    return repr((cfg.optimizer, cfg.schedule, train.label_smoothing, train.ema))
+    return repr((cfg.optimizer, cfg.schedule, cfg.loss, train.label_smoothing, train.ema))
 
 
 class Part:
@@ -106,6 +106,9 @@ class Part:
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean loss of each run (last - first,) from all logits (K, N, classes) and labels (K, N, ...)."""
+        if self.cfg.loss != LossConfig():
+            every = zip(self.trainers, logits[self.range].float(), labels[self.range], strict=True)
+            return torch.stack([trainer.loss(outputs, wanted) for trainer, outputs, wanted in every])
         logits, labels = logits[self.range].flatten(0, 1), labels[self.range].flatten(0, 1)
         smoothing = self.cfg.train.label_smoothing
         losses = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
