@@ -1,50 +1,66 @@
-"""cbam-ablate explain run=KEY[,KEY2,...] [images=8] [n=500] [seed=0] [out=FOLDER] [name=value ...]
+"""cbam-ablate explain study=NAME|run=KEY[,KEY2,...] [images=8] [n=500] [seed=0] [out=FOLDER] [name=value ...]
 
 What stored networks (the checkpoint of the chosen epoch) look at in test images, side by side: Grad-CAM of
-the predicted class on the last feature map, and CBAM's last spatial gate. Written to explain.png. `images` is
-how many, drawn by `seed`, or which, by their number in the test set: images=3,17,42 (one: images=3,).
+the predicted class on the last feature map, and CBAM's last spatial gate. Written to explain.png and, for a
+paper, explain.pdf. Of a study it is one network of each row of the table, all of the first seed that all rows
+have finished. `images` is how many, drawn by `seed`, or which, by their number in the test set:
+images=3,17,42 (one: images=3,).
 
 In numbers, over `n` test images drawn by `seed`: by how much the confidence in the predicted class drops on
 average when the image is masked by its Grad-CAM (lower is better), and how often it rises (higher is better),
 as Grad-CAM++ (Chattopadhay et al., 2018) defines them, each with a 95 % interval over images: these are of
 one trained network, not of an architecture. Printed, and written to explain.json.
 
-`out` is by default <store>/explain/KEYS. Also taken: store=, data.root=, data.cache=, train.device=.
+`out` is by default <store>/explain/STUDY or KEYS. Also taken: store=, data.root=, data.cache=, train.device=.
 """
 
 from pathlib import Path
 from typing import Any
 
 from cbam_ablate.cli.arguments import apply, read_arguments
-from cbam_ablate.config.canonical import from_dict
+from cbam_ablate.cli.studies import take_study
+from cbam_ablate.config.canonical import effective, from_dict
+from cbam_ablate.config.options import short_name, spell
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs import Run, RunStore
 
 TAKEN = ("data.root", "data.cache", "train.device")
 MOST_SHOWN = 64
+IN_WORDS = {
+    "seed", "model.backbone", "model.depth", "model.timm", "model.torchvision", "model.attention.kind",
+    "model.attention.placement", "model.attention.timm",
+}  # fmt: skip
+"""What `network` says."""
 
 
 def main(arguments: list[str]) -> int:
-    values = read_arguments(arguments, ("run", "images", "n", "seed", "out"), TAKEN)
-    store = RunStore(values.pop("store"))
+    values = read_arguments(arguments, ("run", "study", "images", "n", "seed", "out"), TAKEN)
     images, n = _images(values.pop("images", "8")), _number("n", values.pop("n", "500"), 2)
     seed, out = _number("seed", values.pop("seed", "0"), 0), values.pop("out", None)
-    runs = [store.find(prefix) for prefix in values.pop("run", "").split(",") if prefix]
-    if not runs:
-        raise ConfigError("run=: which runs? keys or their first digits, as in run=KEY,KEY2")
-    configs = [_config(run, values) for run in runs]
+    asked = [prefix for prefix in values.pop("run", "").split(",") if prefix]
+    if bool(asked) == ("study" in values):
+        raise ConfigError(
+            "explain: which runs? study=NAME, or keys or their first digits, as in run=KEY,KEY2"
+        )
+    study = values.get("study")
+    if asked:
+        store = RunStore(values.pop("store"))
+        runs = [store.find(prefix) for prefix in asked]
+        configs = [_config(run, values) for run in runs]
+        labels = _labels(configs, runs)
+    else:
+        store, labels, runs = _rows(values)
+        configs = [_config(run, values) for run in runs]
 
     from cbam_ablate.explain.compare import compare
-    from cbam_ablate.explain.figure import draw
+    from cbam_ablate.explain.figure import draw, save
     from cbam_ablate.runs.files import write_json
 
     found = compare(configs, runs, images, n, seed)
-    folder = Path(out) if out else store.root / "explain" / "+".join(run.key[:8] for run in runs)
-    folder.mkdir(parents=True, exist_ok=True)
-    headings = [f"{network(cfg)}\n{run.key[:8]}" for cfg, run in zip(configs, runs, strict=True)]
-    figure = draw(found.shown, headings, [one.maps for one in found.runs])
-    figure.savefig(folder / "explain.png", dpi=150, bbox_inches="tight", metadata={"Software": None})
+    name = study or "+".join(run.key[:8] for run in runs)
+    folder = Path(out) if out else store.root / "explain" / name
+    files = save(draw(found.shown, labels, [one.maps for one in found.runs]), folder)
     record = {
         "data": configs[0].data.name,
         "dataset_sha256": found.sha256,
@@ -54,17 +70,62 @@ def main(arguments: list[str]) -> int:
         "runs": [
             {
                 "run": run.key,
-                "network": network(cfg).replace("\n", ", "),
+                "network": label.replace("\n", ", "),
                 "average_drop": one.drop._asdict(),
                 "increase_in_confidence": one.rise._asdict(),
             }
-            for run, cfg, one in zip(runs, configs, found.runs, strict=True)
+            for run, label, one in zip(runs, labels, found.runs, strict=True)
         ],
     }
     write_json(folder / "explain.json", record)
     _print(record)
-    print(f"{folder / 'explain.png'}\n{folder / 'explain.json'}")
+    print(*files, folder / "explain.json", sep="\n")
     return 0
+
+
+def _rows(values: dict[str, Any]) -> tuple[RunStore, list[str], list[Run]]:
+    """Of each row of a study's table that has finished runs: its label, and one of them."""
+    from cbam_ablate.aggregate.findings import label
+    from cbam_ablate.aggregate.records import SEED, load_study
+    from cbam_ablate.report.markup import plain
+    from cbam_ablate.report.write import table_of
+
+    store, name = take_study(values)
+    study = load_study(store.root, name)
+    rows = {}
+    for row in table_of(study).rows:
+        by_seed = {
+            int(study.config(key).get(SEED, 0)): key
+            for key in row.run_keys
+            if store.run(key).state().name == "finished" and store.run(key).best.exists()
+        }
+        if by_seed:
+            rows[plain(label(row))] = by_seed
+    if not rows:
+        raise StoreError(f"study={name}: no run of it is finished and still has its checkpoint")
+    shared = set.intersection(*(set(seeds) for seeds in rows.values()))
+    keys = [seeds[min(shared or seeds)] for seeds in rows.values()]
+    seeds = [min(shared or seeds) for seeds in rows.values()]
+    labels = [f"{text}\nseed {seed}" for text, seed in zip(rows, seeds, strict=True)]
+    return store, labels, [store.run(key) for key in keys]
+
+
+def _labels(configs: list[RunConfig], runs: list[Run]) -> list[str]:
+    """Each network in words, with the options in which it differs from the others; a key where none does."""
+    every = [effective(cfg) for cfg in configs]
+    apart = [
+        name
+        for name in every[0]
+        if name not in IN_WORDS and len({repr(options.get(name)) for options in every}) > 1
+    ]
+    labels = []
+    for cfg, options in zip(configs, every, strict=True):
+        differs = [f"{short_name(name, apart)} {spell(options[name])}" for name in apart if name in options]
+        labels.append("\n".join([network(cfg), *differs]))
+    return [
+        label if labels.count(label) == 1 else f"{label}\n{run.key[:8]}"
+        for label, run in zip(labels, runs, strict=True)
+    ]
 
 
 def _number(name: str, text: str, low: int) -> int:

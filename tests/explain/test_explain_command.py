@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import torch
 from PIL import Image
 
 from cbam_ablate.cli import run
+from cbam_ablate.cli.explain import _labels
+from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.data import make_feed
 from cbam_ablate.explain.compare import compare
@@ -119,8 +122,28 @@ def test_runs_on_different_data_are_not_compared(store, keys, tmp_path, capsys):
     assert "synthetic" in said
 
 
+def test_a_study_is_explained_by_a_network_of_each_row_under_the_rows_labels(store, keys, tmp_path):
+    (study,) = [path.parent.name for path in store.glob("studies/*/manifest.json")]
+    record = explained(store, tmp_path, f"study={study}", "images=2", "n=2")
+    assert [one["network"] for one in record["runs"]] == ["none, seed 0", "block, seed 0"]
+    assert [one["run"] for one in record["runs"]] == [keys["none"], keys["block"]]
+    drawn = (tmp_path / "explain.pdf").read_bytes()
+    assert b"/Type3" not in drawn
+    assert b"/TrueType" in drawn or b"/CIDFontType2" in drawn
+
+
+def test_runs_are_called_by_what_differs_between_them():
+    configs = [load_config(["placement=block", f"reduction={reduction}", "depth=18"]) for reduction in (4, 8)]
+    runs = [SimpleNamespace(key=letter * 16) for letter in "ab"]
+    labels = [label.split("\n") for label in _labels(configs, runs)]
+    assert [label[1:] for label in labels] == [["cbam block, seed 0", f"reduction {n}"] for n in (4, 8)]
+    assert [label.split("\n")[-1] for label in _labels([configs[0]] * 2, runs)] == [8 * "a", 8 * "b"]
+
+
 LINES = {
     "explain": "which runs",
+    "explain run=x study=y": "which runs",
+    "explain study=y": "no such study",
     "explain run=0123": "no such run",
     "explain run=x images=0": "1 to 64",
     "explain run=x images=x": "images=x",
