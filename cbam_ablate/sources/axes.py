@@ -86,6 +86,8 @@ def _candidate(runs: Sequence[Found], name: str) -> bool:
 def _spelled(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if type(value) is int:
+        return str(value)  # most of a large table's cells, ten times as fast
     return json.dumps(value, sort_keys=True, default=str)
 
 

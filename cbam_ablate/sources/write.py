@@ -83,7 +83,8 @@ def write_study(root: Path, runs: Sequence[Found], manifest: dict[str, Any]) -> 
     for run in runs:
         if run.history:
             _write_run(store.run(run.key), run)
-    write_json(home / "manifest.json", manifest)
+    # Without indents, which json writes in Python: a large manifest takes a second with them.
+    write_text(home / "manifest.json", json.dumps(manifest, allow_nan=False) + "\n")
     return sorted({name for run in runs for name, value in measured(run).items() if finite(value)})
 
 
