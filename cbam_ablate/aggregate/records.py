@@ -218,10 +218,10 @@ def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
 def _facts_of_all(result: dict[str, Any]) -> dict[str, str]:
     """The facts of every process that trained the run, in turn; of one that left none there is no word."""
     history = result.get("provenance_history")
-    processes = history if isinstance(history, list) and history else [result["provenance"]]
-    each = [_facts(one) for one in processes if isinstance(one, dict)]
-    if len(each) < 2:
+    processes = [one for one in history if isinstance(one, dict)] if isinstance(history, list) else []
+    if len(processes) < 2:
         return _facts(result["provenance"])
+    each = [_facts(one) for one in processes]
     return {fact: THEN.join(dict.fromkeys(one[fact] for one in each if fact in one)) for fact in each[-1]}
 
 
