@@ -21,7 +21,9 @@ def legend(table: Table, grid: Grid) -> list[str]:
     if any(heading.kind == "difference" for heading in grid.headings):
         found.append("Δ: difference to the baseline paired by seed [95 % interval].")
     if any(cell.difference and cell.difference.significant for cell in cells):
-        found.append(f"*: differs from the baseline{_baseline(table)} (paired t-test, Holm, 5 %).")
+        both = table.options.get("interval") == "both"
+        test = "t-test over seeds and test images" if both else "paired t-test"
+        found.append(f"*: differs from the baseline{_baseline(table)} ({test}, Holm, 5 %).")
     if table.means:
         found.append("mean: over the rows or columns, within each seed that all of them have.")
     return found

@@ -18,6 +18,7 @@ from cbam_ablate.metrics.crossed import (
 )
 from cbam_ablate.metrics.definitions import DEFINITIONS, definition
 from cbam_ablate.metrics.ranking import auroc_of_draws
+from cbam_ablate.report import markdown
 from tests.metrics.conftest import content, made_up
 
 
@@ -123,6 +124,15 @@ def test_a_table_takes_its_intervals_over_seeds_images_or_both(study):
     assert any("over seeds and test images" in sentence for sentence in found["both"].caption)
     assert any("of these trained networks" in sentence for sentence in found["images"].caption)
     assert found["both"].rows[1].cell("test_top1").value == found["t"].rows[1].cell("test_top1").value
+
+
+@pytest.mark.parametrize(
+    ("over", "test"), [("t", "paired t-test"), ("both", "t-test over seeds and test images")]
+)
+def test_the_mark_of_a_difference_names_its_test(study, over, test):
+    table = table_of(study, interval=over, metrics=["test_f1_macro"])
+    assert table.rows[1].cell("test_f1_macro").difference.significant
+    assert f"({test}, Holm, 5 %)" in markdown.render(table)
 
 
 def test_too_few_seeds_have_no_interval_over_both_and_it_says_so(study):
