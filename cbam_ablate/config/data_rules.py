@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from cbam_ablate.config.canonical import leaves
-from cbam_ablate.config.schema import DataConfig, LossConfig, TrainConfig
+from cbam_ablate.config.schema import AugmentConfig, DataConfig, LossConfig, TrainConfig
 from cbam_ablate.registry import Dataset, Loss, counts, facts, find, rows
 
 
@@ -21,8 +21,48 @@ def images_rule(data: DataConfig) -> list[str]:
     if row.discover is not None:
         if data.root is None:
             found.append(f"data.root=null: data={data.name} needs it: the folder or file with the images")
+        if data.normalize == "pixel":
+            found.append(f"data.normalize=pixel: images of data={data.name} have no common pixels; channel")
         if data.val_size is not None:
             found.append(f"data.val_size={data.val_size}: data={data.name} takes data.val_fraction instead")
+    return found
+
+
+def moments_rule(data: DataConfig) -> list[str]:
+    channels, found = facts(data).channels, []
+    for name in ("mean", "std"):
+        given = getattr(data, name)
+        if given is not None and (len(given) != channels or (name == "std" and min(given) <= 0)):
+            above = ", above 0" if name == "std" else ""
+            found.append(f"data.{name}={show(given)}: one number for each of {channels} channels{above}")
+    if data.normalize == "pixel" and data.mean is not None:
+        found.append("data.mean: data.normalize=pixel subtracts the mean image; leave one of both out")
+    limits = data.range
+    if limits is not None and (len(limits) != 2 or limits[0] >= limits[1]):
+        found.append(f"data.range={show(limits)}: two rising numbers, those that become 0 and 255")
+    return found
+
+
+def crop_rule(augment: AugmentConfig, data: DataConfig) -> list[str]:
+    if not augment.random_resized_crop:
+        return []
+    found = []
+    if augment.crop_padding:
+        found.append(
+            f"augment.crop_padding={augment.crop_padding}: random_resized_crop cuts out already; take "
+            "augment=random_resized_crop, or crop_padding=0"
+        )
+    if data.name == "imagenet":
+        found.append(
+            "augment.random_resized_crop=true: data=imagenet keeps the middle of each image alone; take "
+            "data=folder, which keeps images whole"
+        )
+    for name, high in (("crop_scale", 1.0), ("crop_ratio", None)):
+        low_high = getattr(augment, name)
+        wrong = len(low_high) != 2 or not 0 < low_high[0] <= low_high[1]
+        if wrong or (high is not None and low_high[1] > high):
+            most = ", at most 1" if high is not None else ""
+            found.append(f"augment.{name}={show(low_high)}: two numbers above 0, the lower first{most}")
     return found
 
 

@@ -54,7 +54,8 @@ def _inert_in_loss(loss: LossConfig) -> set[str]:
 
 
 def _inert_in_augment(augment: AugmentConfig) -> set[str]:
-    return {"options"} - (find(Augmentation, augment.own).uses if augment.own else set())
+    unread = set() if augment.random_resized_crop else {"crop_scale", "crop_ratio"}
+    return unread | {"options"} - (find(Augmentation, augment.own).uses if augment.own else set())
 
 
 def _inert_in_data(data: DataConfig) -> set[str]:

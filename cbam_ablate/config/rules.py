@@ -15,7 +15,14 @@ from cbam_ablate.config.canonical import (
     leaves,
     names_published,
 )
-from cbam_ablate.config.data_rules import data_rule, images_rule, loss_rule, show
+from cbam_ablate.config.data_rules import (
+    crop_rule,
+    data_rule,
+    images_rule,
+    loss_rule,
+    moments_rule,
+    show,
+)
 from cbam_ablate.config.once import Once, each_time
 from cbam_ablate.config.own_rules import WITH_OPTIONS, own_options, unread_options
 from cbam_ablate.config.schema import (
@@ -232,6 +239,8 @@ RULES: list[tuple[Callable[..., list[str]], tuple[str, ...]]] = [
     (_model, ("model",)),
     (_pretrained, ("model", "data")),
     (data_rule, ("data", "train")),
+    (moments_rule, ("data",)),
+    (crop_rule, ("augment", "data")),
     (_train, ("train", "schedule")),
     (_optimizer, ("optimizer",)),
     (loss_rule, ("loss", "data", "train")),

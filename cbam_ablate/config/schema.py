@@ -86,11 +86,14 @@ class DataConfig:
     subset_seed: int = option(0, "which images the training subset holds", low=0, off=0)
     normalize: str = option("channel", "what is subtracted: each channel's mean, or each pixel's",
                             choices=("channel", "pixel"), off="channel")  # fmt: skip
+    mean: list[float] | None = option(None, "of each channel, of pixels from 0 to 1, subtracted; null is the "
+                                      "published or the training images'", off=None)  # fmt: skip
+    std: list[float] | None = option(None, "of each channel, divided by; null as for mean", off=None)
     label_noise: float = option(0.0, "fraction of training labels replaced by another class, equally likely",
                                 low=0, high=1, off=0.0)  # fmt: skip
     size: int | None = option(None, "folder: side of the images that the network sees, pixels",
                               low=8, high=1024, off=None)  # fmt: skip
-    store_size: int | None = option(None, "folder, imagenet: short side that whole images are stored at, "
+    store_size: int | None = option(None, "folder: short side that whole images are stored at, "
                                     "pixels; null is 256/224 of the size", low=8, high=2048,
                                     off=None)  # fmt: skip
     channels: int | None = option(None, "folder: 1 (grey) or 3 (colour); null is 1 where all files are grey",
@@ -122,6 +125,12 @@ class AugmentConfig:
 
     crop_padding: int = option(help="zero padding of the random crop, pixels", low=0, high=64, off=0)
     flip: bool = option(help="horizontal flip with probability 1/2", off=False)
+    random_resized_crop: bool = option(False, "a part of the image of random area and aspect, resized",
+                                       off=False)  # fmt: skip
+    crop_scale: list[float] = option([0.08, 1.0], "random_resized_crop: its area in parts of the image's, "
+                                     "from and to", off=[0.08, 1.0])  # fmt: skip
+    crop_ratio: list[float] = option([0.75, 4 / 3], "random_resized_crop: its width over its height, from "
+                                     "and to", off=[0.75, 4 / 3])  # fmt: skip
     rotation: float = option(0.0, "most degrees turned about the centre, either way; zeros come in",
                              low=0, high=180, off=0.0)  # fmt: skip
     shift: float = option(0.0, "most shift along x and along y, in parts of the side; zeros come in",

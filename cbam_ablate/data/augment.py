@@ -12,6 +12,7 @@ from torch.nn import functional as F
 ERASED_AREA = (0.02, 1 / 3)
 ERASED_ASPECT = (0.3, 1 / 0.3)
 ERASE_TRIES = 10
+CROP_TRIES = 10
 
 
 def crops(count: int, padding: int, flip: bool, stream: torch.Generator) -> Tensor:
@@ -19,6 +20,34 @@ def crops(count: int, padding: int, flip: bool, stream: torch.Generator) -> Tens
     corners = torch.randint(2 * padding + 1, (count, 2), generator=stream)
     flips = torch.randint(2, (count, 1), generator=stream)
     return torch.cat([corners, flips * int(flip)], 1)
+
+
+def resized_crops(
+    sides: Tensor, scale: list[float], ratio: list[float], flip: bool, stream: torch.Generator
+) -> Tensor:
+    """For each image its box's top, left, height and width in pixels, and whether it is flipped: (count, 5).
+
+    `sides` (count, 2) are heights and widths. As torchvision draws them: of ten boxes of random area and
+    log-uniform width over height the first that fits, else the middle, as much as the ratio allows.
+    """
+    height, width = sides[:, 0:1].double(), sides[:, 1:2].double()
+    area, aspect, top, left = torch.rand(4, len(sides), CROP_TRIES, generator=stream, dtype=torch.float64)
+    flips = torch.randint(2, (len(sides), 1), generator=stream)
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * area)
+    low, high = (math.log(value) for value in ratio)
+    aspect = (low + (high - low) * aspect).exp()
+    wide, tall = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
+    top, left = (top * (height - tall + 1)).floor(), (left * (width - wide + 1)).floor()
+    tries = torch.stack([top, left, tall, wide], 2)
+    chosen = tries[torch.arange(len(sides)), fits.int().argmax(1)]
+    wide, tall = (
+        torch.minimum(width, (height * ratio[1]).round()),
+        torch.minimum(height, (width / ratio[0]).round()),
+    )
+    middle = torch.cat([((height - tall) / 2).floor(), ((width - wide) / 2).floor(), tall, wide], 1)
+    boxes = torch.where(fits.any(1, keepdim=True), chosen, middle).long()
+    return torch.cat([boxes, flips * int(flip)], 1)
 
 
 def crop(images: Tensor, drawn: Tensor, padding: int) -> Tensor:

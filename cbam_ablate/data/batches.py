@@ -20,6 +20,8 @@ from cbam_ablate.data.own_augment import own_augment
 
 Batch = tuple[Tensor, Tensor]
 
+LARGE = 2**15
+"""Pixel values of an image from which on a CPU normalises images one by one."""
 AT_ONCE = 2**23
 """Pixel values that a GPU makes batches of together: for small ones alone it would wait to be told."""
 
@@ -37,13 +39,20 @@ class Normalise:
         self.dtype = dtype
 
     def __call__(self, images: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, images.float(), self.scale).to(self.dtype).permute(0, 3, 1, 2)
+        if not images.is_cpu or self.scale.numel() < LARGE:
+            made = torch.addcmul(self.shift, images.float(), self.scale).to(self.dtype)
+            return made.permute(0, 3, 1, 2)
+        made = torch.empty(images.shape, dtype=self.dtype)
+        for image, place in zip(images, made, strict=True):  # one at a time stays in the processor's cache
+            place.copy_(torch.addcmul(self.shift, image.float(), self.scale))
+        return made.permute(0, 3, 1, 2)
 
 
 class Drawn(NamedTuple):
     """What an epoch shows: numbers of images, how each is changed and its label, in the order of showing.
 
-    `order` (count,) is where the set's rows are, the others (count, ...) where its labels are. Of `mixes`
+    `order` (count,) is where the set's rows are, the others (count, ...) where its labels are; crops that are
+    resized (`augment.resized_crops`) stay on the CPU, which cuts them. Of `mixes`
     there is one a step, or none.
     """
 
@@ -88,6 +97,7 @@ class TrainBatches:
         self.normalise, self.classes, self.balanced = normalise, classes, balanced
         self.size = part.shape[0]
         self.own = own_augment(augment)
+        self.whole = part.whole() if augment.random_resized_crop else None
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on; a last partial batch is dropped."""
@@ -121,7 +131,14 @@ class TrainBatches:
             order = balanced_order(self.part.labels.cpu(), stream("order"))
         else:
             order = every = torch.randperm(count, generator=stream("order"))
-        crops = draw.crops(count, options.crop_padding, options.flip, stream("augment"))[every]
+        if self.whole is not None:
+            # Of each image's own sides, which where images come twice are those of what is shown.
+            sides = self.whole.sides[self.part.rows.cpu()]
+            sides = sides[order] if self.balanced else sides
+            scale, ratio = options.crop_scale, options.crop_ratio
+            crops = draw.resized_crops(sides, scale, ratio, options.flip, stream("augment"))[every]
+        else:
+            crops = draw.crops(count, options.crop_padding, options.flip, stream("augment"))[every].to(device)
         warps = boxes = None
         if options.rotation > 0 or options.shift > 0:
             warps = draw.warps(count, options.rotation, options.shift, stream("warp"))[every].to(device)
@@ -129,11 +146,14 @@ class TrainBatches:
             boxes = draw.boxes(count, options.erasing, self.size, stream("erase"))[every].to(device)
         mixes = mix.draw(steps, options.mixup, options.cutmix, self.size, derive_seed(seed, "mix", epoch))
         labels = self.part.labels[order.to(device)]
-        return Drawn(order.to(self.part.rows.device), crops.to(device), warps, boxes, labels, mixes)
+        return Drawn(order.to(self.part.rows.device), crops, warps, boxes, labels, mixes)
 
     def changed(self, order: Tensor, crops: Tensor, warps: Tensor | None, boxes: Tensor | None) -> Tensor:
         """Images by their numbers (B,), each changed as drawn for it and normalised: (B, C, H, W)."""
-        x = draw.crop(self.part.take(order), crops, self.augment.crop_padding)
+        if self.whole is not None:
+            x = self.whole.resized(self.part.rows[order], crops).to(self.part.labels.device)
+        else:
+            x = draw.crop(self.part.take(order), crops, self.augment.crop_padding)
         if warps is not None:
             x = draw.warp(x, warps)
         images = self.normalise(x)

@@ -52,6 +52,10 @@ class Part:
     def on_cpu(self) -> bool:
         return (self.images.pixels if isinstance(self.images, Whole) else self.images).is_cpu
 
+    def whole(self) -> Whole:
+        """The images as ones that boxes can be cut from."""
+        return self.images if isinstance(self.images, Whole) else Whole.of(self.images)
+
     def take(self, chosen: Tensor) -> Tensor:
         """The images (B, H, W, C) on the device whose numbers (B,) are given where `rows` are.
 

@@ -26,6 +26,7 @@ def moments(data: DataConfig, arrays: Arrays) -> tuple[Tensor, Tensor]:
         mean, std = (255 * torch.tensor(values) for values in PUBLISHED[data.name])
     else:
         mean, std = by_channel(arrays.train_images)
+    mean, std = _asked(data, mean, std)
     return (mean_image(arrays.train_images) if data.normalize == "pixel" else mean), std
 
 
@@ -33,7 +34,14 @@ def moments_of_pool(data: DataConfig, pool: Pool, rows: NDArray[np.int64]) -> tu
     """The mean and standard deviation (C,), of pixels from 0 to 255, of these images, which are whole."""
     values = (pool.shapes[rows].prod(1)).sum()
     mean, squares = pool.sums[rows].sum(0) / values
-    return torch.tensor(mean).float(), torch.tensor(np.sqrt(np.maximum(squares - mean**2, 1e-6))).float()
+    std = np.sqrt(np.maximum(squares - mean**2, 1e-6))
+    return _asked(data, torch.tensor(mean).float(), torch.tensor(std).float())
+
+
+def _asked(data: DataConfig, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """The moments, or those that the config sets."""
+    given = [None if one is None else 255 * torch.tensor(one) for one in (data.mean, data.std)]
+    return mean if given[0] is None else given[0], std if given[1] is None else given[1]
 
 
 def by_channel(images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:

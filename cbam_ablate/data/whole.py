@@ -25,6 +25,12 @@ class Whole:
         self._starts = np.concatenate([[0], np.cumsum(areas)]).tolist()
         self._shapes = shapes.tolist()
 
+    @classmethod
+    def of(cls, images: Tensor) -> "Whole":
+        """Images (N, H, W, C) of one shape."""
+        count, height, width, channels = images.shape
+        return cls(images.view(-1), np.tile([height, width], (count, 1)), channels, height)
+
     def image(self, row: int) -> Tensor:
         """One image (H, W, C), a view."""
         height, width = self._shapes[row]
@@ -41,15 +47,16 @@ class Whole:
         return self._each(rows, one)
 
     def resized(self, rows: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes (B, 4) of top, left, height and width, each resized: (B, size, size, C) uint8.
+        """Boxes (B, 5) of top, left, height, width and flip, each resized: (B, size, size, C) uint8.
 
         Bilinear, and smoothed where that makes smaller, as torchvision's `resized_crop` with antialiasing.
         """
         corners = boxes.tolist()
 
         def one(row: int, place: int) -> Tensor:
-            top, left, height, width = corners[place]
-            return resize(self.image(row)[top : top + height, left : left + width], self.size)
+            top, left, height, width, flip = corners[place]
+            made = resize(self.image(row)[top : top + height, left : left + width], self.size)
+            return made.flip(1) if flip else made
 
         return self._each(rows, one)
 
