@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from cbam_ablate import own
 from cbam_ablate.errors import ConfigError
@@ -19,8 +19,9 @@ from cbam_ablate.part import TARGET, Part, load
 from cbam_ablate.source import Stamp, source_hash, state_of
 
 __all__ = [
-    "TARGET", "Attention", "Augmentation", "Backbone", "Dataset", "Logger", "Loss", "Metric", "Optimizer",
-    "Part", "Schedule", "code_of", "counts", "facts", "find", "kinds", "load", "own_target", "rows",
+    "OF_ARRAYS", "TARGET", "Attention", "Augmentation", "Backbone", "Dataset", "Logger", "Loss", "Metric",
+    "Optimizer", "Part", "Schedule", "code_of", "counts", "facts", "find", "kinds", "load", "own_target",
+    "rows",
 ]  # fmt: skip
 
 
@@ -76,6 +77,12 @@ class Attention(Part):
         return int(own.takes_channels(parameters))
 
 
+OF_ARRAYS = frozenset(
+    "size channels classes val_fraction test_fraction val_as split_seed range content".split()  # noqa: SIM905
+)
+"""The options of `DataConfig` that are read, or filled in, of images that come as arrays."""
+
+
 @dataclass(frozen=True)
 class Dataset(Part):
     """`builder` takes a `DataConfig` and gives arrays. Sizes are images; `size` is pixels a side.
@@ -88,13 +95,24 @@ class Dataset(Part):
     option: ClassVar[str] = "data.name"
     group: ClassVar[str] = "data"
     table: ClassVar[str] = "cbam_ablate.data:DATASETS"
-    owns: ClassVar[bool] = False
+    hands: ClassVar[frozenset[str]] = frozenset({"root"})
+    own_builder: ClassVar[str] = "cbam_ablate.data.folder:folder"
     classes: int = 0
     train: int = 0
     test: int = 0
     size: int = 0
     channels: int = 3
     discover: str | None = None
+
+    @classmethod
+    def chosen(cls, name: str) -> dict[str, Any]:
+        return {"name": name, "val_size": None}
+
+    @classmethod
+    def of_own(cls, target: str, code: Callable[..., Any]) -> Self:
+        """A function of one's own that gives arrays, which are looked at to find the facts."""
+        row = super().of_own(target, code)
+        return replace(row, uses=row.uses | OF_ARRAYS, discover="cbam_ablate.data.discover")
 
 
 @dataclass(frozen=True)

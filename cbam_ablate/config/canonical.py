@@ -129,8 +129,10 @@ def resolved_model(model: ModelConfig) -> ModelConfig:
 
 def resolved_data(data: DataConfig) -> DataConfig:
     """The data set with what is found out by looking at its files. Raises `DataError` where that fails."""
-    row = rows(Dataset).get(data.name)
-    if row is None or row.discover is None or data.root is None:
+    if data.name not in rows(Dataset) and not own_target(Dataset, data.name):
+        return data
+    row = find(Dataset, data.name)
+    if row.discover is None or (data.root is None and not row.target):
         return data
     found: DataConfig = import_module(row.discover).resolved(data)
     return found

@@ -19,7 +19,7 @@ def images_rule(data: DataConfig) -> list[str]:
         if name.removeprefix("data.") in foreign and value != field.metadata["off"]
     ]
     if row.discover is not None:
-        if data.root is None:
+        if data.root is None and not row.target:
             found.append(f"data.root=null: data={data.name} needs it: the folder or file with the images")
         if data.normalize == "pixel":
             found.append(f"data.normalize=pixel: images of data={data.name} have no common pixels; channel")

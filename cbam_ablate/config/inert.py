@@ -12,7 +12,17 @@ from cbam_ablate.config.schema import (
     OptimizerConfig,
     ScheduleConfig,
 )
-from cbam_ablate.registry import Attention, Augmentation, Backbone, Loss, Optimizer, Schedule, find, rows
+from cbam_ablate.registry import (
+    Attention,
+    Augmentation,
+    Backbone,
+    Dataset,
+    Loss,
+    Optimizer,
+    Schedule,
+    find,
+    rows,
+)
 
 ORDER_IGNORES = {
     "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
@@ -59,7 +69,8 @@ def _inert_in_augment(augment: AugmentConfig) -> set[str]:
 
 
 def _inert_in_data(data: DataConfig) -> set[str]:
-    return {"subset_seed"} if data.train_size is None else set()
+    unread = {"subset_seed"} if data.train_size is None else set()
+    return unread | {"options"} - find(Dataset, data.name).uses
 
 
 INERT: dict[str, Callable[[Any], set[str]]] = {

@@ -115,6 +115,7 @@ class DataConfig:
     exif: bool = option(False, "folder: turn images as their EXIF orientation says", off=False)
     range: list[float] | None = option(None, "values of 16-bit and float images that become 0 and 255; null "
                                        "is 0 to 65535, and 0 to 1 of floats", off=None)  # fmt: skip
+    options: dict[str, Any] = option({}, "a data set of one's own: its options by name", off={})
     content: str | None = option(None, "hash of a folder's or file's images, filled in; if set, others are "
                                  "refused", off=None)  # fmt: skip
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from cbam_ablate.errors import DataError
 from cbam_ablate.lazy import names_of
-from cbam_ablate.registry import Dataset
+from cbam_ablate.registry import OF_ARRAYS, Dataset
 
 if TYPE_CHECKING:
     from cbam_ablate.data.feed import Feed, make_feed
@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DATASETS", "DataError", "Feed", "make_feed", "prepare"]
 
-OF_FOLDERS = frozenset(
-    {
-        "size", "store_size", "channels", "classes", "val_fraction", "test_fraction", "val_as", "group",
-        "split_seed", "exif", "range", "content",
-    }
-)  # fmt: skip
+OF_FOLDERS = OF_ARRAYS | {"store_size", "group", "exif"}
 DATASETS = {
     "cifar10": Dataset("cbam_ablate.data.cifar:cifar10", 10, 50_000, 10_000, 32),
     "cifar100": Dataset("cbam_ablate.data.cifar:cifar100", 100, 50_000, 10_000, 32),
@@ -27,6 +22,7 @@ DATASETS = {
     "folder": Dataset(
         "cbam_ablate.data.folder:folder", uses=OF_FOLDERS, discover="cbam_ablate.data.discover"
     ),
+    "npz": Dataset("cbam_ablate.data.folder:folder", uses=OF_ARRAYS, discover="cbam_ablate.data.discover"),
     "synthetic": Dataset("cbam_ablate.data.synthetic:synthetic", 10, 640, 200, 32),
 }
 

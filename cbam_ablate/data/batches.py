@@ -5,10 +5,13 @@ the epoch alone: the same for every architecture and device, and wherever in an 
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cbam_ablate.config.schema import AugmentConfig
@@ -22,6 +25,10 @@ Batch = tuple[Tensor, Tensor]
 
 LARGE = 2**15
 """Pixel values of an image from which on a CPU normalises images one by one."""
+ROOMS = 3
+"""Batches whose memory is kept for later ones."""
+UNUSED = 3
+"""References to such memory where no tensor uses it: the list's, the loop's and the question's own."""
 AT_ONCE = 2**23
 """Pixel values that a GPU makes batches of together: for small ones alone it would wait to be told."""
 
@@ -37,15 +44,38 @@ class Normalise:
         self.scale = (1 / std).expand(shape).contiguous()
         self.shift = (-mean / std).expand(shape).contiguous()
         self.dtype = dtype
+        self._rooms: list[NDArray[np.uint8]] = []
 
     def __call__(self, images: Tensor) -> Tensor:
         if not images.is_cpu or self.scale.numel() < LARGE:
             made = torch.addcmul(self.shift, images.float(), self.scale).to(self.dtype)
             return made.permute(0, 3, 1, 2)
-        made = torch.empty(images.shape, dtype=self.dtype)
+        made = self.room(len(images))
         for image, place in zip(images, made, strict=True):  # one at a time stays in the processor's cache
-            place.copy_(torch.addcmul(self.shift, image.float(), self.scale))
+            self.put(place, image)
         return made.permute(0, 3, 1, 2)
+
+    def room(self, count: int) -> Tensor:
+        """Memory on the CPU for normalised images (count, H, W, C): that of a batch that nobody holds now.
+
+        New memory would have to be zeroed by the system first, which takes as long as normalising. NumPy
+        asks for large pages.
+        """
+        size = count * self.scale.numel() * self.dtype.itemsize
+        for held in self._rooms:
+            if held.size == size and sys.getrefcount(held) == UNUSED:
+                break
+        else:
+            held = np.empty(size, dtype=np.uint8)
+            self._rooms = [held, *self._rooms[: ROOMS - 1]]
+        return torch.from_numpy(held).view(self.dtype).view(count, *self.scale.shape)
+
+    def put(self, place: Tensor, image: Tensor) -> None:
+        """Normalises an image (H, W, C) to where it should be."""
+        if self.dtype == torch.float32:
+            torch.addcmul(self.shift, image.float(), self.scale, out=place)
+        else:
+            place.copy_(torch.addcmul(self.shift, image.float(), self.scale))
 
 
 class Drawn(NamedTuple):
@@ -150,6 +180,11 @@ class TrainBatches:
 
     def changed(self, order: Tensor, crops: Tensor, warps: Tensor | None, boxes: Tensor | None) -> Tensor:
         """Images by their numbers (B,), each changed as drawn for it and normalised: (B, C, H, W)."""
+        if self.whole is not None and warps is None and self.part.labels.is_cpu:
+            made = self.normalise.room(len(order))
+            self.whole.resized(self.part.rows[order], crops, made, self.normalise.put)
+            images = made.permute(0, 3, 1, 2)
+            return images if boxes is None else draw.erase(images, boxes)
         if self.whole is not None:
             x = self.whole.resized(self.part.rows[order], crops).to(self.part.labels.device)
         else:

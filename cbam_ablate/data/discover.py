@@ -1,7 +1,7 @@
 """What a folder or file of images holds, found without decoding: classes, parts, channels. No torch here."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from cbam_ablate.config.schema import DataConfig
+from cbam_ablate.data.given import Given, checked, of_archive, of_function
 from cbam_ablate.data.index import Entry, entries
 from cbam_ablate.data.parts import TEST, VAL, Rows, divide, groups_of
 from cbam_ablate.data.scan import scan
 from cbam_ablate.errors import DataError
+from cbam_ablate.registry import Dataset, find
 
 EVALUATED = 256 / 224
 """The short side that images are stored at, in parts of the size that is cut out of them."""
@@ -39,11 +41,11 @@ class Found:
     channels: int
     content: str
     notes: list[str] = field(default_factory=list)
-    pixels: dict[str, Any] | None = None
+    arrays: Mapping[str, Given] | None = None
 
 
-_known: dict[tuple[str | None, str | None, bool], Found] = {}
-"""What this process found, by content, root and whether pictures are turned."""
+_known: dict[tuple[Any, ...], Found] = {}
+"""What this process found, by content, root and how it is read."""
 
 
 def folder_of(data: DataConfig) -> Path:
@@ -59,21 +61,12 @@ def resolved(data: DataConfig) -> DataConfig:
     """
     found = look(data)
     size = data.size
-    if size is None and found.pixels is not None:
-        size = int(found.shapes[0][0])
+    if found.arrays is not None:
+        return _of_arrays(found, data)
     if size is None:
         raise DataError(
             f"data.size=null: data={data.name} needs it: the side of the images that the network sees"
         )
-    parts = set(_given(found, data).tolist())
-    fractions = {}
-    for part, usual in (("val", VAL), ("test", TEST)):
-        asked = getattr(data, f"{part}_fraction")
-        if part in parts and asked is not None:
-            raise DataError(
-                f"data.{part}_fraction={asked:g}: {data.root} has a {part} part of its own; leave it out"
-            )
-        fractions[f"{part}_fraction"] = None if part in parts else asked or usual
     store = data.store_size
     if store is None and size <= LARGEST:
         store = size if (found.shapes == size).all() else round(EVALUATED * size)
@@ -88,28 +81,69 @@ def resolved(data: DataConfig) -> DataConfig:
         classes=list(found.classes),
         channels=data.channels or found.channels,
         content=found.content,
-        val_fraction=fractions["val_fraction"],
-        test_fraction=fractions["test_fraction"],
+        **_fractions(found, data),
     )
+
+
+def _of_arrays(found: Found, data: DataConfig) -> DataConfig:
+    side = int(found.shapes[0].min())
+    if data.size is not None and data.size > side:
+        raise DataError(f"data.size={data.size}: at most {side}, the images' side")
+    if data.channels not in (None, found.channels):
+        raise DataError(f"data.channels={data.channels}: the images have {found.channels}; leave it out")
+    return replace(
+        data,
+        size=data.size or side,
+        classes=list(found.classes),
+        channels=found.channels,
+        content=found.content,
+        **_fractions(found, data),
+    )
+
+
+def _fractions(found: Found, data: DataConfig) -> dict[str, Any]:
+    """What is split off for validation and to test, where the data set has no such part of its own."""
+    parts = set(_given(found, data).tolist())
+    fractions: dict[str, Any] = {}
+    for part, usual in (("val", VAL), ("test", TEST)):
+        asked = getattr(data, f"{part}_fraction")
+        if part in parts and asked is not None:
+            raise DataError(
+                f"data.{part}_fraction={asked:g}: {data.root or data.name} has a {part} part of its own; "
+                "leave it out"
+            )
+        fractions[f"{part}_fraction"] = None if part in parts else asked or usual
+    return fractions
 
 
 def look(data: DataConfig) -> Found:
     """What there is now. Raises `DataError` as `resolved` does."""
     root = Path(data.root or "").expanduser()
-    found = _folder(root, data)
+    row = find(Dataset, data.name)
+    if row.target:
+        found = _arrays(root, data, *of_function(data))
+    elif data.name == "npz":
+        found = _arrays(root, data, *of_archive(data))
+    else:
+        found = _folder(root, data)
+    said = f"data.name={data.name}" if row.target else f"data.root={data.root}"
     if data.content is not None and found.content != data.content:
         raise DataError(
-            f"data.root={data.root}: its files are others than when the run was planned (content "
+            f"{said}: its images are others than when the run was planned (content "
             f"{found.content[:8]}, not {data.content[:8]}); put them back, or plan anew: changed images are "
             "another data set"
         )
-    _known[found.content, data.root, data.exif] = found
+    _known[_key(replace(data, content=found.content))] = found
     return found
 
 
 def known(data: DataConfig) -> Found:
     """What this process has found of these images before, else what there is now."""
-    return _known.get((data.content, data.root, data.exif)) or look(data)
+    return _known.get(_key(data)) or look(data)
+
+
+def _key(data: DataConfig) -> tuple[Any, ...]:
+    return data.content, data.name, data.root, data.exif
 
 
 def rows_of(found: Found, data: DataConfig) -> Rows:
@@ -168,6 +202,20 @@ def _folder(root: Path, data: DataConfig) -> Found:
         digest.hexdigest()[:32],
         [*_left_out(listed.left_out), *_about(paths, listed.parts, every, turned, data)],
     )
+
+
+def _arrays(root: Path, data: DataConfig, parts: Mapping[str, Given], content: str) -> Found:
+    said = f"data.root={data.root}" if data.name == "npz" else f"data={data.name}"
+    classes, labels, shapes, channels = checked(parts, said)
+    if data.classes is not None:
+        if len(data.classes) != len(classes):
+            raise DataError(
+                f"data.classes=[{','.join(data.classes)}]: {len(data.classes)} names, {len(classes)} classes"
+            )
+        classes = list(data.classes)
+    given = np.concatenate([np.full(one.shape[0], part) for part, one in parts.items()])
+    paths = [f"{part}/{place}" for part, one in parts.items() for place in range(one.shape[0])]
+    return Found(root, classes, paths, labels, given, shapes, channels, content, arrays=parts)
 
 
 def refuse_damaged(root: Path, problems: Sequence[tuple[str, str]]) -> None:

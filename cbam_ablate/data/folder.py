@@ -18,8 +18,9 @@ from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.console import console
 from cbam_ablate.data.arrays import Pool
 from cbam_ablate.data.cache import filling, locked, root_source
-from cbam_ablate.data.decode import Damaged, decoded, stored_shape
+from cbam_ablate.data.decode import Damaged, decoded, stored_shape, to_bytes
 from cbam_ablate.data.discover import Found, folder_of, known, look, refuse_damaged, rows_of
+from cbam_ablate.data.given import images_of
 from cbam_ablate.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -34,15 +35,14 @@ def folder(data: DataConfig) -> Pool:
     """
     store = store_of(data)
     pool = _stored(store, data)
-    found = (
-        known(data) if pool is not None and not Path(data.root or "").expanduser().exists() else look(data)
-    )
+    gone = data.root is not None and not Path(data.root).expanduser().exists()
+    found = known(data) if pool is not None and gone else look(data)
     if pool is None:
         with locked(store):
             pool = _stored(store, data)
             if pool is None:
                 with filling(store) as aside:
-                    _decode_all(found, data, aside)
+                    _decode_all(found, data, aside) if found.arrays is None else _keep(found, data, aside)
                 pool = _stored(store, data)
     if pool is None:
         raise DataError(f"data.cache={store.parent}: what was written to {store.name} can't be read back")
@@ -51,7 +51,7 @@ def folder(data: DataConfig) -> Pool:
 
 def store_of(data: DataConfig) -> Path:
     """Where the decoded images are kept, by what decides their pixels but for their content."""
-    root = Path(data.root or "").expanduser().resolve()
+    root = Path(data.root or data.name).expanduser().resolve()
     name = f"{root.name}-{_short_hash(str(root))}-{data.store_size}"
     options = [data.channels, data.exif, data.range, data.classes]
     return folder_of(data) / f"{name}-{_short_hash(json.dumps(options))}"
@@ -99,6 +99,30 @@ def _decode_all(found: Found, data: DataConfig, aside: Path) -> None:
 
     decode_each(len(shapes), one, f"decoding {found.root.name}")
     refuse_damaged(found.root, [(found.paths[row], problems[row]) for row in sorted(problems)])
+    pixels.flush()
+    write_pool(aside, found, channels, shapes, sums)
+
+
+def _keep(found: Found, data: DataConfig, aside: Path) -> None:
+    """Arrays as they are, of 8 bits."""
+    shapes, parts, channels = found.shapes, found.arrays or {}, found.channels
+    size = int(shapes[0].prod()) * channels
+    refuse_full_disk(aside.parent, data.name, size * len(shapes))
+    pixels = open_memmap(aside / "pixels.npy", mode="w+", dtype=np.uint8, shape=(size * len(shapes),))
+    sums, done = np.zeros((len(shapes), 2, channels)), 0
+    for part in parts:
+        images = images_of(data, parts, part)
+        for start in range(0, len(images), AT_ONCE):
+            some = images[start : start + AT_ONCE]
+            try:
+                kept = to_bytes(some, data.range).reshape(len(some), -1, channels)
+            except Damaged as error:
+                where = f"{part or 'the set'}, images {start} to {start + len(some) - 1}"
+                raise DataError(f"data.root={data.root or data.name}: {where}: {error}") from error
+            pixels[done * size : (done + len(some)) * size] = kept.ravel()
+            values = kept.astype(np.float64)
+            sums[done : done + len(some)] = np.stack([values.sum(1), (values**2).sum(1)], 1)
+            done += len(some)
     pixels.flush()
     write_pool(aside, found, channels, shapes, sums)
 

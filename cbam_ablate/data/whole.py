@@ -4,12 +4,16 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+Put = Callable[[Tensor, Tensor], Any]
+"""Takes a place and the image that belongs there."""
 
 
 class Whole:
@@ -46,8 +50,12 @@ class Whole:
 
         return self._each(rows, one)
 
-    def resized(self, rows: Tensor, boxes: Tensor) -> Tensor:
+    def resized(
+        self, rows: Tensor, boxes: Tensor, made: Tensor | None = None, put: Put = Tensor.copy_
+    ) -> Tensor:
         """Boxes (B, 5) of top, left, height, width and flip, each resized: (B, size, size, C) uint8.
+
+        Where `made` is given, each is `put` to its place in that.
 
         Bilinear, and smoothed where that makes smaller, as torchvision's `resized_crop` with antialiasing.
         """
@@ -55,19 +63,27 @@ class Whole:
 
         def one(row: int, place: int) -> Tensor:
             top, left, height, width, flip = corners[place]
-            made = resize(self.image(row)[top : top + height, left : left + width], self.size)
-            return made.flip(1) if flip else made
+            image = resize(self.image(row)[top : top + height, left : left + width], self.size)
+            return image.flip(1) if flip else image
 
-        return self._each(rows, one)
+        return self._each(rows, one, made, put)
 
-    def _each(self, rows: Tensor, one: Callable[[int, int], Tensor]) -> Tensor:
+    def _each(
+        self,
+        rows: Tensor,
+        one: Callable[[int, int], Tensor],
+        made: Tensor | None = None,
+        put: Put = Tensor.copy_,
+    ) -> Tensor:
         chosen = rows.tolist()
-        size = (len(chosen), self.size, self.size, self.channels)
-        made = torch.empty(size, dtype=torch.uint8, device=self.pixels.device)
+        if made is None:
+            size = (len(chosen), self.size, self.size, self.channels)
+            made = torch.empty(size, dtype=torch.uint8, device=self.pixels.device)
+        places = list(made)
 
-        def fill(places: range) -> None:
-            for place in places:
-                made[place] = one(chosen[place], place)
+        def fill(part: range) -> None:
+            for place in part:
+                put(places[place], one(chosen[place], place))
 
         threads = torch.get_num_threads() if made.is_cpu else 1
         spread([range(first, len(chosen), threads) for first in range(threads)], fill)
@@ -89,7 +105,12 @@ def spread(parts: Sequence[range], work: Callable[[range], None]) -> None:
         for part in parts:
             work(part)
         return
-    list(_pool(len(parts), os.getpid()).map(work, parts))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # which holds for all threads: each of these would start as many again
+    try:
+        list(_pool(len(parts), os.getpid()).map(work, parts))
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache

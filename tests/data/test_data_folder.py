@@ -104,7 +104,7 @@ def test_an_image_moved_between_classes_is_another_data_set(pics, of):
     after = of(pics)
     assert run_key(before) != run_key(after)
     assert len(load_splits(after, CPU).train) == 21
-    with pytest.raises(DataError, match="its files are others than when the run was planned"):
+    with pytest.raises(DataError, match="its images are others than when the run was planned"):
         load_arrays(before.data)
 
 
