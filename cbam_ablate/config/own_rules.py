@@ -1,16 +1,32 @@
 """Rules for the options of one's own parts, which their signatures make."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from cbam_ablate.config.canonical import OPTIONS, inert_in, value_of
+from cbam_ablate.config.canonical import NAMING, OPTIONS, inert_in, value_of
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.registry import find, own_target
+from cbam_ablate.registry import code_of, find, own_target
 
 WITH_OPTIONS = tuple(dict.fromkeys(option.partition(".")[0] for option in OPTIONS))
 """The sections that hold options of one's own parts."""
+
+
+def refuse_changed_code(cfg: RunConfig, sections: Collection[str] = ()) -> None:
+    """Raises `ConfigError` where the source of one's own parts isn't what it was when the run was planned.
+
+    With `sections` only their parts count.
+    """
+    for option, kind in NAMING.items():
+        name, section = value_of(cfg, option), option.partition(".")[0]
+        if name in cfg.code and (not sections or section in sections):
+            if code_of(kind, name) == cfg.code[name]:
+                continue
+            raise ConfigError(
+                f"{option}={name}: its source has changed since this run was planned, so this is another "
+                "run; the command that planned it plans it anew"
+            )
 
 
 def own_options(*sections: Any) -> list[str]:

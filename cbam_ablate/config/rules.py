@@ -109,9 +109,10 @@ def _model(model: ModelConfig) -> list[str]:
     found = []
     if not backbone.depths:
         found += [
-            f"model.{name}={value}: {model.backbone} takes it from the network's name; leave it out"
+            f"model.{name}={value}: {model.backbone} "
+            f"{'has no such parameter' if backbone.target else 'takes it from the name'}; leave it out"
             for name, value in (("depth", model.depth), ("width", model.width))
-            if value is not None
+            if value is not None and name not in backbone.uses
         ]
     elif model.depth not in backbone.depths:
         legal = ", ".join(map(str, backbone.depths))
@@ -148,7 +149,8 @@ def _model(model: ModelConfig) -> list[str]:
         if getattr(attention, name) is None
     ]
     # The widths of another implementation are in the network alone.
-    gates = model.widths == "published" and "model.attention.reduction" not in unread
+    ours = not find(Attention, attention.kind).target
+    gates = ours and model.widths == "published" and "model.attention.reduction" not in unread
     if gates and model.depth in backbone.depths and model.width:
         factor = model.multiplier if "multiplier" in backbone.uses else 1
         channels = [int(factor * width) for width in backbone.channels(model.depth, model.width)]

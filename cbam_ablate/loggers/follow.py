@@ -10,12 +10,12 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.own import load_own
 from cbam_ablate.runs import Run
 
 POLL = 1.0
@@ -59,7 +59,6 @@ def main() -> None:
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     os.nice(10)
-    sys.path.insert(0, str(Path.cwd()))
 
     def over() -> bool:
         ended = bool(select.select([0], [], [], POLL)[0])
@@ -67,10 +66,10 @@ def main() -> None:
             signal.alarm(LIMIT)
         return ended
 
-    module, _, name = target.partition(":")
-    run = Run(Path(path))
+    name, run = target.partition(":")[2], Run(Path(path))
     try:
-        line = follow(getattr(import_module(module), name)(run, from_dict(run.config() or {})), run, over)
+        logger = load_own(target, "logger.own")(run, from_dict(run.config() or {}))
+        line = follow(logger, run, over)
     except Exception as error:  # a logger can be anybody's code
         line = f"logger {name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
     with contextlib.suppress(OSError):

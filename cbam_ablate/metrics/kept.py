@@ -4,15 +4,12 @@ metrics/NAME.json of a run's folder holds a value with what was absent. It count
 aren't newer than it, and the metric's definition is the same.
 """
 
-import hashlib
-import inspect
 import json
 import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +18,11 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.definitions import VERSION, Definition, definition, value_of
 from cbam_ablate.metrics.predictions import PARTS, Predictions, Refused, unpack
 from cbam_ablate.metrics.sample import Sample, Value
-from cbam_ablate.registry import TARGET, load
+from cbam_ablate.own import failure
+from cbam_ablate.registry import Metric, find
 from cbam_ablate.runs import Run
 from cbam_ablate.runs.writer import keep_metric
+from cbam_ablate.source import source_hash
 
 FORMAT = 1
 NAME = re.compile(rf"({'|'.join(PARTS)})_([A-Za-z][A-Za-z0-9_]*)")
@@ -63,19 +62,11 @@ def asked(name: str, own: Mapping[str, str] | None = None) -> Asked | None:
 def own_metric(name: str, target: str) -> tuple[Definition, str]:
     """One's own metric, and the hash of its source. Raises `ConfigError` where there is no such function."""
     said = f"metrics.own.{name}={target}"
-    if not TARGET.fullmatch(target):
-        raise ConfigError(f"{said}: must be module:function, say my_metrics:top_two")
     if definition(name) is not None:
         raise ConfigError(f"{said}: {name} is a metric of ours; take another name")
-    try:
-        function = load(target)
-        source = inspect.getsourcefile(function)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{said}: can't be had ({error})") from error
-    text = Path(source).read_bytes() if source else repr(function).encode()
-    return Definition(name, name, "", target, "", "", _calling(function, said), ""), (
-        hashlib.sha256(text).hexdigest()
-    )
+    part = find(Metric, target, f"metrics.own.{name}")
+    function = part.function()
+    return Definition(name, name, "", target, "", "", _calling(function, said), ""), source_hash(part.target)
 
 
 def _calling(function: Callable[..., Any], said: str) -> Callable[[Sample], Value]:
@@ -85,7 +76,7 @@ def _calling(function: Callable[..., Any], said: str) -> Callable[[Sample], Valu
         try:
             found = float(function(labels, probabilities))
         except Exception as error:  # whatever it raises is the user's own
-            return Value(None, (f"{said}: {type(error).__name__}: {error}",))
+            return Value(None, (str(failure(said, error)),))
         if not math.isfinite(found):
             return Value(None, (f"{said}: gave {found}",))
         return Value(found)

@@ -5,6 +5,7 @@ import logging
 import torch
 from torch import nn
 
+from cbam_ablate.config.own_rules import refuse_changed_code
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.models.weights import Loaded, examine_pretrained, load_pretrained
 from cbam_ablate.registry import Backbone, facts, find
@@ -16,9 +17,11 @@ def build_model(cfg: RunConfig, *, pretrained: bool = True) -> nn.Module:
     """The network of `cfg`: images (N, C, H, W) to logits (N, classes), freshly initialised.
 
     The data set decides classes and input channels. Under `torch.device("meta")` nothing is allocated.
+    Raises `ConfigError` where it has code of one's own that isn't what it was when `cfg` was made.
     `model.pretrained` is then loaded into it, unless `pretrained` is false (a checkpoint follows) or it is on
     the meta device; the log says what was and what wasn't loaded, and so does `loaded_into(network)`.
     """
+    refuse_changed_code(cfg, ("model",))
     data, backbone = facts(cfg.data), find(Backbone, cfg.model.backbone)
     sizes = (data.classes, data.channels, data.size) if backbone.target else (data.classes, data.channels)
     network: nn.Module = backbone.load()(cfg.model, *sizes)

@@ -16,6 +16,7 @@ import torch
 
 from cbam_ablate.accel import accelerate_run
 from cbam_ablate.config.canonical import run_key
+from cbam_ablate.config.own_rules import refuse_changed_code
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
@@ -254,9 +255,12 @@ def begin(trainer: Trainer, writer: RunWriter, state: dict[str, Any] | None, sou
 def set_up(cfg: RunConfig, begun: dict[str, Any], device: torch.device, threads: int | None) -> str:
     """Prepares the process for a run and returns its number format.
 
+    Raises `ConfigError` where code of one's own isn't what it was when the run was planned.
+
     One that had `begun`, by its checkpoint, keeps the threads, on whose number sums on a CPU depend, and the
     format that `auto` chose.
     """
+    refuse_changed_code(cfg)
     use(device, begun.get("threads") or threads)
     automatic = cfg.train.precision == "auto"
     return pick_precision((automatic and begun.get("precision")) or cfg.train.precision, device)

@@ -7,10 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.canonical import flatten, from_dict
+from cbam_ablate.config.canonical import flatten, from_dict, run_key
 from cbam_ablate.config.schema import RunConfig, SweepConfig
-from cbam_ablate.errors import ConfigError, StoreError
+from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.runs.files import read_json, write_json
+from cbam_ablate.sweep.other_code import whatever_code
 from cbam_ablate.sweep.plan import Plan
 
 FORMAT = 1
@@ -134,9 +135,22 @@ def _frozen(cfg: RunConfig) -> dict[str, Any]:
     }
 
 
+def _whatever_code(manifest: dict[str, Any]) -> Any:
+    """The keys that a manifest's runs had, were it not for the source of their own parts."""
+    own = "code" in manifest["constants"] or any("code" in run for run in manifest["runs"].values())
+    keys = manifest["runs"]
+    try:
+        return {run_key(whatever_code(run_config(manifest, key))) if own else key for key in keys}
+    except (UserError, ValueError, KeyError, TypeError):  # of another version, or its parts are gone
+        return None
+
+
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """How the cells differ, a line each; empty where the runs are the same."""
     if set(old.get("runs", {})) == set(new["runs"]):
+        return ""
+    before = _whatever_code(old)
+    if before and before == _whatever_code(new):
         return ""
     lines = []
     for name, values in new["axes"].items():

@@ -21,6 +21,7 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import declare, expand
+from cbam_ablate.sweep.other_code import whatever_code
 
 
 @dataclass
@@ -129,7 +130,7 @@ def _refuse_table(base: RunConfig, axes: Sequence[str], cells: Sequence[Cell]) -
 
 def _name(axes: Sequence[str], runs: Mapping[str, RunConfig], once: Memo) -> str:
     """A study's name made from its axes and what they are crossed with."""
-    parts = [json.dumps(list(axes)), *(canonical_json(cfg, once) for cfg in runs.values())]
+    parts = [json.dumps(list(axes)), *(canonical_json(whatever_code(cfg), once) for cfg in runs.values())]
     digest = hashlib.sha256(f"[{', '.join(parts)}]".encode()).hexdigest()[:8]
     last = [name.rpartition(".")[2] for name in axes] or ["single"]
     return "-".join([*last, digest])

@@ -16,7 +16,9 @@ from cbam_ablate.models.notes import notes_on
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell
 from cbam_ablate.sweep.estimate import Guess, guess_all
+from cbam_ablate.sweep.other_code import done_with_other_code
 from cbam_ablate.sweep.outline import Outline, called_for, make_outline, refuse_broken
+from cbam_ablate.sweep.own_checks import refuse_own, refuse_same_places
 from cbam_ablate.sweep.slots import Slot, make_slots
 from cbam_ablate.sweep.start import check_parent
 from cbam_ablate.training.device import pick_device
@@ -26,6 +28,8 @@ from cbam_ablate.training.device import pick_device
 class Plan:
     """A checked sweep. `runs` are the distinct runs by key, in the order in which they are needed first.
 
+    `by_other_code` counts those that finished with another version of this package, `with_other_parts` those
+    that did so with other source of one's own parts, and so were other runs.
     `lanes` are the runs that the launcher trains at a time, `source` is the study's file, `notes` are what is
     worth a word of the networks.
     """
@@ -42,6 +46,7 @@ class Plan:
     lanes: int
     guesses: dict[str, Guess] = field(default_factory=dict)
     by_other_code: int = 0
+    with_other_parts: int = 0
     source: Path | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -54,6 +59,8 @@ class Plan:
         self.states = {key: self.store.run(key).state() for key in self.runs}
         done = [key for key, state in self.states.items() if state.name == "finished"]
         self.by_other_code = self.store.made_by_other_code(done)
+        undone = {key: cfg for key, cfg in self.runs.items() if key not in done}
+        self.with_other_parts = done_with_other_code(self.store, undone)
 
     def to_run(self) -> list[str]:
         """Keys of the runs that the sweep's mode calls for."""
@@ -68,6 +75,8 @@ class Plan:
         counts = Counter(state.name for state in self.states.values())
         other = f" ({self.by_other_code} with other code)" if self.by_other_code else ""
         parts = [f"{len(self.runs)} distinct", f"{counts['finished']} done{other}"]
+        if self.with_other_parts:
+            parts.append(f"{self.with_other_parts} done with other code of your own parts")
         parts += [f"{counts[name]} {name}" for name in ("failed", "unusable", "running") if counts[name]]
         cells = f"{len(self.cells)} cell{'s' * (len(self.cells) != 1)}"
         return f"{cells} -> {', '.join(parts)}, {len(self.to_run())} to run{self._time()}"
@@ -112,6 +121,7 @@ def make_plan(texts: Sequence[str], sweep: bool = True) -> Plan:
 
 def plan_outline(asked: Outline) -> Plan:
     """The plan of what was asked for, a single run's too. Raises `ConfigError` for what can't be built."""
+    refuse_own(asked)
     costs, notes = _size(asked.cells)
     device, launcher = asked.base.train.device, asked.composed.hydra.launcher
     slots = make_slots(device, launcher.get("jobs") or None) if asked.study else make_slots(device, 1)
@@ -166,4 +176,5 @@ def _size(cells: Sequence[Cell]) -> tuple[dict[str, ModelCost], list[str]]:
         except (RuntimeError, ValueError, UserError) as error:
             cell.broken.append(f"this network can't be built: {str(error).splitlines()[0]}")
     refuse_broken(cells)
+    refuse_same_places(cells)
     return costs, list(notes)

@@ -37,5 +37,10 @@ ATTENTIONS = {
 
 def own(channels: int, cfg: AttentionConfig) -> Any:
     """An attention module of one's own for a feature map of so many channels."""
+    from cbam_ablate.models.made import own_made
+
     row = find(Attention, cfg.kind)
-    return row.call(channels, options=cfg.options, reduction=cfg.reduction, kernel=cfg.kernel)
+    given = {"reduction": cfg.reduction, "kernel": cfg.kernel}
+    return own_made(
+        f"model.attention.kind={cfg.kind}", lambda: row.call(channels, options=cfg.options, **given)
+    )

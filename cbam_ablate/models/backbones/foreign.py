@@ -1,13 +1,11 @@
 """Any classifier of timm, torchvision or one's own, with attention put where its stages can be found."""
 
-from collections.abc import Callable
-
-import torch
 from torch import nn
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import AttentionConfig, ModelConfig
 from cbam_ablate.models.gates import Gates
+from cbam_ablate.models.made import made, own_made
 from cbam_ablate.models.placement import find_places, put
 from cbam_ablate.models.timm_import import import_timm
 from cbam_ablate.registry import Backbone, find
@@ -24,7 +22,7 @@ def timm(model: ModelConfig, classes: int, channels: int) -> nn.Module:
         near = ", ".join(library.list_models(f"*{model.timm}*")[:8]) or "see timm.list_models()"
         raise ConfigError(f"model.timm={model.timm}: timm has no such network ({near})")
     name = model.timm
-    network = _made(lambda: library.create_model(name, num_classes=classes, in_chans=channels))
+    network = made(lambda: library.create_model(name, num_classes=classes, in_chans=channels))
     return _attended(network, model.attention)
 
 
@@ -40,7 +38,7 @@ def torchvision(model: ModelConfig, classes: int, channels: int) -> nn.Module:
     if channels != 3:
         raise ConfigError(f"backbone=torchvision takes 3 input channels, the data has {channels}")
     extra = {"aux_logits": False, "init_weights": True} if model.torchvision in AUXILIARY else {}
-    network = _made(lambda: library.get_model(model.torchvision, num_classes=classes, **extra))
+    network = made(lambda: library.get_model(model.torchvision, num_classes=classes, **extra))
     return _attended(network, model.attention)
 
 
@@ -49,22 +47,11 @@ def own(model: ModelConfig, classes: int, channels: int, size: int) -> nn.Module
     row = find(Backbone, model.backbone)
     given = {"depth": model.depth, "width": model.width}
     known = {name: value for name, value in given.items() if value is not None}
-    network = _made(
-        lambda: row.call(options=model.options, num_classes=classes, in_channels=channels, **known)
+    network = own_made(
+        f"model.backbone={model.backbone}",
+        lambda: row.call(options=model.options, num_classes=classes, in_channels=channels, **known),
     )
     return _attended(network, model.attention, size)
-
-
-def _made(make: Callable[[], nn.Module]) -> nn.Module:
-    try:
-        return make()
-    except (NotImplementedError, RuntimeError):
-        device = torch.get_default_device()
-        if device.type != "meta":
-            raise
-        # Some constructors compute with tensors, which the meta device can't.
-        with torch.device("cpu"):
-            return make().to(device)
 
 
 def _attended(network: nn.Module, cfg: AttentionConfig, size: int = 224) -> nn.Module:

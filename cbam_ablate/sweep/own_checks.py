@@ -1,0 +1,139 @@
+"""Own parts tried before anything runs: optimiser, schedule, augmentation and metrics, each once on the CPU.
+
+Networks and attention modules are tried where their cost is counted.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cbam_ablate.config.canonical import effective
+from cbam_ablate.config.options import difference
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.data.own_augment import own_augment
+from cbam_ablate.errors import ConfigError, UserError
+from cbam_ablate.metrics.kept import own_metric
+from cbam_ablate.metrics.sample import Sample
+from cbam_ablate.models.cost import places_of
+from cbam_ablate.own import failure
+from cbam_ablate.registry import Optimizer, Schedule, facts, own_target
+from cbam_ablate.sweep.cells import Cell
+from cbam_ablate.sweep.outline import Outline, refuse_broken
+from cbam_ablate.training.optimizer import build_optimizer, build_schedule
+
+WHERE = ("model.attention.placement", "model.attention.at", "model.attention.residual")
+"""Options that say where attention is."""
+
+
+def refuse_same_places(cells: Sequence[Cell]) -> None:
+    """Raises `ConfigError` where two cells differ in where attention is asked for, but not in where it is."""
+    first: dict[str, Cell] = {}
+    for cell in {cell.key: cell for cell in cells if cell.cfg.model.attention.placement != "none"}.values():
+        known = effective(cell.cfg)
+        others = {name: value for name, value in known.items() if name not in WHERE}
+        other = first.setdefault(f"{others} {places_of(cell.cfg)}", cell)
+        if other is not cell:
+            named = difference(effective(other.cfg), known)
+            cell.broken.append(
+                f"adds the same attention to {cell.cfg.model.backbone} as another cell ({other.label}), at "
+                f"{', '.join(places_of(cell.cfg)[:3])}: {named}; leave one of them out"
+            )
+    refuse_broken(cells)
+
+
+def refuse_own(asked: Outline) -> None:
+    """Raises `ConfigError` where own parts don't do what they are for."""
+    base = asked.base
+    found = _own_problems(asked.runs.values()) + _metric_problems(base.metrics.own, facts(base.data).classes)
+    if found:
+        raise ConfigError("\n".join([*found, "Nothing was started."]))
+
+
+def _own_problems(cfgs: Iterable[RunConfig]) -> list[str]:
+    """What is wrong with the own parts of these runs, a line each; each part is tried once."""
+    tried: dict[str, Callable[[], None]] = {}
+    for cfg in cfgs:
+        if not cfg.code:
+            continue
+        if own_target(Optimizer, cfg.optimizer.name):
+            tried.setdefault(repr(cfg.optimizer), lambda cfg=cfg: _optimizer(cfg))  # type: ignore[misc]
+        if own_target(Schedule, cfg.schedule.name):
+            tried.setdefault(repr(cfg.schedule), lambda cfg=cfg: _schedule(cfg))  # type: ignore[misc]
+        if cfg.augment.own:
+            tried.setdefault(repr(cfg.augment), lambda cfg=cfg: _augment(cfg))  # type: ignore[misc]
+    return [line for attempt in tried.values() for line in _problems(attempt)]
+
+
+def _metric_problems(own: Mapping[str, str], classes: int) -> list[str]:
+    """What is wrong with one's own metrics, tried on a few random predictions of so many classes."""
+    return [
+        line
+        for name, target in own.items()
+        for line in _problems(lambda: _metric(name, target, classes))  # noqa: B023
+    ]
+
+
+def _problems(attempt: Callable[[], None]) -> list[str]:
+    try:
+        with torch.random.fork_rng([]):
+            attempt()
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _trying(named: str, work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except UserError:
+        raise
+    except Exception as error:  # it is anybody's code
+        raise failure(named, error) from error
+
+
+def _optimizer(cfg: RunConfig) -> None:
+    named = f"optimizer.name={cfg.optimizer.name}"
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+
+    def step() -> None:
+        optimizer = build_optimizer(cfg.optimizer, network)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ConfigError(f"{named}: gives no torch.optim.Optimizer but {type(optimizer).__name__}")
+        network(torch.randn(2, 3, 4, 4)).square().sum().backward()
+        optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+
+    _trying(named, step)
+
+
+def _schedule(cfg: RunConfig) -> None:
+    named, steps = f"schedule.name={cfg.schedule.name}", 10
+    rate = _trying(named, lambda: build_schedule(cfg.schedule, 1.0, cfg.train.epochs, steps))
+    total = cfg.train.epochs * steps
+    for step in sorted({0, total // 2, total - 1}):
+        found = _trying(named, lambda step=step: rate(step))  # type: ignore[misc]
+        if not isinstance(found, int | float) or not math.isfinite(found) or found < 0:
+            raise ConfigError(
+                f"{named}: gives {found} at step {step} of {total}; a factor from 0 on is wanted"
+            )
+
+
+def _augment(cfg: RunConfig) -> None:
+    data, named = facts(cfg.data), f"augment.own={cfg.augment.own}"
+    images: Tensor = torch.randn(4, data.channels, data.size, data.size)
+    change = _trying(named, lambda: own_augment(cfg.augment))
+    _trying(named, lambda: change(images, cfg.seed, 1, 0))
+
+
+def _metric(name: str, target: str, classes: int) -> None:
+    labels = np.arange(4 * classes, dtype=np.int64) % classes
+    logits = np.random.default_rng(0).standard_normal((len(labels), classes))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    definition, _ = own_metric(name, target)
+    found = definition.function(Sample.of_probabilities(labels, probabilities))
+    if found.value is None:
+        raise ConfigError(found.notes[0])
