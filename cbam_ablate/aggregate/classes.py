@@ -26,6 +26,9 @@ LABELS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", 
 
 def class_names(study: Study, classes: int) -> list[str]:
     """What the classes of the study's data set are called, else their numbers."""
+    found = study.constants.get("data.classes")
+    if isinstance(found, list) and len(found) == classes:
+        return [str(name) for name in found]
     names = NAMES.get(str(study.constants.get("data.name")), "").split()
     return names if len(names) == classes else [str(one) for one in range(classes)]
 

@@ -44,11 +44,17 @@ def imagefolder(data: DataConfig) -> Arrays:
     The evaluation recipe for all images: the short side resized to 256 (for a size of 224) by bilinear
     interpolation, the centre cut out. Training crops and flips come from `augment`, on these images.
     The cache is as large as all pixels: 193 GB for ImageNet. Training reads batches from it where they are.
-    Files that change later are read again only where the cache's folder was deleted. Raises `DataError`.
+    Where there is a `data.root`, its files' names and sizes are compared, and read again if they changed.
+    Raises `DataError`.
     """
     arrays = _usable(data)
-    if arrays is not None:
+    there = data.root is not None and Path(data.root).expanduser().is_dir()
+    if arrays is not None and (not there or arrays.digests == (_listing(data, _samples(data)),)):
         return arrays
+    if arrays is not None:
+        log.warning(
+            "the files of data.root=%s changed since they were decoded, which is done again", data.root
+        )
     if data.root is None:
         raise DataError(
             f"data.root=null: {data.name} can't be downloaded; set data.root to a folder with train/ "
@@ -56,13 +62,14 @@ def imagefolder(data: DataConfig) -> Arrays:
         )
     samples = _samples(data)
     folder = cache_folder(data)
+    listing = _listing(data, samples)
     with locked(folder):
         arrays = _usable(data)
-        if arrays is not None:
+        if arrays is not None and arrays.digests == (listing,):
             return arrays
         _refuse_full_disk(data, sum(map(len, samples.values())))
         with filling(folder) as aside:
-            write_meta(aside, _decode_all(data, samples, aside), {"listing": _listing(data, samples)})
+            write_meta(aside, _decode_all(data, samples, aside), {"listing": listing})
     arrays = read_cache(folder)
     if arrays is None:
         raise DataError(f"data.cache={folder.parent}: what was written to {folder.name} can't be read back")

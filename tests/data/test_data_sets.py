@@ -164,6 +164,17 @@ def test_a_tree_is_decoded_once_and_then_not_needed(tree, config, monkeypatch):
     assert load_arrays(config("imagenet")).digests == first.digests
 
 
+def test_images_moved_between_classes_are_noticed(tree, config, caplog):
+    first = load_arrays(config("imagenet", root=str(tree)))
+    for one, other in (("a_ant", "b_bird"), ("b_bird", "a_ant")):
+        (tree / "train" / one / "0.jpeg").rename(tree / "train" / other / "9.jpeg")
+    moved = load_arrays(config("imagenet", root=str(tree)))
+    assert moved.digests != first.digests
+    assert "changed since they were decoded" in caplog.text
+    images = [np.array(arrays.train_images) for arrays in (first, moved)]
+    assert not np.array_equal(*images)
+
+
 def test_a_tree_whose_cache_was_cut_short_is_decoded_again(tree, config, tmp_path):
     first = np.array(load_arrays(config("imagenet", root=str(tree))).test_images)
     path = tmp_path / "cache" / "imagenet" / "test_images.npy"
