@@ -61,7 +61,8 @@ class Attention(Part):
     """`builder` takes the map's channels and an `AttentionConfig`.
 
     `uses` are the options of `AttentionConfig` that it reads, `needs` those of them that must be set, and
-    `choices` what those of them may be that are this part's own.
+    `choices` what those of them may be that are this part's own. `reduction` is the published one,
+    `narrowest` what its bottleneck has at least, in channels.
     """
 
     option: ClassVar[str] = "model.attention.kind"
@@ -71,6 +72,8 @@ class Attention(Part):
     own_builder: ClassVar[str] = "cbam_ablate.models.attention:own"
     needs: frozenset[str] = frozenset()
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reduction: int = 16
+    narrowest: int = 1
 
     @classmethod
     def leads_of(cls, code: Callable[..., Any], parameters: own.Parameters) -> int:

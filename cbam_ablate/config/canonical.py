@@ -21,6 +21,7 @@ from cbam_ablate.config.schema import (
 )
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.registry import (
+    Attention,
     Backbone,
     Dataset,
     Part,
@@ -99,6 +100,7 @@ def flatten(cfg: RunConfig) -> dict[str, Any]:
 def resolved(cfg: RunConfig) -> RunConfig:
     """The config with the automatic values that don't depend on a machine."""
     changes = {name: fill(getattr(cfg, name)) for name, fill in RESOLVED.items()}
+    changes["model"] = with_stem(changes["model"], changes["data"])
     made = dataclasses.replace(cfg, **changes)
     return dataclasses.replace(made, code=own_code(made))
 
@@ -118,13 +120,38 @@ def own_code(cfg: RunConfig) -> dict[str, str]:
 
 
 def resolved_model(model: ModelConfig) -> ModelConfig:
-    """The network with the backbone's own depth and width where they were left open."""
+    """The network with the backbone's own depth and width, and the attention's own reduction, where they were
+    left open.
+    """
+    attention = model.attention
+    if attention.reduction is None:
+        row = rows(Attention).get(attention.kind)
+        ratio = attention.ratio if row is None else row.reduction
+        model = dataclasses.replace(model, attention=dataclasses.replace(attention, reduction=ratio))
     backbone = rows(Backbone).get(model.backbone)
     if backbone is None:
         return model
     depth = backbone.default_depth if model.depth is None else model.depth
     width = backbone.width if model.width is None else model.width
     return dataclasses.replace(model, depth=depth, width=width)
+
+
+SMALL = 64
+"""Pixels a side up to which images are small."""
+
+
+def with_stem(model: ModelConfig, data: DataConfig) -> ModelConfig:
+    """The network with the stem that its images ask for where it was left open.
+
+    Published weights have the stem for large images. What has no choice of stems has the off value.
+    """
+    if model.stem != "auto":
+        return model
+    backbone, small = rows(Backbone).get(model.backbone), False
+    named = model.pretrained is not None and names_published(model.pretrained)
+    if backbone is not None and "stem" in backbone.uses and not named and data.name in rows(Dataset):
+        small = 0 < facts(data).size <= SMALL
+    return dataclasses.replace(model, stem="cifar" if small else "imagenet")
 
 
 def resolved_data(data: DataConfig) -> DataConfig:

@@ -36,7 +36,7 @@ def _inert_in_model(model: ModelConfig) -> set[str]:
     if attention.placement == "none":
         unused = fields
     else:
-        unused = fields - {"kind", "residual"} - find(Attention, attention.kind).uses
+        unused = fields - {"kind", "residual", "start"} - find(Attention, attention.kind).uses
         unused |= ORDER_IGNORES.get(attention.order, set()) if "order" not in unused else set()
     common = {"backbone", "depth", "width", "attention", "pretrained"} | find(Backbone, model.backbone).uses
     others = {f.name for f in dataclasses.fields(model)} - common
@@ -64,8 +64,10 @@ def _inert_in_loss(loss: LossConfig) -> set[str]:
 
 
 def _inert_in_augment(augment: AugmentConfig) -> set[str]:
-    unread = set() if augment.random_resized_crop else {"crop_scale", "crop_ratio"}
-    return unread | {"options"} - (find(Augmentation, augment.own).uses if augment.own else set())
+    unused = {"options"} - (find(Augmentation, augment.own).uses if augment.own else set())
+    unused |= set() if augment.random_resized_crop else {"crop_scale", "crop_ratio"}
+    unused |= set() if augment.erasing else {"erasing_range"}
+    return unused | (set() if augment.cutmix else {"cutmix_rounding"})
 
 
 def _inert_in_data(data: DataConfig) -> set[str]:

@@ -33,7 +33,7 @@ __all__ = [
 SINGLE = ("study", "store")
 """What a command has one of, swept or not."""
 
-SHORT = {"detach": "sweep.detach"}
+SHORT = {"detach": "sweep.detach", "attention.start": "model.attention.start"}
 """Options with a name of their own on the command line."""
 FILLED_IN = "code"
 SHORT_SECTIONS = {"attention.options.": "model.attention.options.", "backbone.options.": "model.options."}

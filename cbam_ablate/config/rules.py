@@ -133,6 +133,8 @@ def _model(model: ModelConfig) -> list[str]:
         for name, legal in part.choices.items()
         if (value := getattr(attention, name)) is not None and value not in legal
     ]
+    if any(kernel < 1 or kernel % 2 == 0 for kernel in attention.kernels):
+        found.append(f"model.attention.kernels={show(attention.kernels)}: must be odd, say [3,5,5,7]")
     if attention.kernel % 2 == 0:
         near = f"{max(1, attention.kernel - 1)} or {attention.kernel + 1}"
         found.append(f"model.attention.kernel={attention.kernel}: must be odd, say {near}")
@@ -155,7 +157,7 @@ def _model(model: ModelConfig) -> list[str]:
         factor = model.multiplier if "multiplier" in backbone.uses else 1
         channels = [int(factor * width) for width in backbone.channels(model.depth, model.width)]
         gated = {"class": channels[-1:], "stage": channels[:-1]}.get(attention.placement, channels)
-        if attention.reduction > min(gated):
+        if attention.ratio > min(gated) and find(Attention, attention.kind).narrowest == 1:
             found.append(
                 f"model.attention.reduction={attention.reduction}: at most {min(gated)}, the channels of the "
                 f"narrowest map that placement={attention.placement} gates in {model.backbone} "

@@ -24,7 +24,8 @@ class AttentionConfig:
 
     kind: str = option(help="attention module", part=Attention)
     placement: str = option(help="where in the network", choices=PLACEMENTS)
-    reduction: int = option(help="channel reduction ratio r of the gate's MLP", low=1)
+    reduction: int | None = option(help="channel reduction ratio r of the gate's MLP; null is as published: "
+                                   "16, of coordinate 32", low=1)  # fmt: skip
     kernel: int = option(help="side of the spatial convolution, pixels; odd", low=1)
     pool: list[str] = option(["avg", "max"], "channel descriptors whose MLP outputs are added", choices=POOLS)
     order: str = option("channel_first", "how the two gates combine", choices=ORDERS)
@@ -36,10 +37,21 @@ class AttentionConfig:
     )
     descriptor: str = option("pool", "what the spatial gate sees: max and mean over channels, or a learned "
                              "1x1 convolution", choices=SPATIAL_DESCRIPTORS, off="pool")  # fmt: skip
+    kernels: list[int] = option([], "eca: kernel for each width of map, in the network's order, or one "
+                                "for all; empty goes by the formula", off=[])  # fmt: skip
+    norm_momentum: float | None = option(None, "cbam, bam, coordinate, timm: momentum of its norms; null is "
+                                         "as published", above=0, high=1, off=None)  # fmt: skip
+    start: str = option("published", "identity: x + a (A(x) - x), where a is learned and starts at 0",
+                        choices=("published", "identity"), off="published")  # fmt: skip
     combine: str = option("add", "bam: how its two maps meet: added, as in the paper, or multiplied, as in "
                           "the published code", choices=("add", "multiply"), off="add")  # fmt: skip
     timm: str | None = option(None, "attention=timm: name in timm.layers.create_attn", off=None)
     options: dict[str, Any] = option({}, "a module of one's own: its options by name", off={})
+
+    @property
+    def ratio(self) -> int:
+        """The reduction as a number, where it was left open too."""
+        return 16 if self.reduction is None else self.reduction
 
 
 @dataclass
@@ -54,6 +66,15 @@ class ModelConfig:
                                  "count FLOPs, not in the 3x3", off=False)  # fmt: skip
     pretrained: str | None = option(None, "weights to start from: a file, or by name imagenet or one of "
                                     "the library's own", off=None)  # fmt: skip
+    stem: str = option("imagenet", "resnet_imagenet, resnext, mobilenet: for large images, or of stride 1 "
+                       "for small ones; auto, what commands take, is cifar up to 64 pixels",
+                       choices=("auto", "imagenet", "cifar"), off="imagenet")  # fmt: skip
+    shortcut: str = option("conv", "resnet_cifar: where the shape changes, a 1x1 convolution (option B) or "
+                           "zeros for the channels that are new (option A)", choices=("conv", "pad"),
+                           off="conv")  # fmt: skip
+    last_norm: bool = option(True, "resnet_preact: a norm and ReLU after the last block", off=True)
+    cardinality: int = option(8, "resnext_cifar: groups", low=1, off=8)
+    base_width: int = option(64, "resnext_cifar: channels of a group in the first stage", low=1, off=64)
     classifier: str = option("linear", "vgg: one layer, or two of 4096 before it", choices=("linear", "mlp"),
                              off="linear")  # fmt: skip
     dropout: float = option(0.0, "vgg, residual_attention: probability, in the classifier", low=0, below=1,
@@ -137,6 +158,12 @@ class AugmentConfig:
     shift: float = option(0.0, "most shift along x and along y, in parts of the side; zeros come in",
                           low=0, high=1, off=0.0)  # fmt: skip
     erasing: float = option(0.0, "probability that a rectangle of an image is erased", low=0, high=1, off=0.0)
+    erasing_range: str = option("timm", "areas and ratios: timm's (0.02 to 1/3, 0.3 to 1/0.3) or "
+                                "torchvision's (0.02 to 0.33, 0.3 to 3.3)", choices=("timm", "torchvision"),
+                                off="timm")  # fmt: skip
+    cutmix_rounding: str = option("edges", "to whole pixels: of the box's edges, or as published of its "
+                                  "half sides, downwards", choices=("edges", "published"),
+                                  off="edges")  # fmt: skip
     mixup: float = option(0.0, "alpha of the Beta distribution of mixup's shares; 0 is off", low=0, high=100,
                           off=0.0)  # fmt: skip
     cutmix: float = option(0.0, "alpha of the Beta distribution of cutmix's areas; 0 is off", low=0, high=100,

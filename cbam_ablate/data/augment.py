@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-ERASED_AREA = (0.02, 1 / 3)
-ERASED_ASPECT = (0.3, 1 / 0.3)
+ERASED = {"timm": ((0.02, 1 / 3), (0.3, 1 / 0.3)), "torchvision": ((0.02, 0.33), (0.3, 3.3))}
+"""Least and greatest area, in parts of the image, and ratio of sides."""
 ERASE_TRIES = 10
 CROP_TRIES = 10
 
@@ -86,17 +86,18 @@ def warp(images: Tensor, drawn: Tensor) -> Tensor:
     return moved.permute(0, 2, 3, 1).contiguous()
 
 
-def boxes(count: int, probability: float, size: int, stream: torch.Generator) -> Tensor:
+def boxes(count: int, probability: float, size: int, stream: torch.Generator, ranges: str = "timm") -> Tensor:
     """For each image the top, left, bottom and right of what is erased, (count, 4); all 0 where nothing is.
 
-    Random erasing (Zhong et al., arXiv 1708.04896) with torchvision's area and aspect: of up to ten
-    rectangles the first that fits.
+    Random erasing (Zhong et al., arXiv 1708.04896) with the areas and ratios of timm or torchvision:
+    of up to ten rectangles the first that fits.
     """
     area, aspect, top, left = torch.rand(4, count, ERASE_TRIES, generator=stream)
     hit = torch.rand(count, generator=stream) < probability
-    low, high = ERASED_AREA
+    areas, ratios = ERASED[ranges]
+    low, high = areas
     area = size * size * (low + (high - low) * area)
-    low, high = (math.log(value) for value in ERASED_ASPECT)
+    low, high = (math.log(value) for value in ratios)
     aspect = (low + (high - low) * aspect).exp()
     tall, wide = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
     fits = (tall < size) & (wide < size)

@@ -173,8 +173,10 @@ class TrainBatches:
         if options.rotation > 0 or options.shift > 0:
             warps = draw.warps(count, options.rotation, options.shift, stream("warp"))[every].to(device)
         if options.erasing > 0:
-            boxes = draw.boxes(count, options.erasing, self.size, stream("erase"))[every].to(device)
-        mixes = mix.draw(steps, options.mixup, options.cutmix, self.size, derive_seed(seed, "mix", epoch))
+            ranges = options.erasing_range
+            boxes = draw.boxes(count, options.erasing, self.size, stream("erase"), ranges)[every].to(device)
+        mixing = options.mixup, options.cutmix, self.size, derive_seed(seed, "mix", epoch)
+        mixes = mix.draw(steps, *mixing, options.cutmix_rounding)
         labels = self.part.labels[order.to(device)]
         return Drawn(order.to(self.part.rows.device), crops, warps, boxes, labels, mixes)
 

@@ -18,7 +18,7 @@ class Mix(NamedTuple):
     box: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
-def draw(steps: int, mixup: float, cutmix: float, size: int, seed: int) -> list[Mix]:
+def draw(steps: int, mixup: float, cutmix: float, size: int, seed: int, rounding: str = "edges") -> list[Mix]:
     """One epoch's mixings, one a step; none where both are off. Where both are on either is equally likely.
 
     `mixup` and `cutmix` are the alpha of the Beta(alpha, alpha) that the share comes from.
@@ -27,13 +27,20 @@ def draw(steps: int, mixup: float, cutmix: float, size: int, seed: int) -> list[
         return []
     stream = np.random.default_rng(seed)
     cuts = stream.random(steps) < (0.5 if mixup and cutmix else float(cutmix > 0))
-    return [_cutmix(stream, cutmix, size) if cut else Mix(stream.beta(mixup, mixup)) for cut in cuts]
+    return [
+        _cutmix(stream, cutmix, size, rounding) if cut else Mix(stream.beta(mixup, mixup)) for cut in cuts
+    ]
 
 
-def _cutmix(stream: np.random.Generator, alpha: float, size: int) -> Mix:
-    """A box of side sqrt(1 - share) about any centre (Yun et al., arXiv 1905.04899), cut off at the edges."""
+def _cutmix(stream: np.random.Generator, alpha: float, size: int, rounding: str) -> Mix:
+    """A box of side sqrt(1 - share) about any centre (Yun et al., arXiv 1905.04899), cut off at the edges.
+
+    Its edges are whole pixels; with `rounding` as published, half its side is, rounded down.
+    """
     side = size * np.sqrt(1 - stream.beta(alpha, alpha))
     y, x = stream.integers(0, size, 2)
+    if rounding == "published":
+        side = 2 * (int(side) // 2)
     top, left, bottom, right = (
         int(np.clip(edge, 0, size)) for edge in (y - side / 2, x - side / 2, y + side / 2, x + side / 2)
     )

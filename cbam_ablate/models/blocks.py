@@ -14,24 +14,39 @@ from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.network import ConvNorm, conv
 
 
-def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """The identity, or a 1x1 convolution and BN where the shape changes."""
+class Padded(nn.Module):
+    """Every stride-th position of x, and zeros for the channels that are new, half before and half after."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.before = stride, (outputs - inputs) // 2
+        self.after = outputs - inputs - self.before
+
+    def forward(self, x: Tensor) -> Tensor:
+        picked = x[:, :, :: self.stride, :: self.stride]
+        return F.pad(picked, (0, 0, 0, 0, self.before, self.after))
+
+
+def shortcut(inputs: int, outputs: int, stride: int, *, pad: bool = False) -> nn.Module:
+    """The identity, or where the shape changes a 1x1 convolution and BN, or zeros (`pad`)."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()
+    if pad:
+        return Padded(inputs, outputs, stride)
     return ConvNorm(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
 class BasicBlock(nn.Module):
     """`relu(shortcut(x) + attention(BN(conv3x3(relu(BN(conv3x3(x)))))))`."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, gates: Gates) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, gates: Gates, *, pad: bool = False) -> None:
         super().__init__()
         self.conv1 = conv(inputs, outputs, 3, stride)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = conv(outputs, outputs, 3)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.attention = gates.block(outputs)
-        self.shortcut = shortcut(inputs, outputs, stride)
+        self.shortcut = shortcut(inputs, outputs, stride, pad=pad)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
@@ -42,8 +57,8 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """`relu(shortcut(x) + attention(BN(conv1x1(relu(BN(conv3x3(relu(BN(conv1x1(x)))))))))`.
 
-    The inner width is `outputs // 4`, twice that with 32 groups (ResNeXt 32x4d). The stride is in the 3x3
-    convolution, or, as in the original paper, in the first 1x1.
+    The inner width is `inner`, or else `outputs // 4`, twice that with 32 groups (ResNeXt 32x4d). The stride
+    is in the 3x3 convolution, or, as in the original paper, in the first 1x1.
     """
 
     def __init__(
@@ -55,9 +70,11 @@ class Bottleneck(nn.Module):
         *,
         groups: int = 1,
         stride_in_1x1: bool = False,
+        inner: int | None = None,
+        pad: bool = False,
     ) -> None:
         super().__init__()
-        width = outputs // 4 if groups == 1 else outputs // 2
+        width = inner or (outputs // 4 if groups == 1 else outputs // 2)
         first, second = (stride, 1) if stride_in_1x1 else (1, stride)
         self.conv1 = conv(inputs, width, 1, first)
         self.bn1 = nn.BatchNorm2d(width)
@@ -66,7 +83,7 @@ class Bottleneck(nn.Module):
         self.conv3 = conv(width, outputs, 1)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.attention = gates.block(outputs)
-        self.shortcut = shortcut(inputs, outputs, stride)
+        self.shortcut = shortcut(inputs, outputs, stride, pad=pad)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))

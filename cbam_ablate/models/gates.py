@@ -1,8 +1,12 @@
 """Where attention stands in a network: every backbone asks here, so none knows the modules."""
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor, nn
 
 from cbam_ablate.config.schema import AttentionConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.registry import Attention, find
 
 
@@ -17,6 +21,18 @@ class AddInput(nn.Module):
         return x + self.attention(x)
 
 
+class StartsAsIdentity(nn.Module):
+    """`x + a (attention(x) - x)`: x (N, C, H, W), the same shape out; a is learned and starts at 0."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+        self.scale = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.scale.to(x.dtype) * (self.attention(x) - x)
+
+
 class Gates:
     """Makes the attention module of each place in a network; an identity where the placement has none.
 
@@ -26,6 +42,7 @@ class Gates:
 
     def __init__(self, cfg: AttentionConfig) -> None:
         self.cfg = cfg
+        self.widths: list[int] = []
 
     def block(self, channels: int) -> nn.Module:
         return self._at(("block", "both"), channels)
@@ -39,6 +56,30 @@ class Gates:
     def _at(self, placements: tuple[str, ...], channels: int) -> nn.Module:
         if self.cfg.placement not in placements:
             return nn.Identity()
-        attention: nn.Module = find(Attention, self.cfg.kind).load()(channels, self.cfg)
+        attention: nn.Module = find(Attention, self.cfg.kind).load()(channels, self._for(channels))
         attention.is_gate = True  # type: ignore[assignment]
-        return AddInput(attention) if self.cfg.residual in placements else attention
+        if self.cfg.norm_momentum is not None:
+            for module in attention.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.momentum = self.cfg.norm_momentum
+        if self.cfg.residual in placements:
+            attention = AddInput(attention)
+        if self.cfg.start == "identity":
+            attention = StartsAsIdentity(attention)
+            attention.is_gate = True  # type: ignore[assignment]
+        return attention
+
+    def _for(self, channels: int) -> AttentionConfig:
+        """The options for a map of so many channels: of several kernels, its own."""
+        kernels = self.cfg.kernels
+        if len(kernels) < 2:
+            return self.cfg
+        if channels not in self.widths:
+            self.widths.append(channels)
+        place = self.widths.index(channels)
+        if place >= len(kernels):
+            raise ConfigError(
+                f"model.attention.kernels=[{','.join(map(str, kernels))}]: one for each width of map that is "
+                f"gated, of which there are more ({', '.join(map(str, self.widths))}), or one for all"
+            )
+        return replace(self.cfg, kernels=[kernels[place]])

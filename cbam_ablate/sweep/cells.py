@@ -12,7 +12,15 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.canonical import OFF_THE_SHELF, RESOLVED, effective, own_code, resolved, run_key
+from cbam_ablate.config.canonical import (
+    OFF_THE_SHELF,
+    RESOLVED,
+    effective,
+    own_code,
+    resolved,
+    run_key,
+    with_stem,
+)
 from cbam_ablate.config.compose import compose, to_run_config, typed
 from cbam_ablate.config.layers import Layers, Unlayered
 from cbam_ablate.config.once import Memo
@@ -190,11 +198,14 @@ class _Shared:
     def __init__(self, base: RunConfig) -> None:
         self._base = base
         self._resolved = resolved(base)
+        self._model = RESOLVED["model"](base.model)
+        self._stems: dict[tuple[int, int], tuple[Any, ...]] = {}
         self._made: dict[tuple[Any, ...], tuple[Any, dict[str, Any]]] = {}
 
     def changed(self, changes: Mapping[str, Any]) -> RunConfig:
         """A config with these options, by dotted name."""
         cfg = copy.copy(self._resolved)
+        cfg.model = self._model
         sections: dict[str, dict[str, Any]] = {}
         for name, value in changes.items():
             section, dot, option = name.partition(".")
@@ -210,8 +221,15 @@ class _Shared:
                     made = RESOLVED[section](made)
                 self._made[key] = made, options  # kept, since their ids name them
             setattr(cfg, section, self._made[key][0])
+        cfg.model = self._with_stem(cfg.model, cfg.data)
         cfg.code = own_code(cfg)
         return cfg
+
+    def _with_stem(self, model: Any, data: Any) -> Any:
+        key = id(model), id(data)
+        if key not in self._stems:
+            self._stems[key] = with_stem(model, data), model, data
+        return self._stems[key][0]
 
 
 def _with(section: Any, options: Mapping[str, Any]) -> Any:

@@ -15,20 +15,35 @@ ATTENTIONS = {
     "cbam": Attention(
         "cbam_ablate.models.attention.cbam:cbam",
         uses=frozenset(
-            {"reduction", "kernel", "pool", "order", "mlp_bias", "conv_bias", "spatial_norm", "descriptor"}
+            {
+                "reduction",
+                "kernel",
+                "pool",
+                "order",
+                "mlp_bias",
+                "conv_bias",
+                "spatial_norm",
+                "descriptor",
+                "norm_momentum",
+            }
         ),
     ),
     "se": Attention("cbam_ablate.models.attention.se:se", uses=frozenset({"reduction"})),
-    "bam": Attention("cbam_ablate.models.attention.bam:bam", uses=frozenset({"reduction", "combine"})),
-    "eca": Attention("cbam_ablate.models.attention.eca:eca"),
+    "bam": Attention(
+        "cbam_ablate.models.attention.bam:bam", uses=frozenset({"reduction", "combine", "norm_momentum"})
+    ),
+    "eca": Attention("cbam_ablate.models.attention.eca:eca", uses=frozenset({"kernels"})),
     "simam": Attention("cbam_ablate.models.attention.simam:simam"),
     "coordinate": Attention(
-        "cbam_ablate.models.attention.coordinate:coordinate", uses=frozenset({"reduction"})
+        "cbam_ablate.models.attention.coordinate:coordinate",
+        uses=frozenset({"reduction", "norm_momentum"}),
+        reduction=32,
+        narrowest=8,
     ),
     "gc": Attention("cbam_ablate.models.attention.gc:gc", uses=frozenset({"reduction"})),
     "timm": Attention(
         "cbam_ablate.models.attention.timm:timm_attention",
-        uses=frozenset({"timm"}),
+        uses=frozenset({"timm", "norm_momentum"}),
         needs=frozenset({"timm"}),
         choices={"timm": TIMM_ATTENTIONS},
     ),

@@ -44,4 +44,4 @@ def _conv_norm_relu(inputs: int, outputs: int, kernel: int, dilation: int) -> tu
 
 def bam(channels: int, cfg: AttentionConfig) -> nn.Module:
     """BAM for a feature map of so many channels."""
-    return BAM(channels, cfg.reduction, combine=cfg.combine)
+    return BAM(channels, cfg.ratio, combine=cfg.combine)

@@ -201,7 +201,7 @@ def cbam(channels: int, cfg: AttentionConfig) -> nn.Module:
     """CBAM for a feature map of so many channels."""
     return CBAM(
         channels,
-        cfg.reduction,
+        cfg.ratio,
         cfg.kernel,
         pool=tuple(cfg.pool),
         order=cfg.order,

@@ -32,4 +32,4 @@ class CoordinateAttention(nn.Module):
 
 def coordinate(channels: int, cfg: AttentionConfig) -> nn.Module:
     """Coordinate attention for a feature map of so many channels."""
-    return CoordinateAttention(channels, cfg.reduction)
+    return CoordinateAttention(channels, cfg.ratio)

@@ -33,4 +33,4 @@ class GlobalContext(nn.Module):
 
 def gc(channels: int, cfg: AttentionConfig) -> nn.Module:
     """The global context block for a feature map of so many channels."""
-    return GlobalContext(channels, cfg.reduction)
+    return GlobalContext(channels, cfg.ratio)

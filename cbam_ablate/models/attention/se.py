@@ -19,4 +19,4 @@ class SE(nn.Module):
 
 def se(channels: int, cfg: AttentionConfig) -> nn.Module:
     """SE for a feature map of so many channels."""
-    return SE(channels, cfg.reduction)
+    return SE(channels, cfg.ratio)

@@ -17,21 +17,34 @@ def _resnet(depth: int, width: int) -> tuple[int, ...]:
     return _times(1, 2, 4, 8)(depth, expansion * width)
 
 
+def _cifar(depth: int, width: int) -> tuple[int, ...]:
+    return _times(1, 2, 4)(depth, width if depth < 164 else 4 * width)
+
+
 BACKBONES = {
     "resnet": Backbone("cbam_ablate.models.backbones.resnet:resnet", (18, 34, 50, 101, 152), 64, _resnet),
     "resnet_cifar": Backbone(
-        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar", (20, 32, 44, 56, 110), 16, _times(1, 2, 4)
+        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar", (20, 32, 44, 56, 110, 164), 16, _cifar,
+        uses=frozenset({"shortcut"}),
+    ),
+    "wide_resnet": Backbone(
+        "cbam_ablate.models.backbones.resnet_cifar:wide_resnet", (28, 16, 22, 40), 160, _times(1, 2, 4)
+    ),
+    "resnext_cifar": Backbone(
+        "cbam_ablate.models.backbones.resnet_cifar:resnext_cifar", (29,), 64, _times(4, 8, 16),
+        uses=frozenset({"cardinality", "base_width"}),
     ),
     "resnet_preact": Backbone(
-        "cbam_ablate.models.backbones.resnet:resnet_preact", (18, 34, 50, 101, 152), 64, _resnet
+        "cbam_ablate.models.backbones.resnet:resnet_preact", (18, 34, 50, 101, 152), 64, _resnet,
+        uses=frozenset({"last_norm"}),
     ),
     "resnet_imagenet": Backbone(
         "cbam_ablate.models.backbones.resnet_imagenet:resnet_imagenet", (18, 34, 50, 101, 152), 64, _resnet,
-        uses=frozenset({"stride_in_1x1"}), published=(18, 34, 50, 101, 152),
+        uses=frozenset({"stride_in_1x1", "stem"}), published=(18, 34, 50, 101, 152),
     ),
     "resnext": Backbone(
         "cbam_ablate.models.backbones.resnet_imagenet:resnext", (50, 101), 64, _resnet,
-        uses=frozenset({"stride_in_1x1"}), published=(50,),
+        uses=frozenset({"stride_in_1x1", "stem"}), published=(50,),
     ),
     "vgg": Backbone(
         "cbam_ablate.models.backbones.vgg:vgg", (19, 11, 13, 16), 64, _times(1, 2, 4, 8, 8),
@@ -39,7 +52,7 @@ BACKBONES = {
     ),
     "mobilenet": Backbone(
         "cbam_ablate.models.backbones.mobilenet:mobilenet", (28,), 64, _times(1, 2, 4, 8, 16),
-        uses=frozenset({"multiplier"}),
+        uses=frozenset({"multiplier", "stem"}),
     ),
     "residual_attention": Backbone(
         "cbam_ablate.models.backbones.residual_attention:residual_attention", (56, 92, 128, 164, 236), 64,

@@ -35,13 +35,19 @@ class SeparableBlock(nn.Module):
 
 
 def mobilenet(model: ModelConfig, classes: int, channels: int) -> nn.Module:
-    """Thirteen separable blocks; `model.multiplier` is the paper's alpha, which narrows every layer."""
+    """Thirteen separable blocks; `model.multiplier` is the paper's alpha, which narrows every layer.
+
+    The stem has a stride of 2, or with `model.stem=cifar` of 1, as in kuangliu/pytorch-cifar.
+    """
     _, width = depth_and_width(model)
     widths = [int(factor * width * model.multiplier) for factor, _ in STAGES]
     inputs = int(width / 2 * model.multiplier)
     gates = Gates(model.attention)
     stem = nn.Sequential(
-        conv(channels, inputs, 3, 2), nn.BatchNorm2d(inputs), gates.block(inputs), nn.ReLU(inplace=True)
+        conv(channels, inputs, 3, 1 if model.stem == "cifar" else 2),
+        nn.BatchNorm2d(inputs),
+        gates.block(inputs),
+        nn.ReLU(inplace=True),
     )
     stages: list[list[nn.Module]] = []
     for outputs, (_, count) in zip(widths, STAGES, strict=True):

@@ -42,11 +42,15 @@ def resnet(model: ModelConfig, classes: int, channels: int) -> nn.Module:
 
 
 def resnet_preact(model: ModelConfig, classes: int, channels: int) -> nn.Module:
-    """The same sizes as `resnet`, with BN and ReLU before each convolution and after the last stage."""
+    """The same sizes as `resnet`, with BN and ReLU before each convolution and after the last stage.
+
+    kuangliu/pytorch-cifar has none after it (`model.last_norm=false`).
+    """
     depth, width = depth_and_width(model)
     block = partial(PreActivation, bottleneck=depth >= BOTTLENECK_FROM)
     gates = Gates(model.attention)
     widths = stage_widths(depth, width)
     stages = residual_stages(block, width, widths, COUNTS[depth], gates)
-    stages[-1] += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
+    if model.last_norm:
+        stages[-1] += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
     return Network(conv(channels, width, 3), stages, widths, gates, nn.Linear(widths[-1], classes))

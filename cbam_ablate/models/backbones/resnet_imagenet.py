@@ -1,7 +1,8 @@
 """ResNets for large images: a 7x7 stem of stride 2 and a 3x3 max pooling of stride 2, then four stages.
 
 `resnet_imagenet`: He et al., 2015, arXiv 1512.03385, the network of torchvision. Wide ResNet-18 x1.5 of
-CBAM's Table 4 is width 96: the stem keeps its 64. `resnext`: Xie et al., 2016, arXiv 1611.05431, 32x4d.
+CBAM's Table 4 is width 96: the stem keeps its 64. `resnext`: Xie et al., 2016, arXiv 1611.05431, 32x4d. With
+`model.stem=cifar` the stem is a 3x3 convolution of stride 1, and there is no pooling.
 """
 
 from functools import partial
@@ -33,11 +34,13 @@ def _build(model: ModelConfig, classes: int, channels: int, groups: int) -> nn.M
     block = bottleneck if depth >= BOTTLENECK_FROM else BasicBlock
     gates = Gates(model.attention)
     widths = stage_widths(depth, width)
+    small = model.stem == "cifar"
     stem = nn.Sequential(
-        conv(channels, STEM_WIDTH, 7, 2),
+        conv(channels, STEM_WIDTH, 3) if small else conv(channels, STEM_WIDTH, 7, 2),
         nn.BatchNorm2d(STEM_WIDTH),
         nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, stride=2, padding=1),
     )
+    if not small:
+        stem.append(nn.MaxPool2d(3, stride=2, padding=1))
     stages = residual_stages(block, STEM_WIDTH, widths, COUNTS[depth], gates)
     return Network(stem, stages, widths, gates, nn.Linear(widths[-1], classes))
