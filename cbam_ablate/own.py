@@ -3,6 +3,7 @@
 Nothing here imports torch; the code itself may.
 """
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -31,11 +32,19 @@ _imported: dict[str, tuple[Any, ...]] = {}
 """The state of a module's files when it was imported, by its name."""
 
 
+_added: list[str] = []
+"""The working folder that was put on sys.path."""
+
+
 def use_working_folder() -> None:
     """Puts the working folder first on sys.path, where Python has it when it runs a script there."""
     here = str(Path.cwd())
+    if _added and _added[0] != here:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(_added.pop())
     if here not in sys.path:
         sys.path.insert(0, here)
+        _added[:] = [here]
 
 
 def load_own(target: str, option: str) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ Comments, docstrings and layout don't count. Installed packages count by their v
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import sys
@@ -27,7 +28,7 @@ SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 Stamp = tuple[str, int, int]
 """A file, when it was changed and its size."""
 
-_known: dict[str, tuple[tuple[Stamp, ...], dict[str, Path], str]] = {}
+_known: dict[tuple[str, str], tuple[tuple[Stamp, ...], dict[str, Path], str]] = {}
 
 
 def source_hash(target: str) -> str:
@@ -47,7 +48,8 @@ def modules_of(target: str) -> list[str]:
 
 def _look(target: str) -> tuple[tuple[Stamp, ...], dict[str, Path], str]:
     module = target.partition(":")[0]
-    known = _known.get(module)
+    place = module, str(Path.cwd())
+    known = _known.get(place)
     if known is None or tuple(map(_stamp, known[1].values())) != known[0]:
         importlib.invalidate_caches()
         files = _files([module])
@@ -57,7 +59,7 @@ def _look(target: str) -> tuple[tuple[Stamp, ...], dict[str, Path], str]:
         digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         known = tuple(map(_stamp, files.values())), files, digest
         if module in sys.modules:  # else it may not be there yet
-            _known[module] = known
+            _known[place] = known
     return known
 
 
@@ -106,10 +108,10 @@ def _find(name: str) -> ModuleSpec | None:
     top, *rest = name.split(".")
     if not top or top in sys.stdlib_module_names or top == OURS:
         return None
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        spec = PathFinder.find_spec(top)
+    spec = PathFinder.find_spec(top)  # which doesn't ask for what is imported, maybe from another folder
+    if spec is None:
+        with contextlib.suppress(ImportError, ValueError):
+            spec = importlib.util.find_spec(top)
     full = top
     for part in rest:
         full = f"{full}.{part}"

@@ -1,0 +1,98 @@
+"""Own parts in sweeps, by real workers."""
+
+import json
+
+import pytest
+
+from cbam_ablate.errors import ConfigError
+from cbam_ablate.sweep.plan import make_plan
+
+GATE = """
+import torch
+from torch import nn
+
+class Gate(nn.Module):
+    def __init__(self, channels, groups: int = 1):
+        super().__init__()
+        self.mix = nn.Conv2d(channels, channels, 1, groups=groups)
+
+    def forward(self, x):
+        return x * torch.sigmoid({factor} * self.mix(x.mean((2, 3), keepdim=True)))
+"""
+
+
+PARTS = """import torch
+
+def flat(images):
+    return images.mean(-1)
+
+def late(step, total):
+    return -1.0
+
+class Slow(torch.optim.Optimizer):
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        1 / 0
+
+def odd(labels, probabilities):
+    return {}["odd"]
+"""
+
+
+@pytest.fixture
+def words(tiny):
+    return ["-m", *tiny, "train.epochs=1", "attention=my_gate:Gate", "placement=none,block"]
+
+
+def write(tmp_path, factor):
+    (tmp_path / "my_gate.py").write_text(GATE.format(factor=factor))
+
+
+def test_an_edited_module_is_trained_anew_by_the_workers_and_the_plan_says_so(
+    cli, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, 1.0)
+    sweep = [*words, "attention.options.groups=1,2"]
+    first = cli("train", *sweep)
+    assert first.returncode == 0, first.stderr
+    table = json.loads(next(cli.store.glob("studies/*/table.json")).read_text())
+    assert "groups" in (cli.store / "studies" / table["study"] / "table.csv").read_text().splitlines()[0]
+    before = set(cli.runs())
+    write(tmp_path, 2.0)
+    planned = cli("plan", *sweep).stdout
+    assert "3 distinct, 1 done, 2 done with other code of your own parts, 2 to run" in planned
+    again = cli("train", *sweep)
+    assert again.returncode == 0, again.stderr
+    assert len(set(cli.runs()) - before) == 2
+    write(tmp_path, 1.0)
+    assert "3 distinct, 3 done" in cli("plan", *sweep).stdout
+
+
+def test_two_cells_with_attention_at_the_same_places_are_refused(monkeypatch):
+    monkeypatch.setattr("cbam_ablate.sweep.own_checks.places_of", lambda cfg: ("last.attention",))
+    words = ["data=synthetic", "backbone=resnet_cifar"]
+    with pytest.raises(
+        ConfigError, match=r"adds the same attention .* at last.attention: .*placement block and"
+    ):
+        make_plan([*words, "placement=block,class", "kernel=3,7"])
+    assert len(make_plan([*words, "placement=block", "attention=cbam,simam"]).runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["augment=my_parts:flat"], "gives (4, 3, 32)"),
+        (["schedule=my_parts:late"], "gives -1.0 at step 0"),
+        (["optimizer=my_parts:Slow", "optimizer.lr=1"], "ZeroDivisionError in my_parts.py line 14"),
+        (["metrics.own.odd=my_parts:odd"], "KeyError in my_parts.py line 17"),
+    ],
+)
+def test_every_own_part_is_tried_before_anything_runs(words, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_parts.py").write_text(PARTS)
+    with pytest.raises(ConfigError) as error:
+        make_plan(["data=synthetic", "backbone=resnet_cifar", "seed=0,1", *words])
+    assert said in str(error.value)
