@@ -5,7 +5,7 @@ ARGS ?=
 HOURS ?= 0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults test-engines bench-gpu results-gpu lint clean
+.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults test-engines bench-gpu results-gpu docs lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,10 +51,14 @@ bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/
 results-gpu: setup ## the studies of results/ that want a GPU, for HOURS, going on next time
 	$(BIN)/python results/gpu.py --hours $(HOURS) $(ARGS)
 
+docs: setup ## the documentation, to site/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean: ## remove .venv and caches; outputs/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache build dist
