@@ -112,6 +112,19 @@ def two_cells(words, sweep=True):
         return outline.make_outline(words, sweep)
 
 
+OWN = ("mine", "ours", "ping", "my_")
+"""What only some pages declare."""
+planned = set()
+
+
+def once(words, sweep):
+    """Plans a line that several pages show once."""
+    if words not in planned:
+        two_cells(words, sweep)
+    if not any(own in word for own in OWN for word in words):
+        planned.add(words)
+
+
 def write(name, source):
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_text(source)
@@ -147,7 +160,7 @@ def ours(command, arguments):
         words = [word.replace("=NAME", "=placement") for word in arguments if not word.startswith("-")]
         assert flags <= {"-m", "--cfg"}
         if words != ["job"]:
-            two_cells(words, bool(flags) or any(word.startswith("study=") for word in words))
+            once(tuple(words), bool(flags) or any(word.startswith("study=") for word in words))
         return
     if command == "data":
         load_config(arguments)
