@@ -5,7 +5,7 @@ ARGS ?=
 HOURS ?= 0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults test-engines bench-gpu results-gpu docs lint clean
+.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults test-engines bench-gpu results-gpu docs pictures lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ results-gpu: setup ## the studies of results/ that want a GPU, for HOURS, going 
 docs: setup ## the documentation, to site/
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+pictures: setup ## the README's pictures, by Chromium
+	$(BIN)/python docs/pictures.py
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

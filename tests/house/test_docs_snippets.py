@@ -22,7 +22,7 @@ from cbam_ablate.sweep import outline
 from cbam_ablate.sweep.declare import expand
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`(cbam-ablate [^`]+)`")
 OPTION = re.compile(r"`(\w+: [^`]+)`")
