@@ -110,7 +110,7 @@ def _kind(field: dataclasses.Field[Any]) -> str:
 def _rule(rule: Any) -> str:
     """What an option may be."""
     if rule["part"] is not None:
-        own = ", or module:Name of your own" if rule["part"].own else ""
+        own = ", or module:Name of your own" if rule["part"].owns else ""
         return f"one of {', '.join(rows(rule['part']))}{own}"
     if rule["choices"] is not None:
         return f"of {', '.join(map(str, rule['choices']))}"

@@ -22,7 +22,13 @@ from cbam_ablate.sweep import outline
 from cbam_ablate.sweep.declare import expand
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+ELSEWHERE = {"own", "images"}
+"""Pages whose snippets train in tests of their own."""
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem not in ELSEWHERE),
+]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`(cbam-ablate [^`]+)`")
 OPTION = re.compile(r"`(\w+: [^`]+)`")

@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = {path.stem: path.read_text() for path in (ROOT / "docs").glob("*.md")}
 GROUPS = (
     *("backbone", "depth", "placement", "attention", "reduction", "kernel"),
-    *("data", "augment", "optimizer", "schedule", "logger", "study"),
+    *("data", "augment", "loss", "optimizer", "schedule", "logger", "study"),
 )
 
 
