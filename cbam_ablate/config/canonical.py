@@ -47,7 +47,7 @@ TOP = [field for field in dataclasses.fields(RunConfig) if field.name not in SEC
 OFF_THE_SHELF = {"model.depth", "model.width"}
 """What others' networks have no options for: null says that these have no effect."""
 
-GATES = {"block": {"block"}, "class": {"class"}, "both": {"block", "class"}}
+GATES = {"block": {"block"}, "class": {"class"}, "both": {"block", "class"}, "at": {"block"}}
 """The gates that a placement puts and `residual` adds to."""
 
 
@@ -121,9 +121,12 @@ def own_code(cfg: RunConfig) -> dict[str, str]:
 
 def resolved_model(model: ModelConfig) -> ModelConfig:
     """The network with the backbone's own depth and width, and the attention's own reduction, where they were
-    left open.
+    left open. Where modules are named for attention, that is the placement.
     """
     attention = model.attention
+    if attention.at and attention.placement == "none":
+        attention = dataclasses.replace(attention, placement="at")
+        model = dataclasses.replace(model, attention=attention)
     if attention.reduction is None:
         row = rows(Attention).get(attention.kind)
         ratio = attention.ratio if row is None else row.reduction

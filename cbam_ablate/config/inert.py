@@ -28,6 +28,8 @@ ORDER_IGNORES = {
     "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
     "spatial_only": {"reduction", "pool", "mlp_bias"},
 }
+UNREAD_AT: dict[str, set[str]] = {"at": set(), "class": {"at", "position"}, "stage": {"at", "position"}}
+"""What placements don't read; the others don't read `at`."""
 
 
 def _inert_in_model(model: ModelConfig) -> set[str]:
@@ -36,7 +38,8 @@ def _inert_in_model(model: ModelConfig) -> set[str]:
     if attention.placement == "none":
         unused = fields
     else:
-        unused = fields - {"kind", "residual", "start"} - find(Attention, attention.kind).uses
+        read = {"kind", "residual", "start", "at", "position"} | find(Attention, attention.kind).uses
+        unused = (fields - read) | UNREAD_AT.get(attention.placement, {"at"})
         unused |= ORDER_IGNORES.get(attention.order, set()) if "order" not in unused else set()
     common = {"backbone", "depth", "width", "attention", "pretrained"} | find(Backbone, model.backbone).uses
     others = {f.name for f in dataclasses.fields(model)} - common

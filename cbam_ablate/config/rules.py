@@ -138,6 +138,13 @@ def _model(model: ModelConfig) -> list[str]:
     if attention.kernel % 2 == 0:
         near = f"{max(1, attention.kernel - 1)} or {attention.kernel + 1}"
         found.append(f"model.attention.kernel={attention.kernel}: must be odd, say {near}")
+    if attention.at and attention.placement != "at":
+        found.append(
+            f"model.attention.at={show(attention.at)}: placement={attention.placement} finds its "
+            "own places; leave out either"
+        )
+    if attention.placement == "at" and not attention.at:
+        found.append("model.attention.placement=at: name the modules, as in model.attention.at=[layer3.*]")
     if attention.placement == "none":
         if attention.residual != "none":
             found.append(
@@ -151,7 +158,7 @@ def _model(model: ModelConfig) -> list[str]:
         if getattr(attention, name) is None
     ]
     # The widths of another implementation are in the network alone.
-    ours = not find(Attention, attention.kind).target
+    ours = not find(Attention, attention.kind).target and attention.placement != "at"
     gates = ours and model.widths == "published" and "model.attention.reduction" not in unread
     if gates and model.depth in backbone.depths and model.width:
         factor = model.multiplier if "multiplier" in backbone.uses else 1

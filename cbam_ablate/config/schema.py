@@ -10,7 +10,7 @@ from cbam_ablate.config.field import option
 from cbam_ablate.config.output import FigureConfig, MetricsConfig, TableConfig
 from cbam_ablate.registry import Attention, Augmentation, Backbone, Dataset, Loss, Optimizer, Schedule
 
-PLACEMENTS = ("none", "block", "class", "both", "stage")
+PLACEMENTS = ("none", "block", "class", "both", "stage", "at")
 POOLS = ("avg", "max", "lp", "lse")
 ORDERS = ("channel_first", "spatial_first", "parallel", "channel_only", "spatial_only")
 SPATIAL_DESCRIPTORS = ("pool", "conv")
@@ -23,7 +23,11 @@ class AttentionConfig:
     """An attention module and where it stands in the network."""
 
     kind: str = option(help="attention module", part=Attention)
-    placement: str = option(help="where in the network", choices=PLACEMENTS)
+    placement: str = option(help="where in the network; at is what `at` makes of none", choices=PLACEMENTS)
+    at: list[str] = option([], "names of modules whose outputs are attended to, in place of a placement; * "
+                           "stands for a part between two dots", off=[])  # fmt: skip
+    position: str = option("after", "block, at: attention after the block's last norm or the named module, "
+                           "or before it", choices=("after", "before"), off="after")  # fmt: skip
     reduction: int | None = option(help="channel reduction ratio r of the gate's MLP; null is as published: "
                                    "16, of coordinate 32", low=1)  # fmt: skip
     kernel: int = option(help="side of the spatial convolution, pixels; odd", low=1)

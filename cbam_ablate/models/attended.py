@@ -65,6 +65,22 @@ def insert(network: nn.Module, name: str, attention: nn.Module, *, before: bool 
     network.get_submodule(parent).register_module(own, Attended(module, attention, before=before))
 
 
+def gates_in(network: nn.Module) -> dict[str, nn.Module]:
+    """The attention modules that were put into a network, by their names, but those inside others."""
+    found: dict[str, nn.Module] = {}
+    for name, module in network.named_modules():
+        if hasattr(module, "is_gate") and not name.startswith(tuple(f"{outer}." for outer in found)):
+            found[name] = module
+    return found
+
+
+def module_of(network: nn.Module, gate: str) -> str:
+    """The module whose output or input a gate attends to; the gate's own name where a block calls it."""
+    parent, _, own = gate.rpartition(".")
+    put = isinstance(network.get_submodule(parent), Attended | nn.Sequential)
+    return parent if put and own == ATTENTION else gate
+
+
 def _free(sequence: nn.Module) -> bool:
     """Whether its last place is for attention, and free: there is nothing, or the identity."""
     children = dict(sequence.named_children())

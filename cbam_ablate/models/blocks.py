@@ -44,8 +44,7 @@ class BasicBlock(nn.Module):
         self.conv1 = conv(inputs, outputs, 3, stride)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = conv(outputs, outputs, 3)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.attention = gates.block(outputs)
+        self.bn2, self.attention = gates.around(nn.BatchNorm2d(outputs), outputs)
         self.shortcut = shortcut(inputs, outputs, stride, pad=pad)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,8 +80,7 @@ class Bottleneck(nn.Module):
         self.conv2 = conv(width, width, 3, second, groups=groups)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = conv(width, outputs, 1)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.attention = gates.block(outputs)
+        self.bn3, self.attention = gates.around(nn.BatchNorm2d(outputs), outputs)
         self.shortcut = shortcut(inputs, outputs, stride, pad=pad)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 
 from cbam_ablate.config.own_rules import refuse_changed_code
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.models.placement import put_all
 from cbam_ablate.models.weights import Loaded, examine_pretrained, load_pretrained
 from cbam_ablate.registry import Backbone, facts, find
 
@@ -25,6 +26,8 @@ def build_model(cfg: RunConfig, *, pretrained: bool = True) -> nn.Module:
     data, backbone = facts(cfg.data), find(Backbone, cfg.model.backbone)
     sizes = (data.classes, data.channels, data.size) if backbone.target else (data.classes, data.channels)
     network: nn.Module = backbone.load()(cfg.model, *sizes)
+    if cfg.model.attention.placement == "at":
+        put_all(network, cfg.model.attention, data.size)
     on_meta = any(parameter.is_meta for parameter in network.parameters())
     if pretrained and cfg.model.pretrained is not None and not on_meta:
         report = load_pretrained(network, cfg.model)

@@ -1,7 +1,6 @@
 """What a network costs, without running it."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,8 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from cbam_ablate.config.canonical import images_of
-from cbam_ablate.config.schema import AttentionConfig, RunConfig
+from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError, UserError
+from cbam_ablate.models.attended import gates_in, module_of
 from cbam_ablate.models.build import build_model
 from cbam_ablate.models.network import Network
 from cbam_ablate.own import place_of
@@ -39,7 +39,27 @@ class ModelCost(NamedTuple):
 
 
 Size = tuple[int, int]
-Look = tuple[ModelCost, Size | None, tuple[str, ...]]
+
+
+class Attends(NamedTuple):
+    """Attention in a network and the map that it is given.
+
+    `module` is what it follows or precedes; the attention itself, where a block calls it.
+    """
+
+    module: str
+    channels: int
+    rows: int
+    columns: int
+
+
+class Look(NamedTuple):
+    """What one run of a network tells: its cost, the size of its last map, and where its attention is."""
+
+    cost: ModelCost
+    last_map: Size | None
+    places: tuple[Attends, ...]
+
 
 _counted: dict[tuple[str, str], Look] = {}
 
@@ -80,17 +100,20 @@ def model_cost(cfg: RunConfig) -> ModelCost:
     Counted once in a process for each network. Raises `ConfigError` where the network, or an attention module
     in it, doesn't take what it is given.
     """
-    return _look(cfg)[0]
+    return _look(cfg).cost
 
 
 def last_map_size(cfg: RunConfig) -> Size | None:
     """Rows and columns of the last feature map, before all pooling; None where there is no such map."""
-    return _look(cfg)[1]
+    return _look(cfg).last_map
 
 
-def places_of(cfg: RunConfig) -> tuple[str, ...]:
-    """The names of the modules of a network that are attention. Raises as `model_cost` does."""
-    return _look(cfg)[2]
+def attention_places(cfg: RunConfig) -> tuple[Attends, ...]:
+    """Where attention is in the network of a config, in the order in which it runs, on the data's images.
+
+    Empty without attention. Raises `ConfigError` as `model_cost` does, and where a placement adds nothing.
+    """
+    return _look(cfg).places
 
 
 def _look(cfg: RunConfig) -> Look:
@@ -103,13 +126,13 @@ def _look(cfg: RunConfig) -> Look:
 def _count(cfg: RunConfig) -> Look:
     attention, own = cfg.model.attention, own_target(Backbone, cfg.model.backbone)
     try:
-        network, out, flops, images, size = _run(cfg, "meta")
+        network, out, flops, images, size, places = _run(cfg, "meta")
     except _Failed as failed:
         if not (own or own_target(Attention, attention.kind)):
             raise failed.told(cfg) from failed.error
         # What looks at values can't run on the meta device.
         try:
-            network, out, flops, images, size = _run(cfg, "cpu")
+            network, out, flops, images, size, places = _run(cfg, "cpu")
         except _Failed as again:
             raise again.told(cfg) from again.error
     if own and (not isinstance(out, Tensor) or out.shape != (images, facts(cfg.data).classes)):
@@ -118,20 +141,30 @@ def _count(cfg: RunConfig) -> Look:
             f"model.backbone={cfg.model.backbone}: gives {given} for {images} images; it must give logits, "
             f"{(images, facts(cfg.data).classes)}"
         )
-    places = tuple(name for name, module in network.named_modules() if hasattr(module, "is_gate"))
-    if attention.placement != "none" and not places:
-        raise ConfigError(
-            f"model.attention.placement={attention.placement}: adds nothing to {cfg.model.backbone}; use "
-            "another placement, or none"
-        )
+    if attention.placement != "none":
+        _check_added(cfg, [module_of(network, name) for name in gates_in(network)], places)
     params = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return ModelCost(params, flops // (2 * images)), size, places
+    return Look(ModelCost(params, flops // (2 * images)), size, tuple(places))
+
+
+def _check_added(cfg: RunConfig, gates: list[str], places: list[Attends]) -> None:
+    """Raises `ConfigError` for a placement by which the network is what it is without."""
+    shown = f"model.attention.placement={cfg.model.attention.placement}"
+    if not gates:
+        raise ConfigError(f"{shown}: adds nothing to {name_of(cfg)}; use another placement, or none")
+    ran = {place.module for place in places}
+    idle = [name for name in gates if name not in ran]
+    if idle:
+        raise ConfigError(
+            f"{shown}: {name_of(cfg)} never runs the attention at {idle[0]}; name other modules in "
+            "model.attention.at"
+        )
 
 
 @torch.inference_mode(False)  # that mode calls convolutions and linear layers by other names
-def _run(cfg: RunConfig, device: str) -> tuple[nn.Module, Any, int, int, Size | None]:
-    """The network, what it gives for a few images, its FLOPs for them, how many they are, and the size of
-    the last feature map."""
+def _run(cfg: RunConfig, device: str) -> tuple[nn.Module, Any, int, int, Size | None, list[Attends]]:
+    """The network, what it gives for a few images, its FLOPs for them, how many they are, the size of
+    the last feature map, and the places of its attention."""
     data = facts(cfg.data)
     # Two of them, where code of one's own may squeeze away a dimension of one.
     images = 2 if cfg.code else 1
@@ -145,6 +178,9 @@ def _run(cfg: RunConfig, device: str) -> tuple[nn.Module, Any, int, int, Size | 
             module.forward = partial(_same, module)  # type: ignore[method-assign]
         if cfg.code and hasattr(module, "is_gate"):
             module.register_forward_hook(partial(_refuse_other_map, cfg.model.attention.kind))
+    places: list[Attends] = []
+    for name, gate in gates_in(network).items():
+        gate.register_forward_pre_hook(partial(_note, places, module_of(network, name)))
     stages: list[Size] = []
     if isinstance(network, Network):
         network.stages.register_forward_hook(lambda _, __, x: stages.append((x.shape[2], x.shape[3])))
@@ -155,7 +191,11 @@ def _run(cfg: RunConfig, device: str) -> tuple[nn.Module, Any, int, int, Size | 
         raise
     except Exception as error:  # timm's, torchvision's and one's own code raise errors of many kinds
         raise _Failed(network, image, error) from error
-    return network, out, counter.flops, images, stages[-1] if stages else counter.pooled
+    return network, out, counter.flops, images, stages[-1] if stages else counter.pooled, places
+
+
+def _note(places: list[Attends], name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    places.append(Attends(name, *inputs[0].shape[1:4]))
 
 
 class _Failed(Exception):
@@ -190,7 +230,7 @@ def _refused(cfg: RunConfig, network: nn.Module, image: Tensor, error: Exception
     where = place_of(error)
     why = f" ({type(error).__name__} in {where}: {first})" if where else f" ({first})"
     model, attention = cfg.model, cfg.model.attention
-    at = _attention_that_fails(cfg, network, image)
+    at = _attention_that_fails(network, image)
     if at is not None:
         place, shape = at
         said = f"timm={attention.timm}" if attention.kind == "timm" else f"kind={attention.kind}"
@@ -198,8 +238,7 @@ def _refused(cfg: RunConfig, network: nn.Module, image: Tensor, error: Exception
             f"model.attention.{said}: takes no map of {_by(shape)} (channels, rows, columns), as at {place} "
             f"in {model.backbone}{why}; use another placement, another attention module or larger images"
         )
-    named = {"timm": model.timm, "torchvision": model.torchvision}
-    said = f"{model.backbone}={named[model.backbone]}" if model.backbone in named else f"depth={model.depth}"
+    said = f"depth={model.depth}" if model.depth is not None else name_of(cfg)
     if own_target(Backbone, model.backbone):
         said = f"backbone={model.backbone}"
     return ConfigError(
@@ -208,7 +247,14 @@ def _refused(cfg: RunConfig, network: nn.Module, image: Tensor, error: Exception
     )
 
 
-def _attention_that_fails(cfg: RunConfig, network: nn.Module, image: Tensor) -> tuple[str, torch.Size] | None:
+def name_of(cfg: RunConfig) -> str:
+    """The network as the options name it: `timm=resnet50`, `resnet`."""
+    named = {"timm": cfg.model.timm, "torchvision": cfg.model.torchvision}
+    backbone = cfg.model.backbone
+    return f"{backbone}={named[backbone]}" if backbone in named else backbone
+
+
+def _attention_that_fails(network: nn.Module, image: Tensor) -> tuple[str, torch.Size] | None:
     """Runs it again: the attention module that was entered and not left, and the map it was given."""
     inside: list[tuple[str, torch.Size]] = []
 
@@ -222,12 +268,8 @@ def _attention_that_fails(cfg: RunConfig, network: nn.Module, image: Tensor) -> 
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave)
 
-    without = dataclasses.replace(cfg.model, attention=AttentionConfig(placement="none"))
-    with torch.device(image.device):
-        plain = dict(build_model(dataclasses.replace(cfg, model=without)).named_modules())
-    for name, module in network.named_modules():
-        if type(plain.get(name)) is not type(module):
-            watch(name, module)
+    for name, module in gates_in(network).items():
+        watch(name, module)
     with contextlib.suppress(Exception), torch.no_grad():
         network(image)
     return inside[0] if inside else None

@@ -3,6 +3,7 @@
 from torch import nn
 
 from cbam_ablate.errors import ConfigError
+from cbam_ablate.models.attended import gates_in
 from cbam_ablate.models.trace import Trace, watch
 
 POOLING = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -26,7 +27,7 @@ def last_map(model: nn.Module, size: int) -> str:
 
 def _last_map(model: nn.Module, trace: Trace) -> str:
     # What a gate makes of a map within itself is no part of the network's way.
-    gates = tuple(f"{name}." for name, module in model.named_modules() if hasattr(module, "is_gate"))
+    gates = tuple(f"{name}." for name in gates_in(model))
     calls = [call for call in trace.last.values() if not call.name.startswith(gates)]
     if any(call.outputs is not None and len(call.outputs) == 3 for call in calls):
         raise _no_map(model, "it makes sequences, not feature maps")

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from torch import nn
 
+from cbam_ablate.config.schema import AttentionConfig
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.models.attended import insert
+from cbam_ablate.models.attended import gates_in, insert
 from cbam_ablate.models.final_map import before_classifier
+from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.places import block_ends, is_norm, stage_ends
 from cbam_ablate.models.trace import Trace, no_place, watch
 
@@ -60,6 +62,14 @@ def put(model: nn.Module, place: Place, attention: nn.Module, *, position: str =
     insert(model, place.module, attention, before=position == "before" and place.kind == "block")
 
 
+def put_all(model: nn.Module, cfg: AttentionConfig, size: int) -> nn.Module:
+    """Attention as a config has it, in place: where `at` names modules, or where the placement is found."""
+    gates, where = Gates(cfg), "block" if cfg.placement == "at" else cfg.placement
+    for place in find_places(model, where, at=cfg.at, position=cfg.position, size=size):
+        put(model, place, gates.make(place.kind, place.channels), position=cfg.position)
+    return model
+
+
 def find_places(
     model: nn.Module,
     where: str = "block",
@@ -73,7 +83,7 @@ def find_places(
         raise ConfigError(f"where={where!r}: must be one of {', '.join(PLACES)}")
     if position not in POSITIONS:
         raise ConfigError(f"position={position!r}: must be one of {', '.join(POSITIONS)}")
-    there = [name for name, module in model.named_modules() if hasattr(module, "is_gate")]
+    there = list(gates_in(model))
     if there:
         raise ConfigError(
             f"{type(model).__name__} has attention already ({len(there)} modules, the first at {there[0]}); "

@@ -18,14 +18,14 @@ from cbam_ablate.data.own_augment import own_augment
 from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.metrics.kept import own_metric
 from cbam_ablate.metrics.sample import Sample
-from cbam_ablate.models.cost import places_of
+from cbam_ablate.models.cost import attention_places, name_of
 from cbam_ablate.own import failure
 from cbam_ablate.registry import Optimizer, Schedule, facts, own_target
 from cbam_ablate.sweep.cells import Cell
 from cbam_ablate.sweep.outline import Outline, refuse_broken
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
 
-WHERE = ("model.attention.placement", "model.attention.at", "model.attention.residual")
+WHERE = ("model.attention.placement", "model.attention.at")
 """Options that say where attention is."""
 
 
@@ -35,12 +35,14 @@ def refuse_same_places(cells: Sequence[Cell]) -> None:
     for cell in {cell.key: cell for cell in cells if cell.cfg.model.attention.placement != "none"}.values():
         known = effective(cell.cfg)
         others = {name: value for name, value in known.items() if name not in WHERE}
-        other = first.setdefault(f"{others} {places_of(cell.cfg)}", cell)
+        others.setdefault("model.attention.position", "after")  # which some placements don't read
+        places = attention_places(cell.cfg)
+        other = first.setdefault(f"{sorted(others.items())} {places}", cell)
         if other is not cell:
             named = difference(effective(other.cfg), known)
             cell.broken.append(
-                f"adds the same attention to {cell.cfg.model.backbone} as another cell ({other.label}), at "
-                f"{', '.join(places_of(cell.cfg)[:3])}: {named}; leave one of them out"
+                f"adds the same attention to {name_of(cell.cfg)} as another cell ({other.label}), at "
+                f"{', '.join(place.module for place in places[:3])}: {named}; leave one of them out"
             )
     refuse_broken(cells)
 

@@ -127,6 +127,20 @@ def test_plan_says_what_is_done(swept, capsys):
     assert "runs of the same network" in out
 
 
+def test_plan_lists_where_attention_goes_with_the_maps(tmp_path, capsys):
+    words = ["placement=none,stage", "data=synthetic", "where=true", f"store={tmp_path}"]
+    assert run("plan", ["-m", *words]) == 0
+    out = capsys.readouterr().out
+    assert "placement=none: no attention" in out
+    assert "placement=stage: attention at 3 places" in out
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[-3:] == [
+        ["stages.0", "32x32", "64", "channels"],
+        ["stages.1", "16x16", "128", "channels"],
+        ["stages.2", "8x8", "256", "channels"],
+    ]
+
+
 def test_data_verifies_what_it_has(capsys):
     assert run("data", ["data=synthetic"]) == 0
     assert "640 training, 200 test" in capsys.readouterr().out

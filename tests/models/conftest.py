@@ -33,6 +33,8 @@ ATTENTION = {
     "spatial_norm",
     "descriptor",
     "combine",
+    "at",
+    "position",
 }
 
 

@@ -257,3 +257,15 @@ def test_the_working_folders_file_wins_over_ours_of_the_same_name(study, tmp_pat
     assert [(cell.cfg.seed, cell.cfg.optimizer.lr) for cell in cells] == [
         (8, 0.03), (8, 0.001), (9, 0.03), (9, 0.001),
     ]  # fmt: skip
+
+
+def test_a_placement_that_adds_what_another_adds_is_refused():
+    same = "[{model.attention.placement: stage}, {model.attention.at: [[stages.0, stages.1]]}]"
+    with pytest.raises(ConfigError, match="adds the same attention to resnet_cifar as another cell"):
+        make_plan([*BASE, f"hydra.sweeper.grids={same}"])
+
+
+def test_a_placement_that_adds_nothing_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr("cbam_ablate.models.build.put_all", lambda network, *_: network)
+    with pytest.raises(ConfigError, match="placement=at: adds nothing to resnet_cifar"):
+        make_plan([*BASE, "model.width=6", "model.attention.at=[stages.0]"])

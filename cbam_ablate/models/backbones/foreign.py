@@ -4,9 +4,8 @@ from torch import nn
 
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import AttentionConfig, ModelConfig
-from cbam_ablate.models.gates import Gates
 from cbam_ablate.models.made import made, own_made
-from cbam_ablate.models.placement import find_places, put
+from cbam_ablate.models.placement import put_all
 from cbam_ablate.models.timm_import import import_timm
 from cbam_ablate.registry import Backbone, find
 from cbam_ablate.torchvision_shim import import_torchvision
@@ -55,10 +54,4 @@ def own(model: ModelConfig, classes: int, channels: int, size: int) -> nn.Module
 
 
 def _attended(network: nn.Module, cfg: AttentionConfig, size: int = 224) -> nn.Module:
-    if cfg.placement == "none":
-        return network
-    gates = Gates(cfg)
-    makers = {"block": gates.block, "class": gates.last, "stage": gates.stage}
-    for place in find_places(network, cfg.placement, size=size):
-        put(network, place, makers[place.kind](place.channels))
-    return network
+    return network if cfg.placement in ("none", "at") else put_all(network, cfg, size)

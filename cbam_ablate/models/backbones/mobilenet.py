@@ -23,11 +23,9 @@ class SeparableBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, gates: Gates) -> None:
         super().__init__()
         self.depthwise = conv(inputs, inputs, 3, stride, groups=inputs)
-        self.bn1 = nn.BatchNorm2d(inputs)
-        self.attention1 = gates.block(inputs)
+        self.bn1, self.attention1 = gates.around(nn.BatchNorm2d(inputs), inputs)
         self.pointwise = conv(inputs, outputs, 1)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.attention2 = gates.block(outputs)
+        self.bn2, self.attention2 = gates.around(nn.BatchNorm2d(outputs), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.attention1(self.bn1(self.depthwise(x))), inplace=True)
@@ -45,8 +43,7 @@ def mobilenet(model: ModelConfig, classes: int, channels: int) -> nn.Module:
     gates = Gates(model.attention)
     stem = nn.Sequential(
         conv(channels, inputs, 3, 1 if model.stem == "cifar" else 2),
-        nn.BatchNorm2d(inputs),
-        gates.block(inputs),
+        *gates.around(nn.BatchNorm2d(inputs), inputs),
         nn.ReLU(inplace=True),
     )
     stages: list[list[nn.Module]] = []

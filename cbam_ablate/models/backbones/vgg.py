@@ -27,7 +27,8 @@ def vgg(model: ModelConfig, classes: int, channels: int) -> nn.Module:
         for _ in range(count):
             stage += [conv(channels, outputs, 3, bias=True), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
             channels = outputs
-        stages.append([*stage, gates.block(outputs)])
+        stage[-2], attention = gates.around(stage[-2], outputs)
+        stages.append([*stage, attention])
     classifier = _classifier(model, widths[-1], classes)
     # ceil_mode, because of a 28x28 image a single pixel is left here.
     last_pool = nn.MaxPool2d(2, ceil_mode=True)
