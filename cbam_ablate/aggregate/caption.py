@@ -79,7 +79,11 @@ def constants(study: Study, names: Names, shown: set[str]) -> list[str]:
         if name in hidden or value is None:
             continue
         rule, default = known.get(name, ({"identity": True, "off": None}, None))
-        if rule["identity"] and (name in ALWAYS or value not in (default, rule["off"])):
+        if name == "code":
+            found += [f"code of {part} {digest[:10]}" for part, digest in value.items()]
+        elif name.endswith(".options") and isinstance(value, dict):
+            found += [f"{names.axis(f'{name}.{own}')} {spell(one)}" for own, one in value.items()]
+        elif rule["identity"] and (name in ALWAYS or value not in (default, rule["off"])):
             found.append(f"{names.axis(name)} {names.value(name, value)}")
     return found
 
@@ -103,7 +107,7 @@ def _inert(study: Study) -> set[str]:
                 return set()
             without = inert(cfg)
         except ValueError as error:
-            study.warnings.append(f"The config of run {key} is not of this version: {error}.")
+            study.warnings.append(f"The config of run {key} can't be read here: {error}.")
             return set()
         except (KeyError, TypeError):
             return set()

@@ -24,8 +24,8 @@ def refuse_changed_code(cfg: RunConfig, sections: Collection[str] = ()) -> None:
             if code_of(kind, name) == cfg.code[name]:
                 continue
             raise ConfigError(
-                f"{option}={name}: its source has changed since this run was planned, so this is another "
-                "run; the command that planned it plans it anew"
+                f"{option}={name}: its source has changed since this run was planned, so it is another run; "
+                "the command that planned it plans it anew, and the old one needs the old source"
             )
 
 
