@@ -100,6 +100,14 @@ def study_of(manifest: dict[str, Any], results: Mapping[str, dict[str, Any]]) ->
     return _with_records(_declared(manifest["study"], manifest, Path("manifest.json")), None, results)
 
 
+def planned_study(manifest: dict[str, Any], values: Mapping[str, dict[str, float]]) -> Study:
+    """The study of a manifest none of whose runs is trained, with what is known of them by run key."""
+    found = _declared(manifest["study"], manifest, Path("manifest.json"))
+    for key, known in values.items():
+        found.records[key] = Record(key, "finished", values=known, facts={"rule": "none"})
+    return found
+
+
 def _with_records(found: Study, root: RunStore | None, lines: Mapping[str, dict[str, Any]]) -> Study:
     for key in dict.fromkeys(place.key for place in found.places):
         if key in lines or root is None:

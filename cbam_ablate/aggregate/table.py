@@ -53,9 +53,10 @@ PLACEMENT = "model.attention.placement"
 DEFAULT_COSTS = ["params", "macs", "train_seconds"]
 
 
-def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
+def build_table(study: Study, values: Mapping[str, Any] | None = None, *, trained: bool = True) -> Table:
     """The study's table of whatever is done. `values` are options by name, over those the study declares.
 
+    Of a study that isn't `trained` it may hold costs alone.
     Raises `ConfigError` for options that don't fit the study.
     """
     study = dataclasses.replace(study, warnings=[*study.warnings])
@@ -75,6 +76,8 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     settings = arrange(settings, shown_axes, order)
     add_inference(study, settings, [*options.metrics, *(options.costs or ())])
     names = Names(options.labels, axes_of(study))
+    if trained:
+        check_columns(options)
     quantities = _quantities(study, options, names, asked, bool(across))
     shown = [quantity.name for quantity in quantities]
     wanted = _baseline(study, options, settings)
@@ -139,7 +142,6 @@ def _quantities(
     finished = [record for record in study.records.values() if record.finished]
     known = {name for record in finished for name in record.values}
     costs = options.costs if options.costs is not None else ([] if pivoted else DEFAULT_COSTS)
-    check_columns(options)
     found = []
     for name in dict.fromkeys([*options.metrics, *costs]):
         better = options.better.get(name, "")

@@ -1,11 +1,15 @@
 """cbam-ablate evaluate run=KEY|CHECKPOINT [checkpoint=best|last] [part=test|val] [name=value ...]
    cbam-ablate evaluate study=NAME [name=value ...]
+   cbam-ablate evaluate weights=FILE [part=test|val] [name=value ...]
 
 A stored network's loss (nats), top-1 and top-5 accuracy (percent) on the test set: the checkpoint of the
 chosen epoch (best), or of the last. `run` is a run's key, its first digits, or a checkpoint's path.
 Of a study it fills in the predictions (predictions.npz) of the finished runs that have only checkpoints, so
 that a table can ask for any metric.
-Also taken: store=, data.root=, data.cache=, train.device=, train.precision=.
+Of a file of weights in any usual form (see model.pretrained) it gives the scores in the network and on the
+data that any options of `train` describe, in fp32: cbam-ablate evaluate weights=resnet20.th
+backbone=resnet_cifar depth=20 model.shortcut=pad data.mean=[0.485,0.456,0.406] data.std=[0.229,0.224,0.225]
+Also taken, of a run and a study: store=, data.root=, data.cache=, train.device=, train.precision=.
 """
 
 import json
@@ -16,6 +20,7 @@ from cbam_ablate.aggregate.records import load_study
 from cbam_ablate.cli import fail
 from cbam_ablate.cli.arguments import apply, read_arguments
 from cbam_ablate.cli.studies import take_study
+from cbam_ablate.cli.weights_scored import WEIGHTS, score_weights
 from cbam_ablate.config.canonical import from_dict, is_run_key
 from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs import Run, RunStore
@@ -24,6 +29,8 @@ TAKEN = ("data.root", "data.cache", "train.device", "train.precision")
 
 
 def main(arguments: list[str]) -> int:
+    if any(text.startswith(WEIGHTS) for text in arguments):
+        return score_weights(arguments)
     values = read_arguments(arguments, ("run", "checkpoint", "part", "study"), TAKEN)
     if "study" in values:
         return _fill_in(values)

@@ -35,14 +35,18 @@ def write_table(
     folder = folder_of(store, study, out)
     with _nothing_to_collect():
         table = table_of(load_study(store, study), values)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            runs = os.path.relpath(RunStore(store).root / "runs", folder)
-            for ending, text in rendered(table, runs):
-                write_text(folder / f"table.{ending}", text)
-        except OSError as error:
-            raise ConfigError(f"{folder}: the table can't be written ({error.strerror})") from error
+        write_made(table, folder, os.path.relpath(RunStore(store).root / "runs", folder))
     return table
+
+
+def write_made(table: Table, folder: Path, runs: str) -> None:
+    """Writes a table in every form; `runs` is where its runs are, seen from the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending, text in rendered(table, runs):
+            write_text(folder / f"table.{ending}", text)
+    except OSError as error:
+        raise ConfigError(f"{folder}: the table can't be written ({error.strerror})") from error
 
 
 def folder_of(store: Path | str, study: str, out: Path | str | None) -> Path:

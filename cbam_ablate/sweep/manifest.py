@@ -23,7 +23,7 @@ def freeze(plan: Plan, command: list[str]) -> Path:
     Raises `ConfigError` showing the difference where the study had other runs before, unless `sweep.extend`.
     """
     path = (plan.store.study(plan.study) / "manifest.json").absolute()
-    content = _content(plan, command)
+    content = content_of(plan, command)
     old = read_json(path)
     if old is not None and not plan.base.sweep.extend:
         difference = _difference(old, content)
@@ -95,7 +95,8 @@ def run_config(manifest: dict[str, Any], key: str) -> RunConfig:
     return from_dict(nested)
 
 
-def _content(plan: Plan, command: list[str]) -> dict[str, Any]:
+def content_of(plan: Plan, command: list[str]) -> dict[str, Any]:
+    """What the manifest of a plan holds."""
     flat = {key: _frozen(cfg) for key, cfg in plan.runs.items()}
     first = next(iter(flat.values()))
     constants = {

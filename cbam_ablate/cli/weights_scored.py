@@ -1,0 +1,54 @@
+"""Scores a file of weights without any training: what `evaluate weights=FILE` does."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from cbam_ablate.config import load_config
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError
+
+WEIGHTS, PART = "weights=", "part="
+
+
+def score_weights(arguments: Sequence[str]) -> int:
+    """Prints the scores of the weights in the network, and on the data, that the other tokens describe."""
+    path = next(text.removeprefix(WEIGHTS) for text in arguments if text.startswith(WEIGHTS))
+    part = next((text.removeprefix(PART) for text in arguments if text.startswith(PART)), "test")
+    if part not in ("test", "val"):
+        raise ConfigError(f"part={part}: not one of test, val")
+    if not Path(path).expanduser().is_file():
+        raise ConfigError(f"weights={path}: no such file")
+    words = [text for text in arguments if not text.startswith((WEIGHTS, PART))]
+    # bf16 would move the last printed digit.
+    exact = [] if any(text.startswith("train.precision=") for text in words) else ["train.precision=fp32"]
+    cfg = load_config([*words, *exact])
+    cfg.model.pretrained = str(Path(path).expanduser())
+    print(json.dumps({"weights": path, "part": part, **_scores(cfg, part)}))
+    return 0
+
+
+def _scores(cfg: RunConfig, part: str) -> dict[str, object]:
+    from cbam_ablate.accel import accelerate, allowed
+    from cbam_ablate.data import make_feed
+    from cbam_ablate.models import build_model
+    from cbam_ablate.models.weights import load_pretrained
+    from cbam_ablate.training.device import pick_device, pick_precision
+    from cbam_ablate.training.evaluate import autocast, evaluate
+
+    network = build_model(cfg, pretrained=False)
+    report = load_pretrained(network, cfg.model)
+    if report.fresh:
+        raise ConfigError(
+            f"weights={cfg.model.pretrained}: the network isn't all in it, so there is nothing to score "
+            f"({report})"
+        )
+    device = pick_device(cfg.train.device)
+    precision = pick_precision(cfg.train.precision, device)
+    network = network.to(device)
+    if allowed(cfg.train.accel):
+        accelerate(network, device)
+    feed = make_feed(cfg, device, precision)
+    scores = evaluate(network, feed.evaluate(part), device, autocast(device, precision))
+    params = sum(parameter.numel() for parameter in network.parameters())
+    return {"layout": report.layout, "loaded": len(report.loaded), "params": params, **scores._asdict()}
