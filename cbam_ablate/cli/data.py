@@ -9,6 +9,8 @@ from cbam_ablate.config import load_config
 def main(arguments: list[str]) -> int:
     from cbam_ablate.data import prepare
 
-    for name, value in prepare(load_config(arguments), verify=True).items():
+    # However few images there are: nothing is trained.
+    size = [] if any("train.batch_size" in word for word in arguments) else ["train.batch_size=1"]
+    for name, value in prepare(load_config([*size, *arguments]), verify=True).items():
         print(f"{name:<10} {value}")
     return 0

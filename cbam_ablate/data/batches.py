@@ -81,8 +81,8 @@ class Normalise:
 class Drawn(NamedTuple):
     """What an epoch shows: numbers of images, how each is changed and its label, in the order of showing.
 
-    `order` (count,) is where the set's rows are, the others (count, ...) where its labels are; crops that are
-    resized (`augment.resized_crops`) stay on the CPU, which cuts them. Of `mixes`
+    `order` (count,) is where the set's rows are, the others (count, ...) where its labels are. Crops that are
+    resized (`augment.resized_crops`) and their order are on the CPU, which cuts them one by one. Of `mixes`
     there is one a step, or none.
     """
 
@@ -128,6 +128,7 @@ class TrainBatches:
         self.size = part.shape[0]
         self.own = own_augment(augment)
         self.whole = part.whole() if augment.random_resized_crop else None
+        self.rows = part.rows if self.whole is None else part.rows.cpu()
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch from step `start` on; a last partial batch is dropped."""
@@ -163,7 +164,7 @@ class TrainBatches:
             order = every = torch.randperm(count, generator=stream("order"))
         if self.whole is not None:
             # Of each image's own sides, which where images come twice are those of what is shown.
-            sides = self.whole.sides[self.part.rows.cpu()]
+            sides = self.whole.sides[self.rows]
             sides = sides[order] if self.balanced else sides
             scale, ratio = options.crop_scale, options.crop_ratio
             crops = draw.resized_crops(sides, scale, ratio, options.flip, stream("augment"))[every]
@@ -178,17 +179,17 @@ class TrainBatches:
         mixing = options.mixup, options.cutmix, self.size, derive_seed(seed, "mix", epoch)
         mixes = mix.draw(steps, *mixing, options.cutmix_rounding)
         labels = self.part.labels[order.to(device)]
-        return Drawn(order.to(self.part.rows.device), crops, warps, boxes, labels, mixes)
+        return Drawn(order.to(self.rows.device), crops, warps, boxes, labels, mixes)
 
     def changed(self, order: Tensor, crops: Tensor, warps: Tensor | None, boxes: Tensor | None) -> Tensor:
         """Images by their numbers (B,), each changed as drawn for it and normalised: (B, C, H, W)."""
         if self.whole is not None and warps is None and self.part.labels.is_cpu:
             made = self.normalise.room(len(order))
-            self.whole.resized(self.part.rows[order], crops, made, self.normalise.put)
+            self.whole.resized(self.rows[order], crops, made, self.normalise.put)
             images = made.permute(0, 3, 1, 2)
             return images if boxes is None else draw.erase(images, boxes)
         if self.whole is not None:
-            x = self.whole.resized(self.part.rows[order], crops).to(self.part.labels.device)
+            x = self.whole.resized(self.rows[order], crops).to(self.part.labels.device)
         else:
             x = draw.crop(self.part.take(order), crops, self.augment.crop_padding)
         if warps is not None:

@@ -39,3 +39,15 @@ def test_however_many_are_made_at_once(words, monkeypatch, exact, together, many
                 assert (one.is_cuda, one.shape, one.stride()) == (True, other.shape, other.stride())
                 tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-5, "atol": 1e-4}
                 torch.testing.assert_close(one.cpu(), other, **tolerance)
+
+
+def test_resized_crops_are_those_of_a_cpu_up_to_rounding(words):
+    """A GPU resizes floats and a CPU bytes: a pixel value of 255 apart at most."""
+    asked = [*words, f"data.train_size={10 * STEPS}", "augment=random_resized_crop"]
+    for together in (False, True):
+        expected = made(asked, torch.device("cpu"), together, 2)
+        found = made(asked, torch.device("cuda:0"), together, 2)
+        assert len(found) == len(expected) == STEPS - 2
+        for (ours, labels), (theirs, _) in zip(found, expected, strict=True):
+            assert (ours.is_cuda, labels.is_cuda, ours.stride()) == (True, True, theirs.stride())
+            assert (ours.cpu() - theirs).abs().max() < 1.1 / 40  # pixels deviate by more than 40
