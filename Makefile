@@ -5,10 +5,10 @@ ARGS ?=
 HOURS ?= 0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults test-engines bench-gpu results-gpu docs pictures lint clean
+.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults test-engines test-hydra14 bench-gpu results-gpu docs pictures lint clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready ## make .venv with everything in it, pinned by constraints.txt
 
@@ -45,6 +45,9 @@ test-engines: setup ## the same study on joblib, submitit, a real Slurm and a re
 	tests/packages.sh slurmctld slurm-wlm munge
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m engines -rs tests/engines
 
+test-hydra14: setup ## what touches Hydra, on Hydra 1.4 and OmegaConf 2.4
+	tests/hydra14.sh
+
 bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json
 	$(BIN)/python benchmarks/bench_gpu.py $(ARGS)
 
@@ -64,4 +67,4 @@ lint: setup ## ruff and mypy
 	$(BIN)/mypy
 
 clean: ## remove .venv and caches; outputs/ stays
-	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .venv-hydra14 site .mypy_cache .ruff_cache .pytest_cache build dist

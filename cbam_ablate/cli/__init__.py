@@ -29,6 +29,9 @@ COMMANDS = {
     "wandb": "push runs and tables to W&B, pull projects from it, make its reports",
 }
 
+COMPOSING = ("train", "plan")
+"""Commands that compose a config of any group's choices."""
+
 USAGE = """\
 cbam-ablate COMMAND [name=value ...]
 
@@ -72,6 +75,10 @@ def run(command: str, arguments: list[str]) -> int:
         module = import_module(f"cbam_ablate.cli.{name}")
         if "-h" in arguments or "--help" in arguments:
             print((module.__doc__ or "").strip(), flush=True)
+            if command in COMPOSING:
+                from cbam_ablate.cli.options import print_groups
+
+                print_groups()
             return 0
         return int(module.main(arguments))
     except KeyboardInterrupt:

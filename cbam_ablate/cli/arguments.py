@@ -19,6 +19,7 @@ def read_arguments(
     listing every bad argument.
     """
     from cbam_ablate.config.canonical import leaves
+    from cbam_ablate.config.compose import check_store
     from cbam_ablate.config.options import coerce, dotted_names
     from cbam_ablate.config.overrides import parse
     from cbam_ablate.config.rules import wrong
@@ -50,7 +51,7 @@ def read_arguments(
             errors += wrong(name, rules[name], found[name])
     if errors:
         raise ConfigError("\n".join(errors))
-    found.setdefault("store", RunConfig().store)
+    found["store"] = check_store(str(found.get("store", RunConfig().store)))
     return found
 
 

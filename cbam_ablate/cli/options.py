@@ -42,9 +42,7 @@ def _about(option: Option, word: str) -> bool:
 def _print(every: list[Option], chosen: list[Group]) -> None:
     width = min(get_terminal_size((WIDE, 24)).columns, WIDE)
     if chosen:
-        print("Groups (a choice is a file; one of your own is conf/GROUP/NAME.yaml)")
-    for group in chosen:
-        _wrapped(f"  {group.name:<12} ", f"{', '.join(group.choices)} (default {group.default})", width)
+        _print_groups(chosen, width)
     section = None
     for option in every:
         if option.section != section:
@@ -52,6 +50,19 @@ def _print(every: list[Option], chosen: list[Group]) -> None:
             print(f"\n{section or 'run'}")
         print(f"  {option.name}={option.default}")
         _wrapped("      ", option.about, width)
+
+
+def print_groups() -> None:
+    """Prints every group with its choices and its default, below a command's help."""
+    print()
+    _print_groups(groups(), min(get_terminal_size((WIDE, 24)).columns, WIDE))
+
+
+def _print_groups(chosen: list[Group], width: int) -> None:
+    print("Groups (a choice is a file; one of your own is conf/GROUP/NAME.yaml)")
+    for group in chosen:
+        default = f" (default {group.default})" if group.default else ""
+        _wrapped(f"  {group.name:<12} ", f"{', '.join(group.choices)}{default}", width)
 
 
 def _wrapped(lead: str, text: str, width: int) -> None:

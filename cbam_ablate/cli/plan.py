@@ -8,19 +8,21 @@ cbam-ablate plan placement=block where=true        # the modules it goes to, wit
 
 from collections.abc import Sequence
 
+from cbam_ablate.cli.flags import read_flags
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.sweep.outline import make_outline
 
 
 def main(arguments: Sequence[str]) -> int:
-    unknown = [text for text in arguments if text.startswith("-") and text not in ("-m", "--multirun")]
-    if unknown:
-        raise ConfigError(f"{unknown[0]}: no such flag; there are -m and --help")
-    texts = [text for text in arguments if not text.startswith("-")]
-    where = [text.partition("=")[2] for text in texts if text.startswith("where=")]
+    flags = read_flags(arguments)
+    where = [text.partition("=")[2] for text in flags.texts if text.startswith("where=")]
     if set(where) - {"true", "false"}:
         raise ConfigError(f"where={where[-1]}: true lists where attention goes in each network; or false")
-    asked = make_outline([text for text in texts if not text.startswith("where=")])
+    flags.texts = [text for text in flags.texts if not text.startswith("where=")]
+    with flags.looking():
+        if flags.show():
+            return 0
+        asked = make_outline(flags.texts)
     from cbam_ablate.cli.show import show
     from cbam_ablate.sweep.plan import plan_outline
 

@@ -4,14 +4,18 @@ Trains one run: cbam-ablate train backbone=resnet depth=18 placement=block reduc
 With -m, a sweep of every combination: cbam-ablate train -m placement=none,block,class seed=0,1,2
 A declared study: cbam-ablate train study=placement; axes on the command line replace its axes.
 The same command again goes on where it was, and runs only what is missing.
---cfg job prints the composed config.
+Hydra's flags are as its users know them: --cfg job|hydra|all with --package and --resolve, --info,
+--hydra-help, --config-dir, --config-name, --config-path. `cbam-ablate -sc install=bash` completes words.
 """
 
 from collections.abc import Sequence
 
+from hydra.core.utils import env_override
+
 from cbam_ablate.cli import fail
-from cbam_ablate.config import load_config
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.cli.flags import read_flags
+from cbam_ablate.config.hydra_node import environment
+from cbam_ablate.config.where import main_config
 from cbam_ablate.runs import Run
 from cbam_ablate.runs.claim import describe, holder
 from cbam_ablate.sweep.outline import Outline, make_outline
@@ -21,30 +25,20 @@ NOT_DONE = "Not trained yet, and sweep.mode doesn't ask for it."
 
 
 def main(arguments: Sequence[str]) -> int:
-    flags = [text for text in arguments if text.startswith("-")]
-    texts = [text for text in arguments if not text.startswith("-")]
-    if flags and set(flags) <= {"--cfg"} and "job" in texts:
-        return _show([text for text in texts if text != "job"])
-    unknown = sorted(set(flags) - {"-m", "--multirun"})
-    if unknown:
-        raise ConfigError(f"{unknown[0]}: no such flag; there are -m, --multirun, --cfg job and --help")
-    study = any(text.startswith("study=") and text != "study=none" for text in texts)
-    asked = make_outline(texts, sweep=bool(flags) or study)
-    return _sweep(asked, [*flags, *texts]) if flags or study else _single(asked)
-
-
-def _show(texts: Sequence[str]) -> int:
-    from dataclasses import asdict
-
-    from omegaconf import OmegaConf
-
-    print(OmegaConf.to_yaml(OmegaConf.create(asdict(load_config(texts)))).rstrip())
-    return 0
+    flags = read_flags(arguments)
+    with flags.looking():
+        if flags.show():
+            return 0
+        asked = make_outline(flags.texts, flags.sweep)
+        # Before anything is started that jobs inherit it from.
+        with env_override(environment(asked.composed.hydra)):
+            return _sweep(asked, arguments) if flags.sweep else _single(asked)
 
 
 def _single(asked: Outline) -> int:
     from cbam_ablate.cli.show import show
     from cbam_ablate.data import prepare
+    from cbam_ablate.sweep.callbacks import make_callbacks, told
     from cbam_ablate.sweep.job import run_one
     from cbam_ablate.sweep.plan import plan_outline
     from cbam_ablate.sweep.run import DIVERGED
@@ -65,7 +59,11 @@ def _single(asked: Outline) -> int:
     if cfg.sweep.mode == "force":
         plan.set_aside()
     print(f"run {run.key} in {run.path}")
-    state = run_one(cfg)
+    callbacks = make_callbacks(asked.composed.hydra)
+    callbacks.on_run_start(config=asked.composed, config_name=main_config())
+    with told(callbacks, cfg):
+        state = run_one(cfg)
+    callbacks.on_run_end(config=asked.composed, config_name=main_config())
     if state.name == "finished":
         print(_told(run))
         return 0
@@ -89,13 +87,11 @@ def _told(run: Run) -> str:
 
 
 def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
-    from hydra._internal.callbacks import Callbacks
-
-    from cbam_ablate.config.compose import MAIN
+    from cbam_ablate.sweep.callbacks import make_callbacks
     from cbam_ablate.sweep.launchers import make_launcher
 
-    callbacks = Callbacks(asked.composed)
-    callbacks.on_multirun_start(config=asked.composed, config_name=MAIN)
+    callbacks = make_callbacks(asked.composed.hydra)
+    callbacks.on_multirun_start(config=asked.composed, config_name=main_config())
     launcher = make_launcher(asked, callbacks)
     if asked.unfinished():
         launcher.warm_up()
@@ -110,5 +106,5 @@ def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
         return show(plan)
     launcher.guesses = plan.guesses
     outcome = run_plan(plan, launcher.launch, command(), launcher.alone)
-    callbacks.on_multirun_end(config=asked.composed, config_name=MAIN)
+    callbacks.on_multirun_end(config=asked.composed, config_name=main_config())
     return close(outcome, arguments)

@@ -15,6 +15,7 @@ from cbam_ablate.config.field import OFF_UNSET
 from cbam_ablate.config.inert import INERT, inert_in
 from cbam_ablate.config.once import Once, each_time
 from cbam_ablate.config.schema import (
+    POOLS,
     DataConfig,
     ModelConfig,
     RunConfig,
@@ -179,11 +180,13 @@ def inert(cfg: RunConfig) -> set[str]:
 def effective_in(name: str, section: Any) -> dict[str, Any]:
     """The options of one section that have an effect, by dotted name."""
     without = inert_in(name, section)
-    found = {
-        option: value
+    found: dict[str, Any] = {
+        option: value + 0.0 if isinstance(value, float) else value  # of -0.0 the same is meant as of 0.0
         for option, field, value in leaves(section, f"{name}.")
         if field.metadata["identity"] and option not in without
     }
+    if "model.attention.pool" in found:
+        found["model.attention.pool"] = sorted(found["model.attention.pool"], key=POOLS.index)
     if name == "model" and "model.attention.residual" not in without:
         attention = section.attention
         reached = GATES.get(attention.placement, set()) & GATES.get(attention.residual, set())

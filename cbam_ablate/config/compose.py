@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -20,18 +21,24 @@ from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from cbam_ablate.config.canonical import resolved
 from cbam_ablate.config.options import ALIASES
-from cbam_ablate.config.overrides import Token, conf_dir, conf_dirs, parse, verify
+from cbam_ablate.config.overrides import Token, parse, verify
 from cbam_ablate.config.own_choices import SCHEME
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.where import conf_dir, conf_dirs, groups, looking, main_config, searched, standing
 from cbam_ablate.errors import ConfigError
 
-MAIN, JOB = "cbam_ablate", "cbam_ablate_job"
-"""The configs that commands and jobs of Hydra's launchers begin with, in `conf/`."""
+WITH_BASES = hydra.__version__.startswith("1.3.")
+"""Whether this Hydra asks which version's defaults are meant; 1.4 warns of whoever says it."""
 UNKNOWN = (ConfigAttributeError, ConfigKeyError)
 """What OmegaConf raises for a name that isn't there."""
 
@@ -43,31 +50,34 @@ def load_config(overrides: Iterable[str] = ()) -> RunConfig:
 
     Raises `ConfigError` with one line for each thing wrong: the value, the rule, the alternatives.
     """
-    tokens = parse(overrides)
-    verify(tokens, sweeping=False)
-    return check(to_run_config(compose(tokens)))
+    overrides = list(overrides)
+    with looking(more=searched(overrides)):
+        tokens = parse(overrides)
+        verify(tokens, sweeping=False)
+        return check(to_run_config(compose(tokens)))
 
 
 def make_loader() -> ConfigLoader:
-    """Hydra's loader of our groups, and of those in the working folder's own `conf` where it has one."""
+    """Hydra's loader of our groups, and of those in folders of the user's own, which come first."""
     setup_globals()
     path = create_config_search_path(str(conf_dir()))
-    for folder in conf_dirs():
-        if folder != conf_dir():
-            path.prepend("working folder", f"file://{folder}", SearchPathQuery(provider="main"))
+    for folder in conf_dirs()[:-1]:
+        path.prepend("own", f"file://{folder}", SearchPathQuery(provider="main"))
     path.prepend("own parts", f"{SCHEME}://", SearchPathQuery(provider="schema"))
     return ConfigLoaderImpl(path)
 
 
-def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: str = MAIN) -> DictConfig:
+def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: str = "") -> DictConfig:
     """Hydra's composition of tokens of one value each, the `hydra` node included."""
-    loader = loader or make_loader()
+    loader, name = loader or make_loader(), name or main_config()
     with hydras_own():
         composed = _load(loader, name, tokens)
-        overruled = [] if study_of(composed) is None else _overruled(composed, tokens)
+        bodies = {"study", *(groups() - standing())}
+        plain = study_of(composed) is None and not any(token.name in bodies for token in tokens)
+        overruled = [] if plain else _overruled(composed, tokens)
         if overruled:
             (none,) = parse(["study=none"])
-            own = [*(token for token in tokens if token.name != "study"), none]
+            own = [*(token for token in tokens if token.name not in bodies), none]
             _put_back(composed, _load(loader, name, own), overruled)
     return composed
 
@@ -76,7 +86,7 @@ def layers_of(tokens: Sequence[Token], loader: ConfigLoader) -> list[ResultDefau
     """The files that Hydra lays over each other for these tokens, in its order."""
     with hydras_own():
         lines = [token.for_hydra for token in tokens]
-        return loader.compute_defaults_list(MAIN, lines, RunMode.RUN).defaults
+        return loader.compute_defaults_list(main_config(), lines, RunMode.RUN).defaults
 
 
 def _load(loader: ConfigLoader, name: str, tokens: Sequence[Token]) -> DictConfig:
@@ -86,9 +96,11 @@ def _load(loader: ConfigLoader, name: str, tokens: Sequence[Token]) -> DictConfi
 
 @contextmanager
 def hydras_own() -> Iterator[None]:
-    """Hydra as version 1.3 defines it, its errors in one line each; afterwards as the program had it."""
-    before = version.VersionBase.instance().getbase()
-    version.setbase("1.3")
+    """Hydra with the defaults of 1.3 and up, errors in one line each; afterwards as the program had it."""
+    base = version.VersionBase.instance()
+    before = base.getbase()
+    if WITH_BASES:
+        version.setbase("1.3")
     try:
         with warnings.catch_warnings():
             # Our parameters of a plugin's launcher are checked against its own schema, as they should be.
@@ -97,12 +109,12 @@ def hydras_own() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise plain_error(error) from error
     finally:
-        version.VersionBase.instance().version_base = before
+        base.version_base = before
 
 
 def _overruled(composed: DictConfig, tokens: Sequence[Token]) -> list[str]:
     """The options that a group in these tokens chooses and whose value isn't called like the choice."""
-    chosen = {token.name: token.value_text for token in tokens}
+    chosen = {token.name: token.value_text for token in tokens if not token.override.is_delete()}
     return [
         dotted
         for group, dotted in ALIASES.items()
@@ -113,7 +125,7 @@ def _overruled(composed: DictConfig, tokens: Sequence[Token]) -> list[str]:
 
 
 def _put_back(composed: DictConfig, alone: DictConfig, options: list[str]) -> None:
-    """Sets options as they are without the study, whose body Hydra merges after the groups."""
+    """Sets options as they are without the files whose bodies Hydra merges after the groups."""
     plain: Any = OmegaConf.to_container(alone)
     for dotted in options:
         value = plain
@@ -145,6 +157,16 @@ def file_of(loader: ConfigLoader, path: str) -> Path | None:
     return None
 
 
+def check_store(text: str) -> str:
+    """A store's folder. Raises `ConfigError` for what names none, as a shell's unset variable does."""
+    if not text.strip():
+        raise ConfigError("store=: names no folder (is a variable of the shell unset?); say store=outputs")
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(f"store={text}: there is no such user; give a folder") from error
+
+
 def typed(composed: DictConfig) -> RunConfig:
     """The typed config of a composition, automatic values as they are."""
     node = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
@@ -152,9 +174,11 @@ def typed(composed: DictConfig) -> RunConfig:
         filled: Any = OmegaConf.structured(RunConfig)
         filled.merge_with(node)
         cfg: Any = OmegaConf.to_object(filled)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key}: has no value; pick a choice of its group, or set it") from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
-    cfg.store = str(Path(cfg.store).expanduser())
+    cfg.store = check_store(cfg.store)
     found: RunConfig = cfg
     return found
 

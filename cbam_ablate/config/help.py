@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
+from cbam_ablate.config import where
 from cbam_ablate.config.canonical import leaves
 from cbam_ablate.config.compose import compose, make_loader, typed
 from cbam_ablate.config.options import GROUP_OF, spell
@@ -44,15 +45,20 @@ class Group(NamedTuple):
 
 
 def groups() -> list[Group]:
-    """The groups of the packaged `conf/` and of the working folder's, in the order of the defaults list."""
+    """The groups of the packaged `conf/` and of the working folder's, in the order of the defaults list.
+
+    Those of one's own have no default, which is then empty.
+    """
     loader = make_loader()
     chosen: Any = OmegaConf.to_container(compose([], loader).hydra.runtime.choices)
     order = [*GROUP_OF.values(), *(name for name in chosen if name not in GROUP_OF.values())]
-    return [
+    found = [
         Group(name, sorted(loader.get_group_options(name), key=_naturally), str(chosen[name]))
         for name in order
         if not name.startswith("hydra/") or name == "hydra/launcher"
     ]
+    own = sorted(name for name in where.groups() - set(order) if "/" not in name)
+    return [*found, *(Group(name, where.choices(name), "") for name in own)]
 
 
 def options() -> list[Option]:

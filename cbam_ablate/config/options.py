@@ -1,6 +1,7 @@
 """Options by their dotted names: what they are called, how they are typed and spelled."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -25,6 +26,9 @@ ALIASES = {
 }
 """The dotted name that each group's choice decides, by which tables and manifests call the axis."""
 GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
+
+
+LEADING_ZERO = re.compile(r"[+-]?0\d+")
 
 
 @cache
@@ -60,14 +64,18 @@ def _schema() -> Any:
 def coerce(key: str, value: Any) -> Any:
     """The value as the schema types it. Raises `ConfigError` naming value and type."""
     section, _, name = key.rpartition(".")
+    kind: Any = dotted_names().get(key)
+    if kind is bool and isinstance(value, int) and value not in (0, 1):
+        raise ConfigError(f"{key}={value}: must be true or false")
+    if kind in (int, int | None) and isinstance(value, str) and LEADING_ZERO.fullmatch(value):
+        raise ConfigError(f"{key}={value}: {int(value)} or, by YAML, octal; write it without the leading 0")
     node = OmegaConf.select(_schema(), section) if section else _schema()
     if node is None:  # inside a free key
         return value
     try:
         node[name] = value
         made = node[name] if not (isinstance(value, str) and "${" in value) else value
-    except (OmegaConfBaseException, ValueError) as error:
-        kind = dotted_names()[key]
+    except (OmegaConfBaseException, ValueError, OverflowError) as error:
         plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind)
         wanted = plain or str(kind).replace(" | None", ", or null").replace("int", "a whole number")
         raise ConfigError(f"{key}={value}: must be {wanted}") from error

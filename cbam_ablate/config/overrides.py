@@ -2,14 +2,15 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString, Sweep, ValueType
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString, RangeSweep, Sweep, ValueType
 from hydra.errors import HydraException
 
 from cbam_ablate.config.options import (
@@ -23,6 +24,7 @@ from cbam_ablate.config.options import (
     spell,
 )
 from cbam_ablate.config.own_choices import is_own
+from cbam_ablate.config.where import choices, conf_dir, conf_dirs, groups, standing
 from cbam_ablate.errors import ConfigError, UserError
 
 __all__ = [
@@ -33,33 +35,16 @@ __all__ = [
 SINGLE = ("study", "store")
 """What a command has one of, swept or not."""
 
+HYDRAS = ("hydra.launcher", "hydra.sweeper", "hydra.callbacks", "hydra.job", "hydra.run", "hydra.sweep")
+OF_SWEEPS = ("hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher", "hydra.sweep.")
+"""What a single run has no use for."""
+
+MOST_VALUES = 100_000
+
 SHORT = {"detach": "sweep.detach", "attention.start": "model.attention.start"}
 """Options with a name of their own on the command line."""
 FILLED_IN = "code"
 SHORT_SECTIONS = {"attention.options.": "model.attention.options.", "backbone.options.": "model.options."}
-
-
-def conf_dir() -> Path:
-    """Where the package's own config groups are: inside an installed package, or beside it in a clone."""
-    inside = Path(__file__).parents[1] / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
-
-
-def conf_dirs() -> list[Path]:
-    """Folders that groups are looked up in: `conf` in the working folder, where there is one, and ours."""
-    here = Path("conf").resolve()
-    return [here, conf_dir()] if here.is_dir() and here != conf_dir().resolve() else [conf_dir()]
-
-
-def choices(group: str) -> list[str]:
-    """The choices of a group, numbers in order."""
-    found = {path.stem for folder in conf_dirs() for path in (folder / group).glob("*.yaml")}
-    return sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
-
-
-def groups() -> set[str]:
-    """Our own config groups."""
-    return {path.name for folder in conf_dirs() for path in folder.iterdir() if path.is_dir()} - {"hydra"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +83,7 @@ class Token:
             return list(value.filter(choices(self.name)))
         if not self.override.is_discrete_sweep():
             raise ConfigError(f"{self.text}: an interval has no list of values; use range(a,b,step) or a,b,c")
-        return [_plain(item) for item in self.override.sweep_iterator()]
+        return [_plain(item) for item in _items(self)]
 
 
 def _plain(value: Any) -> Any:
@@ -108,19 +93,28 @@ def _plain(value: Any) -> Any:
 def parse(texts: Iterable[str]) -> list[Token]:
     """Hydra's reading of each token, choices of our groups as strings; of an option given twice, the last.
 
-    A group replaces its option's dotted name before it; after it, that name changes what the group chose.
+    A group that the defaults don't have is added. A group replaces its option's dotted name before it; after
+    it, that name changes what the group chose.
     Raises `ConfigError` listing every token that can't be read.
     """
     parser, errors, ours = OverridesParser.create(), [], groups()
+    added = ours - standing()
     last: dict[str, Token] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         line = f"{long_name(name)}{equals}{value}"
         try:
             override = parser.parse_override(line)
-            if _holder(override.key_or_group) and not (override.is_add() or override.is_force_add()):
-                override = parser.parse_override(f"++{line}")
-            if override.key_or_group in ours:
+            key = override.key_or_group
+            if override.is_force_add() and not _holder(key):
+                line = line.removeprefix("++")
+                override = parser.parse_override(line)
+            if not (override.is_add() or override.is_force_add() or override.is_delete()):
+                if _holder(key):
+                    override = parser.parse_override(f"++{line}")
+                elif key in added:
+                    override = parser.parse_override(f"+{line}")
+            if override.key_or_group in ours or "/" in override.key_or_group:
                 override = _quote_choice(parser, override)
             token = Token(text, override)
             last.pop(ALIASES.get(token.name, ""), None)
@@ -168,7 +162,7 @@ def single_values(token: Token) -> list[Token]:
     if not token.sweeps:
         return [token]
     glob = isinstance(override.value(), Glob)
-    items = [QuotedString(name, Quote.single) for name in token.values] if glob else override.sweep_iterator()
+    items = [QuotedString(name, Quote.single) for name in token.values] if glob else _items(token)
     head, found = token.for_hydra.partition("=")[0], []
     for item in items:
         line = f"{head}={_element(item, quote=False)}"
@@ -177,6 +171,23 @@ def single_values(token: Token) -> list[Token]:
     if not found:
         raise ConfigError(f"{token.text}: stands for no value")
     return found
+
+
+def _items(token: Token) -> list[Any]:
+    """A sweep's values as Hydra has them, ranges in decimals: 0.1, 0.2, 0.3 without digits at the end."""
+    value = token.override.value()
+    if getattr(value, "shuffle", False):
+        raise ConfigError(f"{token.text}: the same command makes the same plan, so nothing is shuffled")
+    if not isinstance(value, RangeSweep):
+        return list(token.override.sweep_iterator())
+    start, stop, step = (Decimal(repr(number or 0)) for number in (value.start, value.stop, value.step))
+    if not step or not all(number.is_finite() for number in (start, stop, step)):
+        raise ConfigError(f"{token.text}: range(START,STOP,STEP) of finite numbers, with a step that isn't 0")
+    count = max(0, math.ceil((stop - start) / step))
+    if count > MOST_VALUES:
+        raise ConfigError(f"{token.text}: {count} values; an axis has {MOST_VALUES} at most")
+    whole = all(isinstance(number, int) for number in (value.start, value.stop, value.step))
+    return [(int if whole else float)(start + index * step) for index in range(count)]
 
 
 def _element(item: Any, quote: bool) -> str:
@@ -193,10 +204,16 @@ def verify(tokens: Iterable[Token], sweeping: bool) -> None:
         if name.startswith("hydra"):
             if token.sweeps:
                 found.append(f"{token.text}: an option of Hydra's own takes one value")
+            elif name in HYDRAS and not isinstance(override.value(), dict):
+                found.append(f"{token.text}: {name} is a section; {name}.NAME=VALUE sets an option of it")
+            elif not sweeping and name.startswith(OF_SWEEPS):
+                found.append(f"{token.text}: is of sweeps, and this is one run; add -m, which makes it one")
             continue
         try:
-            if override.is_delete() or override.package or (override.is_add() and not _holder(name)):
-                found.append(f"{token.text}: options are set by name=value, without ~, + or @")
+            if wrong := _wrong_form(token, ours):
+                found.append(wrong)
+            elif override.is_delete():
+                continue
             elif token.sweeps and name in SINGLE:
                 found.append(f"{token.text}: one {name} at a time; give one value")
             elif token.sweeps and not sweeping:
@@ -209,6 +226,19 @@ def verify(tokens: Iterable[Token], sweeping: bool) -> None:
             found.append(str(error))
     if found:
         raise ConfigError("\n".join(found))
+
+
+def _wrong_form(token: Token, ours: set[str]) -> str:
+    """What is wrong with a token's `~`, `+` or `@`, if anything."""
+    name, override = token.name, token.override
+    if override.package:
+        return f"{token.text}: each group writes to one place; name=value, without @"
+    if override.is_delete() and name not in ours and (name in dotted_names() or not _holder(name)):
+        return f"{token.text}: an option always has a value; {name}=VALUE sets it, without ~"
+    added = override.is_add() and not _holder(name)
+    if added and (name in dotted_names() or name in standing()):
+        return f"{token.text}: {name} is there already; {token.text.lstrip('+')} sets it, without +"
+    return ""
 
 
 def _bad_choices(token: Token) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.options import ALIASES, same, spell
+from cbam_ablate.config.options import ALIASES, coerce, dotted_names, same, spell
 from cbam_ablate.config.overrides import Token, long_name, parse, single_values, verify
 from cbam_ablate.errors import ConfigError, UserError
 
@@ -63,10 +63,13 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
     fixed = [token for token in tokens if not token.sweeps]
     params = _tokens(node.get("params"), "params")
     joined = [_tokens(grid, "grids") for grid in node.get("grids") or [{}]]
+    somewhere = {name for grid in joined for name in grid} - {*params}
     grids = []
     for grid in joined:
         axes = {name: token for name, token in {**params, **grid}.items() if name not in given}
-        own = {**dict.fromkeys([*params, *grid]), **swept}
+        # One that replaces an axis of some of the grids isn't an axis of the others.
+        added = {name: token for name, token in swept.items() if name not in somewhere}
+        own = {**dict.fromkeys([*params, *grid]), **added}
         merged = {name: swept.get(name) or axes.get(name) for name in own}
         grids.append({name: single_values(token) for name, token in merged.items() if token is not None})
     declaration = Declaration(
@@ -77,6 +80,7 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
         [_matcher(entry) for entry in node.get("exclude") or []],
     )
     _check_names(declaration, given)
+    _check_exclusions(declaration, [*joined, params, given])
     return declaration
 
 
@@ -127,6 +131,29 @@ def _check_names(declaration: Declaration, given: Mapping[str, Token]) -> None:
                 raise ConfigError(f"hydra.sweeper.{where}: {name} is not an axis of this sweep ({listed})")
 
 
+def _check_exclusions(declaration: Declaration, declared: Sequence[Mapping[str, Token]]) -> None:
+    """Raises `ConfigError` for values that were never declared; those of a replaced axis may be gone."""
+    for name, value in ((n, v) for entry in declaration.exclude for n, every in entry.items() for v in every):
+        tokens = [one for grid in declared if name in grid for one in single_values(grid[name])]
+        if not any(_is(token, value) for token in tokens):
+            known = ", ".join(dict.fromkeys(token.value_text for token in tokens))
+            raise ConfigError(
+                f"hydra.sweeper.exclude: {name}={spell(value)} is in no cell, so it excludes none; "
+                f"{name} takes {known}"
+            )
+
+
+def _is(token: Token, value: Any) -> bool:
+    """Whether a token's value is this one, both as the schema types them: `off` is false."""
+    found = token.values[0]
+    if token.name in dotted_names() and "${" not in f"{value}{found}":
+        try:
+            found, value = coerce(token.name, found), coerce(token.name, value)
+        except UserError:
+            return False
+    return same(found, value)
+
+
 def expand(declaration: Declaration) -> list[Assignment]:
     """The assignments of all cells, in declared order, each once."""
     found: dict[tuple[tuple[str, str], ...], Assignment] = {}
@@ -142,8 +169,7 @@ def expand(declaration: Declaration) -> list[Assignment]:
 def _matches(entry: Mapping[str, list[Any]], assignment: Assignment, fixed: Iterable[Token]) -> bool:
     known = {**{axis_name(token.name): token for token in fixed}, **assignment}
     return all(
-        name in known and any(same(known[name].values[0], value) for value in wanted)
-        for name, wanted in entry.items()
+        name in known and any(_is(known[name], value) for value in wanted) for name, wanted in entry.items()
     )
 
 

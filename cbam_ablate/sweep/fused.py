@@ -33,6 +33,7 @@ from cbam_ablate.registry import Optimizer, own_target
 from cbam_ablate.runs import Run, RunStore, State
 from cbam_ablate.runs.claim import LostClaimError
 from cbam_ablate.runs.writer import RunWriter
+from cbam_ablate.sweep.callbacks import told_of
 from cbam_ablate.sweep.job import (
     Stop,
     TimedOut,
@@ -120,7 +121,8 @@ def run_group(
             alone += alike
         elif not stop_file.exists():
             group = Group(manifest, alike)
-            alone += group.train(device, threads, failed)
+            with told_of(manifest, [run_config(manifest, key) for key in alike]):
+                alone += group.train(device, threads, failed)
             interrupted = group.interrupted
             del group  # its data and weights, before others are trained
             if interrupted:

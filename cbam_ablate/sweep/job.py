@@ -30,6 +30,7 @@ from cbam_ablate.runs.provenance import UNKNOWN, provenance
 from cbam_ablate.runs.results import FORMAT
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.accelerators import accelerators
+from cbam_ablate.sweep.callbacks import told_of
 from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
@@ -101,13 +102,23 @@ def run_job(
     return run_group(manifest_path, keys, device, threads)
 
 
-def run_cell(manifest_path: Path, key: str, device: str | None = None, threads: int | None = None) -> State:
-    """One job of a sweep: the run of the frozen plan with this key, unless its study was told to stop."""
+def run_cell(
+    manifest_path: Path,
+    key: str,
+    device: str | None = None,
+    threads: int | None = None,
+    tell: bool = True,
+) -> State:
+    """One job of a sweep: the run of the frozen plan with this key, unless its study was told to stop.
+
+    Without `tell`, the launcher tells Hydra's callbacks itself.
+    """
     manifest = read(manifest_path)
     cfg = run_config(manifest, key)
     if manifest_path.with_name("stop").exists():
         return RunStore(cfg.store).run(key).state()
-    state = run_one(cfg, device, threads, manifest["study"], planned_cost(manifest, key))
+    with told_of(manifest, [cfg] if tell else []):
+        state = run_one(cfg, device, threads, manifest["study"], planned_cost(manifest, key))
     if state.name == "failed":
         mind_failures(manifest_path, manifest, cfg)
     return state

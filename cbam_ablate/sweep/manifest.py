@@ -124,6 +124,7 @@ def content_of(plan: Plan, command: list[str]) -> dict[str, Any]:
             dataclasses.replace(plan.base.sweep, mode=SweepConfig().mode, extend=False, detach=False)
         ),
         "table": dataclasses.asdict(plan.base.table),
+        **({"callbacks": plan.callbacks} if plan.callbacks else {}),
     }
 
 

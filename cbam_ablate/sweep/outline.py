@@ -5,18 +5,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.aggregate.declared import Declared, table_problems
 from cbam_ablate.config.canonical import canonical_json, flatten, resolved, run_key
 from cbam_ablate.config.compose import compose, file_of, make_loader, study_of, typed
+from cbam_ablate.config.hydra_node import refuse_sweeping, refuse_unused
 from cbam_ablate.config.once import Memo
 from cbam_ablate.config.overrides import Token, parse, verify
 from cbam_ablate.config.own_rules import unread_options
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.where import looking, searched
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
@@ -42,6 +45,12 @@ class Outline:
     loader: ConfigLoader
     source: Path | None = None
 
+    @property
+    def callbacks(self) -> dict[str, Any]:
+        """The declarations of Hydra's callbacks, by name."""
+        declared: Any = OmegaConf.to_container(self.composed.hydra.callbacks, resolve=True)
+        return dict(declared or {})
+
     def unfinished(self) -> bool:
         """Whether there is anything to train."""
         sweep, store = self.base.sweep, RunStore(self.base.store)
@@ -54,6 +63,12 @@ def make_outline(texts: Iterable[str], sweep: bool = True) -> Outline:
 
     Raises `ConfigError` listing every bad token, or every bad cell.
     """
+    texts = list(texts)
+    with looking(more=searched(texts)):
+        return _outline(texts, sweep)
+
+
+def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     tokens = parse(texts)
     verify(tokens, sweeping=sweep)
     loader, once = make_loader(), Memo()
@@ -61,14 +76,11 @@ def make_outline(texts: Iterable[str], sweep: bool = True) -> Outline:
     composed = compose(fixed, loader)
     plain = typed(composed)
     base = resolved(plain)
+    refuse_unused(composed.hydra)
     if not sweep:
+        refuse_sweeping(composed.hydra)
         cell = Cell("", {}, check(base), run_key(base), [])
         return Outline("", [], [cell], {cell.key: base}, base, tokens, composed, loader)
-    sweeper = composed.hydra.runtime.choices.get("hydra/sweeper")
-    if sweeper != "cbam_ablate":
-        raise ConfigError(
-            f"hydra/sweeper={sweeper}: sweeps are planned here, their grid is hydra.sweeper.params"
-        )
     ours = [token for token in tokens if not token.name.startswith("hydra")]
     declaration = declare(ours, composed.hydra.sweeper)
     assignments = expand(declaration)

@@ -32,6 +32,7 @@ class Plan:
     that did so with other source of one's own parts, and so were other runs.
     `lanes` are the runs that the launcher trains at a time, `source` is the study's file, `notes` are what is
     worth a word of the networks.
+    `callbacks` are Hydra's, as they were declared.
     """
 
     study: str
@@ -49,6 +50,7 @@ class Plan:
     with_other_parts: int = 0
     source: Path | None = None
     notes: list[str] = field(default_factory=list)
+    callbacks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def store(self) -> RunStore:
@@ -138,6 +140,7 @@ def plan_outline(asked: Outline) -> Plan:
         (_lanes(launcher) if asked.study else 1) or len(slots),
         source=asked.source,
         notes=notes,
+        callbacks=asked.callbacks,
     )
     return _look(plan)
 

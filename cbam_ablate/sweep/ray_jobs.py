@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,8 +39,8 @@ class Share(NamedTuple):
         return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus, "max_retries": 0, **memory}
 
 
-def connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts a Ray of this machine.
+def connect(address: str | None, environment: Mapping[str, str] = {}) -> None:
+    """Joins the cluster at `address`, or starts a Ray of this machine; tasks get that `environment` too.
 
     Raises `ServiceError` where none answers.
     """
@@ -51,6 +51,7 @@ def connect(address: str | None) -> None:
             log_to_driver=False,
             logging_level="error",
             **({} if address else {"include_dashboard": False}),
+            **({"runtime_env": {"env_vars": dict(environment)}} if environment else {}),
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ServiceError(

@@ -23,7 +23,7 @@ def make_slots(device: str, jobs: int | None) -> list[Slot]:
     By default one a GPU, or one a core on a CPU, where small networks gain little from threads.
     `device` is `train.device`; naming one GPU keeps all jobs on it.
     """
-    if jobs is not None and jobs < 1:
+    if jobs is not None and not (isinstance(jobs, int) and jobs >= 1):
         raise ConfigError(f"hydra.launcher.jobs={jobs}: at least 1, or 0 to run in the sweep's own process")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     first = pick_device(device)

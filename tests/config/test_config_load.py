@@ -2,6 +2,7 @@ import pytest
 
 from cbam_ablate import load_config
 from cbam_ablate.config import ConfigError
+from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.overrides import parse
 from cbam_ablate.models.backbones import BACKBONES
 from cbam_ablate.models.pretrained.published import NAMES
@@ -111,7 +112,7 @@ BAD = {
     "nonsense": ("name=value",),
     "a=[1": ("can read",),
     "~seed": ("without ~",),
-    "+foo=1": ("without ~, +",),
+    "+foo=1": ("no option or group is called foo",),
 }
 
 
@@ -190,3 +191,29 @@ def test_reduction_is_held_to_the_narrowest_gated_map():
         load_config([*mobile, "model.multiplier=0.25"])
     other = ["backbone=residual_attention", "placement=block", "model.attention.reduction=128"]
     assert load_config([*other, "model.widths=tensorflow"])
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["optimizer.weight_decay=-0.0"], ["optimizer.weight_decay=0"]),
+        (["placement=block", "model.attention.pool=[max,avg]"], ["placement=block"]),
+    ],
+)
+def test_one_meaning_has_one_key(words, same):
+    assert run_key(load_config(words)) == run_key(load_config(same))
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [
+        ("store=", "names no folder"),
+        ("store='~no_such_user'", "no such user"),
+        ("model.attention.mlp_bias=2", "true or false"),
+        ("seed=010", "leading 0"),
+        (f"optimizer.lr={'9' * 800}", "a number"),
+    ],
+)
+def test_what_is_easily_mistaken_is_refused(word, part):
+    with pytest.raises(ConfigError, match=part):
+        load_config([word])

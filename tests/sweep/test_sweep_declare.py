@@ -269,3 +269,33 @@ def test_a_placement_that_adds_nothing_is_refused_before_anything_runs(monkeypat
     monkeypatch.setattr("cbam_ablate.models.build.put_all", lambda network, *_: network)
     with pytest.raises(ConfigError, match="placement=at: adds nothing to resnet_cifar"):
         make_plan([*BASE, "model.width=6", "model.attention.at=[stages.0]"])
+
+
+def test_a_range_is_in_decimals():
+    assert said(["optimizer.lr=range(0.1,0.4,0.1)"]) == [f"optimizer.lr={lr}" for lr in (0.1, 0.2, 0.3)]
+    assert said(["seed=range(3,0,-2)"]) == ["seed=3", "seed=1"]
+
+
+@pytest.mark.parametrize(
+    "word", ["seed=range(0,1,0)", "seed=shuffle(1,2)", "optimizer.lr=range(0,1,1e-9)", "seed=0,010"]
+)
+def test_values_that_make_no_axis_are_refused(word):
+    with pytest.raises(ConfigError, match=word.partition("=")[0]):
+        said([word])
+
+
+def test_an_exclusion_of_a_value_that_there_is_not_is_refused():
+    for entry in ("{placement: blok}", "{placement: block, seed: 7}"):
+        with pytest.raises(ConfigError, match="is in no cell, so it excludes none"):
+            said(["placement=none,block", "seed=0,1", f"hydra.sweeper.exclude=[{entry}]"])
+    off = "hydra.sweeper.exclude=[{optimizer.nesterov: off}]"
+    assert said(["optimizer.nesterov=true,false", off]) == ["optimizer.nesterov=true"]
+
+
+def test_an_axis_that_replaces_that_of_some_grids_is_none_of_the_others(study):
+    grids = "[{placement: class}, {placement: block, reduction: '4,8'}]"
+    study(f"defaults: [override /data: synthetic]\nhydra: {{sweeper: {{grids: {grids}}}}}\n")
+    cells = make_plan(["study=mine", "reduction=4,16"]).cells
+    assert [cell.label for cell in cells] == [
+        "placement=class", "placement=block reduction=4", "placement=block reduction=16",
+    ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 from hydra._internal.callbacks import Callbacks
 from omegaconf import OmegaConf
 
+from cbam_ablate.config.hydra_node import environment
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.sweep.launchers.base import RunLauncher
 from cbam_ablate.sweep.outline import Outline
@@ -44,6 +45,7 @@ def make_launcher(asked: Outline, callbacks: Callbacks) -> RunLauncher:
             f"detach=true: the jobs of hydra/launcher={choice} end with the command; submitit_slurm, "
             "submitit_local and ray (with hydra.launcher.address) can be left"
         )
+    launcher.environment = environment(asked.composed.hydra)
     launcher.prepare(asked.base)
     return launcher
 

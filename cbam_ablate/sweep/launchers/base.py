@@ -18,6 +18,8 @@ class RunLauncher:
     leaves: ClassVar[bool] = False
     """Whether the runs may go on when the command has ended."""
     guesses: Mapping[str, Any] = {}
+    environment: Mapping[str, str] = {}
+    """What jobs see of the environment beside what they inherit from this process."""
 
     def prepare(self, base: RunConfig) -> None:
         """Takes note of the sweep's own options; raises `ConfigError` where the parameters don't fit."""

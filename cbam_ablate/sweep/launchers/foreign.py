@@ -8,7 +8,8 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from cbam_ablate.config.compose import JOB, compose, hydras_own
+from cbam_ablate.config.compose import compose, hydras_own
+from cbam_ablate.config.where import JOB
 from cbam_ablate.sweep.launchers.base import RunLauncher
 from cbam_ablate.sweep.outline import Outline
 
@@ -38,4 +39,4 @@ def train_job(cfg: DictConfig) -> None:
     """One job of a sweep, wherever a Hydra launcher runs it."""
     from cbam_ablate.sweep.job import run_cell
 
-    run_cell(Path(cfg.manifest), cfg.key)
+    run_cell(Path(cfg.manifest), cfg.key, tell=False)

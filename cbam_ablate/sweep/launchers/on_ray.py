@@ -26,7 +26,7 @@ class RayLauncher(EngineLauncher):
         new = submit.fresh(Ledger(manifest), "ray", keys)
         own = {name: self.params[name] for name in ("num_cpus", "num_gpus", "memory_gb")}
         if new:
-            ray_jobs.connect(self.params["address"])
+            ray_jobs.connect(self.params["address"], self.environment)
             try:
                 each = ray_jobs.share(self.device, **own)
                 if self.detach:

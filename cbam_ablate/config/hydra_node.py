@@ -1,0 +1,88 @@
+"""Hydra's own settings, in a study or on the command line: each counts here, or is refused by its name."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cbam_ablate.config.options import spell
+from cbam_ablate.errors import ConfigError
+
+IN_STORE = "runs are in the store and studies beside them; store=FOLDER says where"
+LOGGING = "what a run says is in its folder, and the terminal's part is the program's own"
+COUNTED = "each run has its own, and goes by its key"
+STANDING: dict[str, tuple[tuple[Any, ...], str]] = {
+    "run.dir": ((".",), IN_STORE),
+    "sweep.dir": (("${store}/studies/.jobs",), IN_STORE),
+    "sweep.subdir": ((".",), IN_STORE),
+    "output_subdir": ((None,), f"config.json says what a run was made from; {IN_STORE}"),
+    "verbose": ((False,), "train.log_every=1 says more of a run, HYDRA_FULL_ERROR=1 of an error"),
+    "env": (({},), "hydra.job.env_set={NAME: VALUE} sets what jobs see of the environment"),
+    "job.name": (("cbam_ablate",), "name= names a run, study.name= a sweep"),
+    "job.chdir": ((None, False), "runs work in the command's folder and write to the store alone"),
+    "job.id": (("???",), COUNTED),
+    "job.num": (("???",), COUNTED),
+    "job.config.override_dirname.kv_sep": (("=",), IN_STORE),
+    "job.config.override_dirname.item_sep": ((",",), IN_STORE),
+    "job.config.override_dirname.exclude_keys": (([],), IN_STORE),
+}
+"""What settings are that can't be anything else here, and where what they are for is said."""
+SWEEPER = "cbam_ablate"
+LOGGINGS = ("none", "disabled")
+
+
+def refuse_unused(hydra: DictConfig) -> None:
+    """Raises `ConfigError` naming every setting of Hydra's that would have no effect."""
+    plain: Any = OmegaConf.to_container(hydra, resolve=False)
+    found = []
+    for name, (standing, why) in STANDING.items():
+        value = plain
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value not in standing:
+            found.append(f"hydra.{name}={spell(value)}: has no effect here: {why}")
+    for name in ("job_logging", "hydra_logging"):
+        chosen = plain["runtime"]["choices"].get(f"hydra/{name}")
+        if chosen not in LOGGINGS or plain[name].get("root") or plain[name].get("handlers"):
+            found.append(f"hydra/{name}={chosen}: has no effect here: {LOGGING}")
+    sweeper = plain["runtime"]["choices"].get("hydra/sweeper")
+    if sweeper != SWEEPER:
+        found.append(
+            f"hydra/sweeper={sweeper}: sweeps are planned here, by hydra/sweeper={SWEEPER}; their grid is "
+            "hydra.sweeper.params or, on the command line, -m depth=18,34 seed=0,1"
+        )
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def refuse_sweeping(hydra: DictConfig) -> None:
+    """Raises `ConfigError` where a single run was given what only a sweep has: axes, or a launcher."""
+    plain: Any = OmegaConf.to_container(hydra, resolve=False)
+    found = [
+        f"hydra.sweeper.{name}={value}: declares a sweep; add -m to run it"
+        for name, value in plain["sweeper"].items()
+        if value and name != "_target_"
+    ]
+    choices = plain["runtime"]["choices"]
+    if choices.get("hydra/launcher") != "local" or plain["launcher"].get("jobs") is not None:
+        found.append(
+            f"hydra/launcher={choices.get('hydra/launcher')}: one run is trained here, by no launcher; "
+            "with -m it is a sweep of one cell, which a launcher trains"
+        )
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def environment(hydra: DictConfig) -> dict[str, str]:
+    """What `hydra.job.env_set` and `env_copy` give the jobs' environment."""
+    given: Any = OmegaConf.to_container(hydra.job.env_set, resolve=True)
+    copied = {str(name): os.environ[str(name)] for name in hydra.job.env_copy if str(name) in os.environ}
+    return {**copied, **dict(_texts(given))}
+
+
+def _texts(given: dict[Any, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in given.items():
+        if isinstance(value, dict | list) or value is None or "=" in str(name):
+            raise ConfigError(f"hydra.job.env_set.{name}={spell(value)}: must be text, or a number")
+        yield str(name), value if isinstance(value, str) else spell(value)
