@@ -20,6 +20,7 @@ from cbam_ablate.models import build_model
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep import outline
 from cbam_ablate.sweep.declare import expand
+from cbam_ablate.torchvision_shim import import_torchvision
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"own", "images"}
@@ -45,6 +46,7 @@ class Read(Exception):
 @pytest.fixture
 def place(tmp_path, monkeypatch, stand_in_class):
     """A folder to work in, with two studies, an imported one and a run with a checkpoint."""
+    import_torchvision()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     for study in ("placement", "quick"):
@@ -164,6 +166,7 @@ def ours(command, arguments):
     if command in ("train", "plan"):
         flags = {word for word in arguments if word.startswith("-")}
         words = [word.replace("=NAME", "=placement") for word in arguments if not word.startswith("-")]
+        words = [word for word in words if (command, word) != ("plan", "where=true")]
         assert flags <= {"-m", "--cfg"}
         if words != ["job"]:
             once(tuple(words), bool(flags) or any(word.startswith("study=") for word in words))
