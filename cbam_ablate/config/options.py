@@ -73,6 +73,8 @@ def coerce(key: str, value: Any) -> Any:
     if node is None:  # inside a free key
         return value
     try:
+        if type(value) is int and kind in (float, float | None):
+            value = float(value)  # OmegaConf 2.4 warns of what 2.3 converts
         node[name] = value
         made = node[name] if not (isinstance(value, str) and "${" in value) else value
     except (OmegaConfBaseException, ValueError, OverflowError) as error:
