@@ -169,16 +169,17 @@ def check(words):
 
 def ours(command, arguments):
     assert command in COMMANDS
-    if command in ("train", "plan"):
+    planned_only = {"plan": "where=true", "table": "of=plan"}.get(command)
+    if command in ("train", "plan") or planned_only in arguments:
         flags = {word for word in arguments if word.startswith("-")}
         words = [word.replace("=NAME", "=placement") for word in arguments if not word.startswith("-")]
-        words = [word for word in words if (command, word) != ("plan", "where=true")]
+        words = [word for word in words if word != planned_only]
         assert flags <= {"-m", "--cfg"}
         if words != ["job"]:
             once(tuple(words), bool(flags) or any(word.startswith("study=") for word in words))
         return
-    if command == "data":
-        load_config(arguments)
+    if command == "data" or any(word.startswith("weights=") for word in arguments):
+        load_config([word for word in arguments if not word.startswith(("weights=", "part="))])
         return
     module = import_module(f"cbam_ablate.cli.{command}{'_' * (command == 'import')}")
     if not arguments or arguments == ["--help"]:
