@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cbam_ablate.config import load_config
+from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.data import make_feed
 from cbam_ablate.data.feed import Feed
 from cbam_ablate.torchvision_shim import import_torchvision
@@ -52,13 +54,17 @@ def make_images(root: Path, count: int) -> None:
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.jpg", quality=90)
 
 
-def ours(root: Path, cache: Path, batch: int) -> Feed:
+def config(root: Path, cache: Path, batch: int) -> RunConfig:
     words = [
         "data=folder", f"data.root={root}", f"data.size={SIZE}", f"data.cache={cache}",
         "data.val_fraction=0.02", "data.test_fraction=0.02", "augment=random_resized_crop",
         f"train.batch_size={batch}",
     ]  # fmt: skip
-    return make_feed(load_config(words), torch.device("cpu"), "fp32")
+    return load_config(words)
+
+
+def ours(cfg: RunConfig) -> Feed:
+    return make_feed(cfg, torch.device("cpu"), "fp32")
 
 
 def usual(root: Path, batch: int) -> torch.utils.data.DataLoader[tuple[Tensor, Tensor]]:
@@ -86,7 +92,7 @@ def rate(batches: Iterator[tuple[Tensor, Tensor]]) -> float:
 
 
 def ready(root: Path, cache: Path, batch: int, rounds: int) -> dict[str, object]:
-    feed, loader = ours(root, cache, batch), usual(root, batch)
+    feed, loader = ours(config(root, cache, batch)), usual(root, batch)
     rates: dict[str, list[float]] = {"ours": [], "usual": []}
     for epoch in range(rounds + 1):
         found = {"ours": rate(feed.train(epoch, 0)), "usual": rate(iter(loader))}
@@ -119,9 +125,10 @@ def one_run(epochs: Iterator[Iterator[tuple[Tensor, Tensor]]]) -> None:
 def sweep(root: Path, cache: Path, batch: int, runs: int, epochs: int) -> dict[str, float]:
     """Seconds of `runs` runs either way, turn by turn; ours with decoding, theirs with starting workers."""
     seconds = {"ours": 0.0, "usual": 0.0}
-    for _ in range(runs):
+    cfg = config(root, cache, batch)  # which a sweep composes once
+    for run in range(runs):
         started = time.perf_counter()
-        feed = ours(root, cache, batch)
+        feed = ours(replace(cfg, seed=run))
         one_run(feed.train(epoch, 0) for epoch in range(epochs))
         seconds["ours"] += time.perf_counter() - started
         started = time.perf_counter()
@@ -143,7 +150,7 @@ def memory(root: Path, cache: Path, batch: int) -> float:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import bench_images as b; "
         "from pathlib import Path; import torch; before = b.held(); "
-        f"feed = b.ours(Path({str(root)!r}), Path({str(cache)!r}), {batch}); "
+        f"feed = b.ours(b.config(Path({str(root)!r}), Path({str(cache)!r}), {batch})); "
         "b.rate(feed.train(0, 0)); print(b.held() - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
