@@ -23,6 +23,8 @@ from cbam_ablate.source import is_installed, modules_of, state_of
 PACKAGE = Path(__file__).parent
 CHANNELS = ("c", "ch", "dim", "planes", "in_planes", "inplanes", "features")
 """Names besides those with `chan` in them that say that a parameter is a number of channels."""
+PLAIN_MODULE = "torch.nn.modules.module"
+"""Where the constructor of a module is that has none of its own."""
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list",
          tuple: "a list", dict: "a mapping", type(None): "null"}  # fmt: skip
 
@@ -118,6 +120,8 @@ def entry_points(group: str) -> dict[str, str]:
 
 def parameters_of(code: Callable[..., Any]) -> Parameters:
     """The parameters of a class or function by name, annotations evaluated where they can be."""
+    if isinstance(code, type) and getattr(code.__init__, "__module__", "") == PLAIN_MODULE:  # type: ignore[misc]
+        return {}  # its constructor takes anything, and refuses it
     try:
         return inspect.signature(code, eval_str=True).parameters
     except (NameError, TypeError, SyntaxError):
@@ -129,7 +133,7 @@ def parameters_of(code: Callable[..., Any]) -> Parameters:
 def takes_channels(parameters: Parameters) -> bool:
     """Whether the first parameter is the number of channels: it has no default, or its name says so."""
     first = next(iter(parameters.values()), None)
-    if first is None or first.kind is first.VAR_KEYWORD or first.kind is first.KEYWORD_ONLY:
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         return False
     return first.default is first.empty or "chan" in first.name or first.name in CHANNELS
 

@@ -34,6 +34,10 @@ GATES = '''
         def forward(self, x):
             return self.mix(x)
 
+    class Bare(nn.Module):
+        def forward(self, x):
+            return squash(x) * x
+
     class Broken(Half):
         def forward(self, x):
             return x * self.mix(x)
@@ -70,6 +74,14 @@ def test_a_module_of_ones_own_stands_where_the_placement_says():
     gates = [module for module in build_model(cfg).modules() if hasattr(module, "is_gate")]
     assert len(gates) == 9
     assert {(type(gate).__name__, gate.mix.groups) for gate in gates} == {("Split", 2)}
+
+
+def test_a_module_without_a_constructor_takes_nothing():
+    cfg = load_config([*BASE, "attention=my_gates:Bare", "kernel=3"])
+    assert run_key(cfg) == run_key(load_config([*BASE, "attention=my_gates:Bare"]))
+    assert (
+        model_cost(cfg).params == model_cost(load_config(["data=synthetic", "backbone=resnet_cifar"])).params
+    )
 
 
 def test_a_file_of_the_group_may_name_it(folder):
@@ -143,7 +155,7 @@ def test_bad_input_is_refused_in_one_line_with_the_alternatives(word):
 
 
 def test_an_error_in_ones_own_module_names_its_file_and_line(folder):
-    with pytest.raises(ConfigError, match=r"RuntimeError in my_gates.py line 29: The size of tensor"):
+    with pytest.raises(ConfigError, match=r"RuntimeError in my_gates.py line 33: The size of tensor"):
         model_cost(load_config([*BASE, "attention=my_gates:Broken"]))
     (folder / "my_bad.py").write_text("import os\n\nx = 1 / 0\n")
     with pytest.raises(ConfigError, match=r"my_bad:Gate: ZeroDivisionError in my_bad.py line 3"):
