@@ -12,7 +12,7 @@ from typing import Any
 
 from cbam_ablate.config.content import hash_of
 from cbam_ablate.config.field import OFF_UNSET
-from cbam_ablate.config.inert import INERT, inert_in
+from cbam_ablate.config.inert import INERT, inert_in, places_moved
 from cbam_ablate.config.once import Once, each_time
 from cbam_ablate.config.schema import (
     POOLS,
@@ -228,6 +228,8 @@ def canonical_in(name: str, section: Any) -> dict[str, Any]:
         values["train.resume_from"] = parent_of(values["train.resume_from"])
     if "model.pretrained" in values and not names_published(values["model.pretrained"]):
         values["model.pretrained"] = hash_of(Path(values["model.pretrained"]).expanduser())
+    if name == "model" and places_moved(section):
+        values["model.attention.places"] = 2
     return values
 
 

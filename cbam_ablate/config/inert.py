@@ -1,6 +1,7 @@
 """Which options of a config have no effect in it."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,13 @@ from cbam_ablate.registry import (
     rows,
 )
 
+BLOCKS_MOVED = re.compile("mobilenetv[34]|hardcorenas|rexnet|repghostnet|hrnet|hgnet")
+MOVED = {
+    "block": BLOCKS_MOVED,
+    "both": BLOCKS_MOVED,
+    "stage": re.compile(r"^(?!(wide_)?res(net|next)\d)"),
+}
+"""By placement, the networks of others in which version 0.1 may have put attention elsewhere."""
 ORDER_IGNORES = {
     "channel_only": {"kernel", "conv_bias", "spatial_norm", "descriptor"},
     "spatial_only": {"reduction", "pool", "mlp_bias"},
@@ -91,3 +99,10 @@ INERT: dict[str, Callable[[Any], set[str]]] = {
 def inert_in(name: str, section: Any) -> set[str]:
     """Dotted names of the options of one section that have no effect in it."""
     return {f"{name}.{option}" for option in INERT[name](section)} if name in INERT else set()
+
+
+def places_moved(model: ModelConfig) -> bool:
+    """Whether a run of version 0.1 with this config may have been of another network."""
+    theirs = {"timm": model.timm, "torchvision": model.torchvision}.get(model.backbone)
+    moved = MOVED.get(model.attention.placement)
+    return bool(theirs and moved and moved.search(theirs))

@@ -126,3 +126,18 @@ def test_other_weights_in_a_file_of_the_same_name_are_another_run(tmp_path):
     assert keys[0] != keys[1]
     weights.rename(tmp_path / "moved.pt")
     assert run_key(load_config([*words[:2], f"model.pretrained={tmp_path / 'moved.pt'}"])) == keys[1]
+
+
+@pytest.mark.parametrize(
+    ("network", "placement", "moved"),
+    [
+        ("mobilenetv3_large_100", "block", True),
+        ("mobilenetv3_large_100", "none", False),
+        ("resnet50", "block", False),
+        ("resnet50", "stage", False),
+        ("inception_v4", "stage", True),
+    ],
+)
+def test_a_network_whose_places_for_attention_were_mended_has_another_key(network, placement, moved):
+    cfg = load_config(["backbone=timm", f"model.timm={network}", f"placement={placement}"])
+    assert ("model.attention.places" in canonical(cfg)) == moved
