@@ -55,6 +55,10 @@ def main() -> NoReturn:
     if arguments[0] == "--version":
         print(__version__)
         sys.exit(0)
+    if arguments[0] in ("-sc", "--shell-completion"):
+        from cbam_ablate.cli.completion import main as complete
+
+        sys.exit(complete("".join(arguments[1:])))
     sys.exit(run(arguments[0], arguments[1:]))
 
 

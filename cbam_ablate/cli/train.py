@@ -5,7 +5,8 @@ With -m, a sweep of every combination: cbam-ablate train -m placement=none,block
 A declared study: cbam-ablate train study=placement; axes on the command line replace its axes.
 The same command again goes on where it was, and runs only what is missing.
 Hydra's flags are as its users know them: --cfg job|hydra|all with --package and --resolve, --info,
---hydra-help, --config-dir, --config-name, --config-path. `cbam-ablate -sc install=bash` completes words.
+--hydra-help, --config-dir, --config-name, --config-path. eval "$(cbam-ablate -sc install=bash)" in ~/.bashrc
+completes words.
 """
 
 from collections.abc import Sequence
