@@ -27,11 +27,13 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
+from yaml import YAMLError
 
 from cbam_ablate.config.canonical import resolved
 from cbam_ablate.config.options import ALIASES
 from cbam_ablate.config.overrides import Token, parse, verify
 from cbam_ablate.config.own_choices import SCHEME
+from cbam_ablate.config.own_files import problems
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.where import conf_dir, conf_dirs, groups, looking, main_config, searched, standing
@@ -70,7 +72,7 @@ def make_loader() -> ConfigLoader:
 def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: str = "") -> DictConfig:
     """Hydra's composition of tokens of one value each, the `hydra` node included."""
     loader, name = loader or make_loader(), name or main_config()
-    with hydras_own():
+    with hydras_own(tokens):
         composed = _load(loader, name, tokens)
         bodies = {"study", *(groups() - standing())}
         plain = study_of(composed) is None and not any(token.name in bodies for token in tokens)
@@ -84,7 +86,7 @@ def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: s
 
 def layers_of(tokens: Sequence[Token], loader: ConfigLoader) -> list[ResultDefault]:
     """The files that Hydra lays over each other for these tokens, in its order."""
-    with hydras_own():
+    with hydras_own(tokens):
         lines = [token.for_hydra for token in tokens]
         return loader.compute_defaults_list(main_config(), lines, RunMode.RUN).defaults
 
@@ -95,8 +97,11 @@ def _load(loader: ConfigLoader, name: str, tokens: Sequence[Token]) -> DictConfi
 
 
 @contextmanager
-def hydras_own() -> Iterator[None]:
-    """Hydra with the defaults of 1.3 and up, errors in one line each; afterwards as the program had it."""
+def hydras_own(tokens: Sequence[Token] = ()) -> Iterator[None]:
+    """Hydra with the defaults of 1.3 and up, errors in one line each; afterwards as the program had it.
+
+    Where a file of the user's own is why these tokens can't be composed, its mistakes are told instead.
+    """
     base = version.VersionBase.instance()
     before = base.getbase()
     if WITH_BASES:
@@ -106,7 +111,14 @@ def hydras_own() -> Iterator[None]:
             # Our parameters of a plugin's launcher are checked against its own schema, as they should be.
             warnings.filterwarnings("ignore", r"[\s\S]*is validated against ConfigStore schema")
             yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        lines = problems([(token.name, token.value_text) for token in tokens], error)
+        if lines:
+            raise ConfigError("\n".join(lines)) from error
+        if not isinstance(error, HydraException | OmegaConfBaseException):
+            raise
         raise plain_error(error) from error
     finally:
         base.version_base = before

@@ -80,6 +80,7 @@ def coerce(key: str, value: Any) -> Any:
     except (OmegaConfBaseException, ValueError, OverflowError) as error:
         plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind)
         wanted = plain or str(kind).replace(" | None", ", or null").replace("int", "a whole number")
+        wanted = re.sub(r"^list\[.*?\]+", "a list, say [a,b]", wanted)
         raise ConfigError(f"{key}={value}: must be {wanted}") from error
     return OmegaConf.to_container(made) if OmegaConf.is_config(made) else made
 
