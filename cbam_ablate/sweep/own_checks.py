@@ -1,4 +1,4 @@
-"""Own parts tried before anything runs: optimiser, schedule, augmentation and metrics, each once on the CPU.
+"""Own parts tried before anything runs: optimiser, schedule, loss, augmentation, metrics, once on the CPU.
 
 Networks and attention modules are tried where their cost is counted.
 """
@@ -20,9 +20,10 @@ from cbam_ablate.metrics.kept import own_metric
 from cbam_ablate.metrics.sample import Sample
 from cbam_ablate.models.cost import attention_places, name_of
 from cbam_ablate.own import failure
-from cbam_ablate.registry import Optimizer, Schedule, facts, own_target
+from cbam_ablate.registry import Loss, Optimizer, Schedule, facts, own_target
 from cbam_ablate.sweep.cells import Cell
 from cbam_ablate.sweep.outline import Outline, refuse_broken
+from cbam_ablate.training.loss import build_loss
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
 
 WHERE = ("model.attention.placement", "model.attention.at")
@@ -65,6 +66,8 @@ def _own_problems(cfgs: Iterable[RunConfig]) -> list[str]:
             tried.setdefault(repr(cfg.optimizer), lambda cfg=cfg: _optimizer(cfg))  # type: ignore[misc]
         if own_target(Schedule, cfg.schedule.name):
             tried.setdefault(repr(cfg.schedule), lambda cfg=cfg: _schedule(cfg))  # type: ignore[misc]
+        if own_target(Loss, cfg.loss.name):
+            tried.setdefault(repr(cfg.loss), lambda cfg=cfg: _loss(cfg))  # type: ignore[misc]
         if cfg.augment.own:
             tried.setdefault(repr(cfg.augment), lambda cfg=cfg: _augment(cfg))  # type: ignore[misc]
     return [line for attempt in tried.values() for line in _problems(attempt)]
@@ -122,6 +125,16 @@ def _schedule(cfg: RunConfig) -> None:
             raise ConfigError(
                 f"{named}: gives {found} at step {step} of {total}; a factor from 0 on is wanted"
             )
+
+
+def _loss(cfg: RunConfig) -> None:
+    classes, named = facts(cfg.data).classes, f"loss.name={cfg.loss.name}"
+    logits = torch.randn(4, classes, requires_grad=True)
+    labels: Tensor = torch.arange(4) % classes
+    if cfg.augment.mixup or cfg.augment.cutmix:
+        labels = nn.functional.one_hot(labels, classes).float()
+    loss = _trying(named, lambda: build_loss(cfg, lambda: [1] * classes, torch.device("cpu")))
+    _trying(named, lambda: loss(logits, labels).backward())
 
 
 def _augment(cfg: RunConfig) -> None:

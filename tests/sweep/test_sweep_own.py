@@ -1,6 +1,7 @@
 """Own parts in sweeps, by real workers."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,6 +39,9 @@ class Slow(torch.optim.Optimizer):
 
 def odd(labels, probabilities):
     return {}["odd"]
+
+def each(logits, labels):
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
 """
 
 
@@ -72,7 +76,8 @@ def test_an_edited_module_is_trained_anew_by_the_workers_and_the_plan_says_so(
 
 
 def test_two_cells_with_attention_at_the_same_places_are_refused(monkeypatch):
-    monkeypatch.setattr("cbam_ablate.sweep.own_checks.places_of", lambda cfg: ("last.attention",))
+    place = SimpleNamespace(module="last.attention")
+    monkeypatch.setattr("cbam_ablate.sweep.own_checks.attention_places", lambda cfg: [place])
     words = ["data=synthetic", "backbone=resnet_cifar"]
     with pytest.raises(
         ConfigError, match=r"adds the same attention .* at last.attention: .*placement block and"
@@ -87,6 +92,7 @@ def test_two_cells_with_attention_at_the_same_places_are_refused(monkeypatch):
         (["augment=my_parts:flat"], "gives (4, 3, 32)"),
         (["schedule=my_parts:late"], "gives -1.0 at step 0"),
         (["optimizer=my_parts:Slow", "optimizer.lr=1"], "ZeroDivisionError in my_parts.py line 14"),
+        (["loss=my_parts:each"], "gives (4,) for logits (4, 10)"),
         (["metrics.own.odd=my_parts:odd"], "KeyError in my_parts.py line 17"),
     ],
 )
