@@ -48,7 +48,9 @@ class Flags:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         flags = ", ".join(text for action in self._actions for text in action.option_strings)
-        raise ConfigError(f"{message}; there are {flags}, -h, --help")
+        unknown = message.removeprefix("unrecognized arguments: ")
+        told = message if unknown == message else f"{unknown}: no such flag"
+        raise ConfigError(f"{told}; there are {flags}, -h, --help")
 
 
 def read_flags(words: Sequence[str]) -> Flags:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.own import load_own
+from cbam_ablate.part import load
 from cbam_ablate.runs import Run
 
 POLL = 1.0
@@ -68,7 +69,9 @@ def main() -> None:
 
     name, run = target.partition(":")[2], Run(Path(path))
     try:
-        logger = load_own(target, "logger.own")(run, from_dict(run.config() or {}))
+        ours = target.startswith("cbam_ablate.")
+        made = load(target) if ours else load_own(target, "logger.own")
+        logger = made(run, from_dict(run.config() or {}))
         line = follow(logger, run, over)
     except Exception as error:  # a logger can be anybody's code
         line = f"logger {name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -78,7 +78,8 @@ def test_reproduce_notices_a_result_that_does_not_hold(swept, capsys):
 @pytest.mark.slow
 def test_reproduce_finds_a_run_that_went_on_from_another_and_the_seed_of_all(tmp_path, capsys):
     store = f"store={tmp_path}"
-    assert run("train", [*SMALL, "train.epochs=1", store]) == 0
+    single = [word for word in SMALL if not word.startswith("hydra.")]
+    assert run("train", [*single, "train.epochs=1", store]) == 0
     (parent,) = results(tmp_path)
     words = ["-m", *SMALL, "train.epochs=2", f"train.resume_from={parent}", "optimizer.lr=0.01,0.02", store]
     assert run("train", words) == 0

@@ -8,6 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cbam_ablate.config.canonical import run_key
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.loggers import beside
 from cbam_ablate.loggers.follow import follow
 from cbam_ablate.runs import State
@@ -130,10 +131,9 @@ def test_the_loggers_of_a_run_that_was_taken_over_end_without_a_word(store, own)
     assert (folder / "history.jsonl").read_text().count("\n") == 1
 
 
-def test_a_logger_that_does_not_exist_is_one_line(store, own):
-    run = own("Missing")
-    assert run.state() == State("finished")
-    assert store.lines == ["logger Missing: AttributeError: module 'mine' has no attribute 'Missing'"]
+def test_a_logger_that_does_not_exist_is_refused_before_anything_runs(own):
+    with pytest.raises(ConfigError, match=r"logger\.own\.missing=mine:Missing: mine has no Missing"):
+        own("Missing")
 
 
 def test_a_log_that_can_not_be_written_does_not_undo_a_run(store, own):

@@ -70,10 +70,12 @@ def check_learnt(cfg, run):
     assert all(math.isfinite(loss) for loss in losses)
     torch.manual_seed(derive_seed(cfg.seed, "weights"))
     started, ended = build_model(cfg), checkpoint.load(run.last)["model"]
-    weights = {name: value for name, value in started.named_parameters() if name.endswith("weight")}
+    every = started.state_dict(keep_vars=True).items()
+    parameters = {name: value for name, value in every if isinstance(value, torch.nn.Parameter)}
+    weights = {name: value for name, value in parameters.items() if name.endswith("weight")}
     same = [name for name, value in weights.items() if torch.equal(value, ended[name])]
     assert same == []
-    return [name for name, _ in started.named_parameters() if "attention" in name]
+    return [name for name in parameters if "attention" in name]
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
