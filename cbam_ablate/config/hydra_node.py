@@ -19,7 +19,7 @@ STANDING: dict[str, tuple[tuple[Any, ...], str]] = {
     "output_subdir": ((None,), f"config.json says what a run was made from; {IN_STORE}"),
     "verbose": ((False,), "train.log_every=1 says more of a run, HYDRA_FULL_ERROR=1 of an error"),
     "env": (({},), "hydra.job.env_set={NAME: VALUE} sets what jobs see of the environment"),
-    "job.name": (("cbam_ablate",), "name= names a run, study.name= a sweep"),
+    "job.name": (("cbam_ablate",), "name= names a run, and a study file (conf/study/NAME.yaml) a sweep"),
     "job.chdir": ((None, False), "runs work in the command's folder and write to the store alone"),
     "job.id": (("???",), COUNTED),
     "job.num": (("???",), COUNTED),
