@@ -221,12 +221,12 @@ class Hears(Callback):
     def on_job_start(self, config, **_): self.note('job', len(config.key))
     def on_job_end(self, config, job_return, **_): self.note('done', job_return.status.name)
 """
-SETTINGS = ["+hydra.callbacks.mine._target_=hears.Hears", "+hydra.job.env_set.FLAG=up"]
+SETTINGS = ["+hydra.callbacks.mine._target_=hears_all.Hears", "+hydra.job.env_set.FLAG=up"]
 
 
 @pytest.fixture
 def heard(tmp_path, monkeypatch):
-    (tmp_path / "hears.py").write_text(HEARS)
+    (tmp_path / "hears_all.py").write_text(HEARS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
