@@ -36,8 +36,8 @@ print(omegaconf.__version__, warned)
 new = omegaconf.__version__.startswith("2.4")
 assert warned == ([("assignment", "FutureWarning")] if new else []), warned
 P
-for version in 2.3.1 2.4.1rc1; do
-    python3 -m venv "$folder/env-$version"
-    "$folder/env-$version/bin/pip" install --quiet "omegaconf==$version"
-    "$folder/env-$version/bin/python" "$folder/run.py"
+for package in omegaconf==2.3.1 omegaconf==2.4.1rc1; do
+    python3 -m venv "$folder/$package"
+    "$folder/$package/bin/pip" install --quiet "$package" PyYAML==6.0.3
+    "$folder/$package/bin/python" "$folder/run.py"
 done
