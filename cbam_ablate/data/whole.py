@@ -92,7 +92,7 @@ class Whole:
 
 def resize(image: Tensor, size: int) -> Tensor:
     """An image (H, W, C) uint8 as (size, size, C) uint8."""
-    x = image.permute(2, 0, 1)[None]
+    x = image.contiguous().permute(2, 0, 1)[None]  # of rows apart PyTorch's kernel is several times slower
     if not image.is_cpu:  # where there is no such kernel for bytes
         y = F.interpolate(x.float(), (size, size), mode="bilinear", antialias=True)
         return y.round().clamp(0, 255).byte()[0].permute(1, 2, 0)
