@@ -16,7 +16,8 @@ from cbam_ablate.config.where import choices, conf_dir, conf_dirs, groups
 from cbam_ablate.errors import ConfigError
 
 TAB = "found character '\\t'"
-HEADER = re.compile(r"^#\s*@package\s+(\S+)", re.MULTILINE)
+HEADER = re.compile(r"\A(?:\s*#\s*@.*\n)*?\s*#\s*@package\s+(\S+)")
+"""As Hydra finds it: above everything but other lines of this kind."""
 NAMED = re.compile(r"In '([^']+)'|\"([^\"]+\.yaml)\"|study=([\w-]+)")
 
 

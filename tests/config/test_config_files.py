@@ -32,6 +32,10 @@ MISTAKES = {
         "line 3: backbone: a study changes a group's choice: - override /backbone: vgg",
     ),
     "a tab": ("# @package _global_\ntrain:\n\tepochs: 3\n", "line 3: a tab; YAML is indented by spaces"),
+    "a comment above the package line": (
+        "# mine\n# @package _global_\ntrain: {epochs: 3}\n",
+        "line 1: the first line must be `# @package _global_`",
+    ),
     "no package line": ("train: {epochs: 3}\n", "line 1: the first line must be `# @package _global_`"),
     "a value of another type": (
         "# @package _global_\ntrain: {epochs: three}\n",

@@ -36,11 +36,11 @@ def test_every_snippet_of_the_tutorial_runs_as_it_stands(installed, tmp_path):
     assert found.stdout.startswith(str(installed))
     said = []
     for language, text in BLOCK.findall((ROOT / "docs" / "own.md").read_text()):
-        name = re.match(r"# (\S+\.(?:py|yaml))\n", text)
+        name = re.search(r"^# (\S+\.(?:py|yaml))$", text, re.MULTILINE)
         if name:
             path = tmp_path / name[1]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text.removeprefix(name[0]))
+            path.write_text(text)
         for line in text.splitlines() if language == "sh" else ():
             words = shlex.split(line)
             program = [sys.executable, *(["-m", "cbam_ablate"] if words[0] == "cbam-ablate" else [])]
