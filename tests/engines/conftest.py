@@ -27,6 +27,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.engines)
 
 
+SCALE = """from torch import nn
+
+class Scale(nn.Module):
+    def forward(self, x):
+        return 0.5 * x
+"""
+
+
 class Study:
     """The 6-cell study of real trainings in a store of its own, by one launcher."""
 
@@ -117,6 +125,21 @@ def study(cli, tiny, without_times):
         return Study(own, words, launcher, without_times)
 
     return make
+
+
+@pytest.fixture
+def own_module(cli, tiny, tmp_path, monkeypatch):
+    """Sweeps a module that only the working folder has, by a launcher's words."""
+
+    def sweep(*launcher):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "my_gate.py").write_text(SCALE)
+        words = [*tiny, "train.epochs=1", "placement=block", "attention=my_gate:Scale", "seed=0,1"]
+        done = cli("train", "-m", *words, *launcher)
+        assert done.returncode == 0, done.stderr
+        assert [(folder / "result.json").exists() for folder in cli.runs().values()] == [True, True]
+
+    return sweep
 
 
 @pytest.fixture

@@ -118,14 +118,7 @@ def test_what_slurm_refuses_of_a_submission_leaves_the_arrays_before_it(tiny, tm
     assert list(Ledger(manifest).waiting()[0]) == list(plan.runs)[:2]
 
 
-def test_workers_of_submitit_local_find_ones_own_module(cli, tiny, tmp_path, monkeypatch):
-    pytest.importorskip("submitit")
-    monkeypatch.chdir(tmp_path)
-    text = (
-        "from torch import nn\n\nclass Scale(nn.Module):\n    def forward(self, x):\n        return 0.5 * x\n"
-    )
-    (tmp_path / "my_gate.py").write_text(text)
-    words = ["-m", *tiny, "train.epochs=1", "placement=block", "attention=my_gate:Scale", "seed=0,1"]
-    done = cli("train", *words, "hydra/launcher=submitit_local")
-    assert done.returncode == 0, done.stderr
-    assert len(cli.runs()) == 2
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_workers_find_ones_own_module(own_module, launcher):
+    pytest.importorskip({"joblib": "hydra_plugins.hydra_joblib_launcher"}.get(launcher, "submitit"))
+    own_module(f"hydra/launcher={launcher}")

@@ -72,6 +72,10 @@ def test_a_ray_of_its_own_gives_the_same_table(study, reference):
     assert own.table() == reference
 
 
+def test_workers_find_ones_own_module(own_module, ray):
+    own_module(*ray)
+
+
 def test_what_no_node_has_is_refused_before_anything_runs(cli, tiny, ray):
     done = cli("train", "-m", *tiny, "seed=0,1", *ray, "hydra.launcher.num_gpus=2")
     assert done.returncode == 1

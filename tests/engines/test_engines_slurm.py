@@ -111,3 +111,7 @@ def test_a_partition_that_is_not_there_is_refused_in_one_line(cli, tiny):
     assert "Traceback" not in done.stderr
     assert cli.runs() == {}
     assert os.environ["SLURM_CONF"]
+
+
+def test_workers_find_ones_own_module(own_module):
+    own_module(*SLURM)

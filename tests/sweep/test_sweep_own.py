@@ -54,6 +54,18 @@ def write(tmp_path, factor):
     (tmp_path / "my_gate.py").write_text(GATE.format(factor=factor))
 
 
+def write_package(site):
+    """What pip leaves of a package that offers a part."""
+    for name, text in {
+        "gates.py": GATE.format(factor=1.0),
+        "gates-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: gates\nVersion: 1.0\n",
+        "gates-1.0.dist-info/RECORD": "gates.py,,\ngates-1.0.dist-info/METADATA,,\n",
+        "gates-1.0.dist-info/entry_points.txt": "[cbam_ablate.attention]\nsplit = gates:Gate\n",
+    }.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+
+
 def test_an_edited_module_is_trained_anew_by_the_workers_and_the_plan_says_so(
     cli, words, tmp_path, monkeypatch
 ):
@@ -73,6 +85,18 @@ def test_an_edited_module_is_trained_anew_by_the_workers_and_the_plan_says_so(
     assert len(set(cli.runs()) - before) == 2
     write(tmp_path, 1.0)
     assert "3 distinct, 3 done" in cli("plan", *sweep).stdout
+
+
+def test_an_installed_package_s_entry_point_is_a_name_for_the_workers_too(cli, words, tmp_path):
+    site = tmp_path / "site"
+    write_package(site)
+    env = {"PYTHONPATH": str(site)}
+    done = cli(
+        "train", *["attention=split" if word.startswith("attention=") else word for word in words], env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(cli.runs()) == 2
+    assert '"split"' in next(cli.store.glob("studies/*/manifest.json")).read_text()
 
 
 def test_two_cells_with_attention_at_the_same_places_are_refused(monkeypatch):
