@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import hydra
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -257,6 +258,12 @@ def tiny():
 def tiny_words():
     """The same, for what several tests share."""
     return list(TINY)
+
+
+@pytest.fixture
+def version_base():
+    """What a program tells Hydra 1.3 of the version whose defaults it wants; 1.4 warns of whoever says it."""
+    return {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
 
 @pytest.fixture

@@ -13,6 +13,6 @@ if ! [ -d "$site/hydra_core-1.4.0rc3.dist-info" ]; then
     hydra-core==1.4.0rc3 omegaconf==2.4.1rc1 hydra-joblib-launcher==1.4.0rc3
 fi
 "$own/bin/python" -c 'import hydra; assert hydra.__version__.startswith("1.4"), hydra.__version__'
-exec "$own/bin/python" -m pytest -n "${JOBS:-2}" --dist worksteal -W "ignore:The version_base parameter" \
+exec "$own/bin/python" -m pytest -n "${JOBS:-2}" --dist worksteal \
   tests/config tests/sweep/test_sweep_composed.py tests/sweep/test_sweep_declare.py \
   tests/cli/test_cli_hydra.py tests/cli/test_cli_bad_input.py "$@"

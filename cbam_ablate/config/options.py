@@ -73,9 +73,7 @@ def coerce(key: str, value: Any) -> Any:
     if node is None:  # inside a free key
         return value
     try:
-        if type(value) is int and kind in (float, float | None):
-            value = float(value)  # OmegaConf 2.4 warns of what 2.3 converts
-        node[name] = value
+        OmegaConf.update(node, name, value, merge=False)  # of an assignment's conversions OmegaConf 2.4 warns
         made = node[name] if not (isinstance(value, str) and "${" in value) else value
     except (OmegaConfBaseException, ValueError, OverflowError) as error:
         plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind)

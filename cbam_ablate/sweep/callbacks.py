@@ -1,6 +1,7 @@
 """Hydra's callbacks of a sweep or a run, told of each job wherever it is trained."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,7 +19,10 @@ from cbam_ablate.runs import RunStore
 def make_callbacks(hydra: DictConfig) -> Callbacks:
     """The callbacks of `hydra.callbacks`. Raises `ConfigError` for what can't be made."""
     try:
-        return Callbacks(OmegaConf.create({"hydra": {"callbacks": hydra.callbacks or {}}}))
+        with warnings.catch_warnings():
+            # Hydra 1.4 warns that a config names a class to call, which is what callbacks are.
+            warnings.filterwarnings("ignore", r"\s*hydra\.utils\.instantiate\(\) resolved _target_")
+            return Callbacks(OmegaConf.create({"hydra": {"callbacks": hydra.callbacks or {}}}))
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(f"hydra.callbacks: can't be made: {first}") from error

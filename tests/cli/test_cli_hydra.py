@@ -40,9 +40,9 @@ def printed(capsys, *words):
 
 
 @pytest.mark.parametrize("kind", ["job", "hydra", "all"])
-def test_cfg_prints_what_hydra_composes(own, capsys, kind):
+def test_cfg_prints_what_hydra_composes(own, capsys, kind, version_base):
     out = yaml.safe_load(printed(capsys, "--cfg", kind, "seed=3", "depth=34"))
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), **version_base):
         composed = compose("config", ["seed=3", "depth='34'"], return_hydra_config=True)
     assert ("hydra" in out, "model" in out) == (kind != "job", kind != "hydra")
     for name, value in out.items():

@@ -69,7 +69,7 @@ def compositions(monkeypatch):
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_every_cell_of_a_sweep_equals_what_hydra_composes(own, name):
+def test_every_cell_of_a_sweep_equals_what_hydra_composes(own, name, version_base):
     tokens = parse(SWEEPS[name])
     cells = make_outline(SWEEPS[name]).cells
     fixed = [token.for_hydra for token in tokens if not token.sweeps]
@@ -77,7 +77,7 @@ def test_every_cell_of_a_sweep_equals_what_hydra_composes(own, name):
             for one in tokens if one.sweeps]  # fmt: skip
     combinations = list(itertools.product(*axes))
     assert len(cells) == len(combinations)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), **version_base):
         for cell, chosen in list(zip(cells, combinations, strict=True))[::3]:
             composed = compose("config", [*fixed, *chosen, own], return_hydra_config=True)
             assert cell.cfg == to_run_config(composed), cell.label
@@ -89,9 +89,9 @@ def test_a_sweep_over_choices_is_composed_once(own, compositions, name):
     assert compositions == ["cbam_ablate"]
 
 
-def test_a_program_that_uses_hydra_keeps_its_own(tmp_path):
+def test_a_program_that_uses_hydra_keeps_its_own(tmp_path, version_base):
     (tmp_path / "config.yaml").write_text("a: 1\n")
-    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+    with initialize_config_dir(str(tmp_path), **dict.fromkeys(version_base, "1.2")):
         before = GlobalHydra.instance().hydra
         load_config(["seed=3"])
         make_outline(["seed=0,1"])

@@ -124,7 +124,7 @@ def test_the_same_axes_get_the_same_name():
     assert make_plan(words).study != make_plan([*words, "train.epochs=7"]).study
 
 
-def test_every_cell_equals_what_hydra_composes():
+def test_every_cell_equals_what_hydra_composes(version_base):
     axes = {
         "placement": ["none", "block"],
         "reduction": ["4", "8"],
@@ -137,7 +137,7 @@ def test_every_cell_equals_what_hydra_composes():
     cells = make_plan([*BASE, *(f"{name}={','.join(values)}" for name, values in axes.items())]).cells
     combinations = list(itertools.product(*axes.values()))
     assert len(cells) == len(combinations)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), **version_base):
         for cell, values in list(zip(cells, combinations, strict=True))[::7]:
             words = [f"{name}={value}" for name, value in zip(axes, values, strict=True)]
             quoted = [
