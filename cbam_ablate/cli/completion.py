@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from cbam_ablate.cli import COMMANDS
 
-STORED = ("table", "report", "export", "reproduce", "evaluate", "measure", "explain", "wandb")
+STORED = ("table", "runs", "report", "export", "reproduce", "evaluate", "measure", "explain", "wandb")
 """Commands whose study= is one of the store's."""
 BASH = """\
 _cbam_ablate() {

@@ -1,11 +1,16 @@
 """cbam-ablate reproduce study=NAME row=AXIS=VALUE[,AXIS=VALUE...] [seed=N] [tolerance=0.5] [store=FOLDER]
+   cbam-ablate reproduce run=KEY [store=FOLDER]
 
 Trains the runs of one row of a study's table again, in a store of their own (<store>/reproduced) and without
 loggers, and compares their test top-1 with the stored ones. Exit code 0 when every run is within `tolerance`,
 in points. On a CPU in fp32, with the same versions and number of threads, weights come out bit-identical.
+Of one run, by its key, its first digits or its name, it prints the command that trains it again, into
+<store>/reproduced, and on stderr in what code, versions and device here differ from those that trained it.
 """
 
 import dataclasses
+import shlex
+import sys
 from typing import Any
 
 from cbam_ablate.cli.arguments import apply, read_arguments
@@ -18,7 +23,9 @@ from cbam_ablate.runs import RunStore
 
 
 def main(arguments: list[str]) -> int:
-    values = read_arguments(arguments, ("study", "row", "seed", "tolerance"))
+    values = read_arguments(arguments, ("study", "row", "seed", "tolerance", "run"))
+    if "run" in values:
+        return _print_command(values)
     row, seed, limit = values.pop("row", ""), values.pop("seed", None), values.pop("tolerance", "0.5")
     store, study = take_study(values)
     tolerance = _number(limit)
@@ -54,6 +61,21 @@ def main(arguments: list[str]) -> int:
     told = "reproduced" if worst <= tolerance else "NOT reproduced"
     print(f"{told}: largest difference {worst:.2f} points, tolerance {tolerance:g}")
     return int(worst > tolerance)
+
+
+def _print_command(values: dict[str, Any]) -> int:
+    others = [name for name in values if name not in ("run", "store")]
+    if others:
+        raise ConfigError(f"{others[0]}={values[others[0]]}: not with run=, which prints a command")
+    from cbam_ablate.cli.again import again, differences
+
+    store = RunStore(values["store"])
+    run = store.find(values["run"])
+    words = again(store, run)
+    for line in differences(run, words):
+        print(line, file=sys.stderr)
+    print(shlex.join(["cbam-ablate", "train", *words]))
+    return 0
 
 
 def _number(text: str) -> float:

@@ -32,7 +32,7 @@ __all__ = [
     "long_name", "parse", "same", "short_name", "single_values", "spell", "verify",
 ]  # fmt: skip
 
-SINGLE = ("study", "store")
+SINGLE = ("study", "store", "name")
 """What a command has one of, swept or not."""
 
 HYDRAS = ("hydra.launcher", "hydra.sweeper", "hydra.callbacks", "hydra.job", "hydra.run", "hydra.sweep")
@@ -41,7 +41,7 @@ OF_SWEEPS = ("hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher
 
 MOST_VALUES = 100_000
 
-SHORT = {"detach": "sweep.detach", "attention.start": "model.attention.start"}
+SHORT = {"detach": "sweep.detach", "study.name": "name", "attention.start": "model.attention.start"}
 """Options with a name of their own on the command line."""
 FILLED_IN = "code"
 SHORT_SECTIONS = {"attention.options.": "model.attention.options.", "backbone.options.": "model.options."}

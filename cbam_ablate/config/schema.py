@@ -289,7 +289,8 @@ class RunConfig:
     """Everything one run depends on, and how it is run."""
 
     seed: int = option(0, "seed of weights, data order and augmentation", low=0, high=2**31 - 1)
-    name: str | None = option(None, "a name for people", identity=False)
+    name: str | None = option(None, "a run's name for people; of a sweep (or study.name=) its study's",
+                              identity=False)  # fmt: skip
     code: dict[str, str] = option(
         {}, "filled in: the sha256 of the source of each of one's own parts", off={}
     )

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify
 from cbam_ablate.runs.files import read_json, read_lines, write_json
+from cbam_ablate.runs.naming import names_of
 from cbam_ablate.runs.provenance import source_hash
 from cbam_ablate.runs.results import Problem, read_result
 
@@ -120,15 +121,23 @@ class RunStore:
         folder = self.root / "runs"
         return [Run(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
 
-    def find(self, prefix: str) -> Run:
-        """The run whose key starts so. Raises `ConfigError` where none or several do."""
-        found = [run for run in self.runs() if run.key.startswith(prefix)]
+    def find(self, word: str) -> Run:
+        """The run whose key starts so, or that is called so. Raises `ConfigError` where that isn't one."""
+        runs = self.runs()
+        found = [run for run in runs if run.key.startswith(word)]
         if len(found) == 1:
             return found[0]
-        if not found:
-            raise ConfigError(f"run={prefix}: no such run in {self.root / 'runs'}")
-        keys = ", ".join(run.key for run in found[:5])
-        raise ConfigError(f"run={prefix}: {len(found)} runs start so ({keys}...); give more digits")
+        if found:
+            keys = ", ".join(run.key for run in found[:5])
+            raise ConfigError(f"run={word}: {len(found)} runs start so ({keys}...); give more digits")
+        named = {run.key: run for run in runs if word in names_of(run.config())}
+        if len(named) > 1:
+            raise ConfigError(f"run={word}: {len(named)} runs are called so: {', '.join([*named][:5])}")
+        if named:
+            return next(iter(named.values()))
+        hint = f"; study={word} is a study, whose runs `cbam-ablate runs study={word}` lists"
+        there = hint if word and (self.study(word) / "manifest.json").is_file() else ""
+        raise ConfigError(f"run={word}: no run's key starts so and none is called so in {self.root}{there}")
 
     def made_by_other_code(self, keys: Iterable[str]) -> int:
         """How many of these runs have finished with another source of this package than the present one."""

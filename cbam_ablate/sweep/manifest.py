@@ -20,12 +20,14 @@ FORMAT = 1
 def freeze(plan: Plan, command: list[str]) -> Path:
     """Writes the manifest and returns its path.
 
-    Raises `ConfigError` showing the difference where the study had other runs before, unless `sweep.extend`.
+    Raises `ConfigError` showing the difference where the study had other runs before, unless `sweep.extend`
+    accepts them, or a sweep that the command named keeps them all.
     """
     path = (plan.store.study(plan.study) / "manifest.json").absolute()
     content = content_of(plan, command)
     old = read_json(path)
-    if old is not None and not plan.base.sweep.extend:
+    grows = old is not None and plan.named and set(old.get("runs", {})) <= set(plan.runs)
+    if old is not None and not plan.base.sweep.extend and not grows:
         difference = _difference(old, content)
         if difference:
             raise ConfigError(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import declare, expand
+from cbam_ablate.sweep.named import NAME, keep_seeds, name_said
 from cbam_ablate.sweep.other_code import whatever_code
 
 
@@ -32,7 +33,8 @@ class Outline:
     """What a command asks for, its options checked.
 
     `study` and `axes` are empty for a single run. `composed` is Hydra's one composition for the command, by
-    `loader`, of the tokens that stand for one value; `source` is the study's file.
+    `loader`, of the tokens that stand for one value; `source` is the study's file. `named` is a sweep that
+    the command gave a name, which grows; `notes` are what is worth a word of it.
     """
 
     study: str
@@ -44,6 +46,8 @@ class Outline:
     composed: DictConfig
     loader: ConfigLoader
     source: Path | None = None
+    named: bool = False
+    notes: list[str] = field(default_factory=list)
 
     @property
     def callbacks(self) -> dict[str, Any]:
@@ -72,7 +76,8 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     tokens = parse(texts)
     verify(tokens, sweeping=sweep)
     loader, once = make_loader(), Memo()
-    fixed = [token for token in tokens if not token.sweeps]
+    name = name_said(tokens) if sweep else None
+    fixed = [token for token in tokens if not token.sweeps and not (sweep and token.name == NAME)]
     composed = compose(fixed, loader)
     plain = typed(composed)
     base = resolved(plain)
@@ -81,8 +86,9 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
         refuse_sweeping(composed.hydra)
         cell = Cell("", {}, check(base), run_key(base), [])
         return Outline("", [], [cell], {cell.key: base}, base, tokens, composed, loader)
-    ours = [token for token in tokens if not token.name.startswith("hydra")]
+    ours = [token for token in tokens if not token.name.startswith("hydra") and token.name != NAME]
     declaration = declare(ours, composed.hydra.sweeper)
+    notes = [] if name is None else keep_seeds(declaration, base, name)
     assignments = expand(declaration)
     if not assignments:
         raise ConfigError("hydra.sweeper.exclude: leaves no cell to run")
@@ -96,9 +102,21 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     for cell in cells:
         runs.setdefault(cell.key, cell.cfg)
     declared = study_of(composed)
-    study = declared or _name(declaration.axes, runs, once)
+    study = name or declared or _name(declaration.axes, runs, once)
     source = None if declared is None else file_of(loader, f"study/{declared}")
-    return Outline(study, declaration.axes, cells, runs, base, tokens, composed, loader, source)
+    return Outline(
+        study,
+        declaration.axes,
+        cells,
+        runs,
+        base,
+        tokens,
+        composed,
+        loader,
+        source,
+        name is not None,
+        notes,
+    )
 
 
 def called_for(mode: str, states: Mapping[str, State]) -> list[str]:

@@ -32,7 +32,7 @@ class Plan:
     that did so with other source of one's own parts, and so were other runs.
     `lanes` are the runs that the launcher trains at a time, `source` is the study's file, `notes` are what is
     worth a word of the networks.
-    `callbacks` are Hydra's, as they were declared.
+    `callbacks` are Hydra's, as they were declared; `named` is a sweep that may grow under its name.
     """
 
     study: str
@@ -51,6 +51,7 @@ class Plan:
     source: Path | None = None
     notes: list[str] = field(default_factory=list)
     callbacks: dict[str, Any] = field(default_factory=dict)
+    named: bool = False
 
     @property
     def store(self) -> RunStore:
@@ -139,8 +140,9 @@ def plan_outline(asked: Outline) -> Plan:
         slots,
         (_lanes(launcher) if asked.study else 1) or len(slots),
         source=asked.source,
-        notes=notes,
+        notes=[*asked.notes, *notes],
         callbacks=asked.callbacks,
+        named=asked.named,
     )
     return _look(plan)
 
