@@ -32,6 +32,9 @@ COMMANDS = {
 
 COMPOSING = ("train", "plan")
 """Commands that compose a config of any group's choices."""
+SWEEPING = ("-m", "--multirun")
+PLANNING = "planning ..."
+"""Shown while the imports take their seconds; any first line of these commands is longer, and covers it."""
 
 USAGE = """\
 cbam-ablate COMMAND [name=value ...]
@@ -75,6 +78,12 @@ def run(command: str, arguments: list[str]) -> int:
         return fail(f"{command}: no such command; there are {', '.join(COMMANDS)}{hint}")
     set_up()
     leave_out_compiler()
+    if (
+        command in COMPOSING
+        and sys.stderr.isatty()
+        and not any(word.startswith("-") for word in arguments if word not in SWEEPING)
+    ):
+        print(PLANNING, end="\r", file=sys.stderr, flush=True)
     try:
         name = f"{command}_" if keyword.iskeyword(command) else command
         module = import_module(f"cbam_ablate.cli.{name}")

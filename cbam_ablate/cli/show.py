@@ -14,20 +14,23 @@ from cbam_ablate.sweep.plan import Plan, clock
 from cbam_ablate.sweep.run import Outcome
 from cbam_ablate.sweep.watch import label
 
-HEADINGS = ("run", "status", "cell", "parameters", "MACs", "time", "memory")
+HEADINGS = ("run", "status", "cell", "params", "MACs", "time", "memory")
+UNKNOWN = "?"
 
 
 def show(plan: Plan) -> int:
     """Prints every run of a plan, those that wait with an engine too, and its sum."""
     waiting, silent = _waiting(plan)
     rows = [HEADINGS, *_rows(plan, waiting)]
+    shown = [index for index in range(len(HEADINGS)) if any(row[index] != UNKNOWN for row in rows[1:])]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(HEADINGS):
-        width = None if name == "cell" else max(len(row[index]) for row in rows)
+    for index in shown:
+        name, cell = HEADINGS[index], HEADINGS[index] == "cell"
+        width = None if cell else max(len(row[index]) for row in rows)
         justify = "left" if index < 3 else "right"
-        table.add_column(name, justify=justify, no_wrap=True, min_width=width)  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, no_wrap=not cell, min_width=width)  # type: ignore[arg-type]
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*(row[index] for index in shown))
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     if plan.source is not None:
@@ -62,8 +65,8 @@ def _rows(plan: Plan, waiting: dict[str, Waiting]) -> Iterator[tuple[str, ...]]:
             text,
             f"{cost.params:,}",
             f"{cost.macs / 1e6:,.1f} M",
-            clock(guess.seconds) if guess else "?",
-            f"{memory / 1024:.1f} GiB" if memory else "?",
+            clock(guess.seconds) if guess else UNKNOWN,
+            f"{memory / 1024:.1f} GiB" if memory else UNKNOWN,
         )
 
 

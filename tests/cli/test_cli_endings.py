@@ -1,6 +1,11 @@
 """How commands end: exit codes and last lines that say what the same command can still do."""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 
 from cbam_ablate.cli import run
 
@@ -52,3 +57,32 @@ def test_a_plan_says_which_file_its_study_comes_from(tmp_path, monkeypatch, caps
     out = capsys.readouterr().out
     assert f"study placement as {mine} declares it" in out
     assert "2 cells" in out
+
+
+def test_a_plan_in_80_columns_cuts_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ["-m", "attention=cbam,coordinate", "placement=block", "model.attention.order=channel_spatial"]
+    words += ["optimizer.weight_decay=0.0005,0.00001", "kernel=3,7", "augment.crop_padding=0,4"]
+    assert run("plan", [*words, "data=synthetic", "backbone=resnet_cifar", f"store={tmp_path}"]) == 0
+    table = capsys.readouterr().out.partition("cells ->")[0].splitlines()[:-1]
+    assert max(len(line) for line in table) <= 80
+    assert "MACs" in table[0]
+    assert "…" not in "".join(table)
+
+
+def test_a_terminal_shows_that_a_command_has_begun_before_anything_large_is_imported():
+    parent, child = pty.openpty()
+    program = [sys.executable, "-X", "importtime", "-m", "cbam_ablate", "plan", "placemnt=none"]
+    process = subprocess.Popen(program, stdout=child, stderr=child)
+    os.close(child)
+    said = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(parent, 4096):
+            said += chunk
+    process.wait(120)
+    os.close(parent)
+    before = said.partition(b"planning ...")[0]
+    assert b"did you mean placement?" in said
+    assert b"| cbam_ablate.cli" in before
+    assert not any(b"| " + name in before for name in (b"torch", b"hydra", b"numpy"))
