@@ -62,7 +62,7 @@ def test_a_plan_says_which_file_its_study_comes_from(tmp_path, monkeypatch, caps
 def test_a_plan_in_80_columns_cuts_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-    words = ["-m", "attention=cbam,coordinate", "placement=block", "model.attention.order=channel_spatial"]
+    words = ["-m", "attention=cbam,coordinate", "placement=block", "model.attention.order=spatial_first"]
     words += ["optimizer.weight_decay=0.0005,0.00001", "kernel=3,7", "augment.crop_padding=0,4"]
     assert run("plan", [*words, "data=synthetic", "backbone=resnet_cifar", f"store={tmp_path}"]) == 0
     table = capsys.readouterr().out.partition("cells ->")[0].splitlines()[:-1]
