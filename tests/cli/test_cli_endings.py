@@ -66,7 +66,7 @@ def test_a_plan_in_80_columns_cuts_nothing(tmp_path, monkeypatch, capsys):
     words = ["-m", "attention=cbam,coordinate", "placement=block", "model.attention.order=spatial_first"]
     words += ["optimizer.weight_decay=0.0005,0.00001", "kernel=3,7", "augment.crop_padding=0,4"]
     assert run("plan", [*words, "data=synthetic", "backbone=resnet_cifar", f"store={tmp_path}"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     table = [line for line in lines if re.match("run  |  |[0-9a-f]{16} ", line)]
     assert max(len(line) for line in table) <= 80
     assert len(table) > 1 + 12
