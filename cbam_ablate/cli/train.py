@@ -42,7 +42,7 @@ def _single(asked: Outline) -> int:
     from cbam_ablate.sweep.callbacks import make_callbacks, told
     from cbam_ablate.sweep.job import run_one
     from cbam_ablate.sweep.plan import plan_outline
-    from cbam_ablate.sweep.run import DIVERGED
+    from cbam_ablate.sweep.run import DIVERGED, refuse_denied
 
     cfg, plan = asked.base, plan_outline(asked)
     run = plan.store.run(next(iter(plan.runs)))
@@ -55,6 +55,7 @@ def _single(asked: Outline) -> int:
             f"{_told(run)}\nAlready trained; sweep.mode=force trains it anew." if run.result() else NOT_DONE
         )
         return int(run.result() is None)
+    refuse_denied(plan)
     plan.store.make_writable()
     prepare(cfg)
     if cfg.sweep.mode == "force":

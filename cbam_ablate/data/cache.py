@@ -5,8 +5,8 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -128,13 +128,13 @@ def filling(folder: Path) -> Iterator[Path]:
     try:
         for left_over in folder.parent.glob(f".{folder.name}.*.part"):
             shutil.rmtree(left_over, ignore_errors=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+        aside = _part_of(folder)
+        aside.mkdir()
         yield aside
         for path in aside.iterdir():
             _sync(path)
-        aside.chmod(0o755)
         if folder.exists():
-            folder.rename(Path(tempfile.mkdtemp(dir=aside.parent, prefix=f".{folder.name}.", suffix=".part")))
+            folder.rename(_part_of(folder))
         aside.rename(folder)
         _sync(folder.parent)
     except OSError as error:
@@ -142,6 +142,10 @@ def filling(folder: Path) -> Iterator[Path]:
     finally:
         for left_over in folder.parent.glob(f".{folder.name}.*.part"):
             shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _part_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:

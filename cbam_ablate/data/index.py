@@ -5,8 +5,8 @@ import hashlib
 import io
 import logging
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -123,9 +123,9 @@ def _write(index: Path, kept: Known) -> None:
     every = [entry for _, entry in kept.values()]
     with contextlib.suppress(OSError):
         index.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=index.parent, prefix=f".{index.name}.")
+        aside = index.with_name(f".{index.name}.{uuid.uuid4().hex[:8]}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with aside.open("xb") as file:
                 np.savez(
                     file,
                     names=_text(list(kept)),
@@ -136,8 +136,7 @@ def _write(index: Path, kept: Known) -> None:
                 )
             os.replace(aside, index)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(aside)
+            aside.unlink(missing_ok=True)
 
 
 def _text(lines: list[str]) -> np.ndarray:

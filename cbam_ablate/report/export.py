@@ -1,7 +1,6 @@
 """Packs a study into one small folder, a store without checkpoints, to be kept and tabulated elsewhere."""
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from cbam_ablate.report import table_json
 from cbam_ablate.report.page import write_report
 from cbam_ablate.report.write import ENDINGS
 from cbam_ablate.runs import Run, RunStore
-from cbam_ablate.runs.files import write_json
+from cbam_ablate.runs.files import make_aside, write_json
 from cbam_ablate.runs.lines import NAME as LINES
 
 RUN_FILES = ("config.json", "history.jsonl", "status.json")
@@ -45,7 +44,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
         raise ConfigError(f"to={folder}: is the store itself")
     home = write_report(store, study, _options(found.study(study) / "table.json")).parent
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    aside = make_aside(folder)
     try:
         _copy(home, RunStore(aside).study(study), ("manifest.json", LINES, *TABLES))
         _copy(home, aside, SHOWN)
@@ -58,7 +57,6 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
                 shutil.copytree(path, aside / path.name, symlinks=True)
         for key in loaded.records:
             _copy_run(found.run(key), RunStore(aside).run(key))
-        aside.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.errors import StoreError
-from cbam_ablate.runs.files import read_json, write_json
+from cbam_ablate.runs.files import forbidden, owner_of, read_json, write_json
 
 SILENCE = 120.0
 """Seconds without a heartbeat after which a holder on another machine counts as dead."""
@@ -65,7 +65,18 @@ def acquire(folder: Path, watch: bool = False) -> Claim | None:
 
     With `watch` it takes the time to find out whether a holder on another machine lives: as long as it is
     silent, up to `SILENCE`. Without, a holder counts as alive until this process has watched for so long.
+    Raises `StoreError` where the folder is another user's and not this one's to write.
     """
+    try:
+        return _acquire(folder, watch)
+    except PermissionError as error:
+        raise StoreError(
+            f"run {folder.name}: {folder} is {owner_of(folder)}'s, and its claims are not yours to write "
+            "(chmod -R g+rwX, and umask 002 from then on, share it with the group)"
+        ) from error
+
+
+def _acquire(folder: Path, watch: bool) -> Claim | None:
     claims = folder / "claims"
     claims.mkdir(parents=True, exist_ok=True)
     path = _highest(claims)
@@ -145,16 +156,27 @@ def _live(folder: Path, path: Path) -> bool:
         return False
     if claim is not None and claim.get("machine") == _machine():
         return lives(claim)
-    now = time.monotonic()
-    try:
-        beat = (folder / "status.json").read_bytes()
-    except OSError:
-        beat = b""
+    denied = claim is None and forbidden(path)
+    if denied and (read_json(folder / "status.json") or {}).get("state") not in (None, "running"):
+        return False
+    now, beat = time.monotonic(), _beat(folder / "status.json")
     last, since, changed = _seen.get(path, (beat, now, False))
     if beat != last:
         since, changed = now, True
     _seen[path] = beat, since, changed
-    return now - since < (SILENCE if claim is not None else WRITING)
+    return now - since < (SILENCE if claim is not None or denied else WRITING)
+
+
+def _beat(status: Path) -> bytes:
+    """What changes with each heartbeat: the file's content, or its time where it may not be read."""
+    try:
+        return status.read_bytes()
+    except PermissionError:
+        with contextlib.suppress(OSError):
+            return str(status.stat().st_mtime_ns).encode()
+    except OSError:
+        pass
+    return b""
 
 
 def _beat_since(folder: Path, path: Path) -> bool:

@@ -30,6 +30,50 @@ def write_bytes(path: Path, content: bytes, sync: bool = False) -> None:
         raise
 
 
+def make_aside(folder: Path) -> Path:
+    """A new folder beside one that it will take the place of, with the modes that the umask gives."""
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    aside.mkdir()
+    return aside
+
+
+def make_own(path: Path) -> None:
+    """Makes a log that another user began and that this one may not write a file of its own.
+
+    What it holds stays in it; where that may not be read either, it is kept beside it.
+    """
+    try:
+        with path.open("ab"):
+            return
+    except PermissionError:
+        pass
+    try:
+        write_bytes(path, path.read_bytes())
+    except PermissionError:
+        path.rename(path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}"))
+
+
+def forbidden(path: Path) -> bool:
+    """Whether a file is there that this user may not read."""
+    try:
+        with path.open("rb"):
+            return False
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def owner_of(path: Path) -> str:
+    """The user whose file or folder it is, by name or number."""
+    try:
+        return path.owner()
+    except KeyError:
+        return f"user {path.stat().st_uid}"
+    except OSError:
+        return "another user"
+
+
 def write_json(path: Path, value: Any, sync: bool = False) -> None:
     """Replaces a JSON file at once. NaN and infinity are refused: they are not JSON."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n", sync)

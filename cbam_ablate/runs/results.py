@@ -1,5 +1,6 @@
 """What a finished run is: the one answer, for plans, trainers, tables and loggers."""
 
+import errno
 import json
 import os
 import re
@@ -8,6 +9,8 @@ from typing import Any, NamedTuple
 
 FORMAT = 1
 """The version of result.json and manifest.json that is read and written here."""
+DENIED = f"can't be read ({os.strerror(errno.EACCES)})"
+"""What is said of a file of another user's that this one may not read."""
 SECTIONS = ("metrics", "cost", "selection", "provenance")
 
 

@@ -15,7 +15,7 @@ from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify
 from cbam_ablate.runs.files import read_json, read_lines, write_json
 from cbam_ablate.runs.naming import names_of
 from cbam_ablate.runs.provenance import source_hash
-from cbam_ablate.runs.results import Problem, read_result
+from cbam_ablate.runs.results import DENIED, Problem, read_result
 
 
 class State(NamedTuple):
@@ -75,12 +75,23 @@ class Run:
         return read_json(self.path / "status.json") or {}
 
     def state(self) -> State:
-        """What the files and the processes say together: a run whose process is gone was killed."""
+        """What the files and the processes say together: a run whose process is gone was killed.
+
+        One whose files are another user's and may not be read is unusable.
+        """
+        try:
+            return self._state()
+        except PermissionError:
+            return State("unusable", None, f"its folder {DENIED}")
+
+    def _state(self) -> State:
         result, problem = read_result(self.path, self.key)
         if result is not None:
             return State("finished")
         if not self.path.is_dir():
             return State("new")
+        if problem is not None and DENIED in problem.error:
+            return State("unusable", None, problem.error)
         if holder(self.path) is not None:
             return State("running")
         if problem is not None:
@@ -180,6 +191,10 @@ class RunStore:
         lock, who = FileLock(folder / f".{name}.lock"), folder / f".{name}.json"
         try:
             lock.acquire(timeout=0)
+        except OSError as error:
+            raise StoreError(
+                f"store={self.root}: {error.filename} can't be written ({error.strerror})"
+            ) from error
         except Timeout:
             other = describe(read_json(who) or {})
             raise StoreError(

@@ -12,7 +12,7 @@ from typing import Any
 from cbam_ablate.config.canonical import to_dict
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.runs.claim import Claim, LostClaimError
-from cbam_ablate.runs.files import write_bytes, write_json, write_text
+from cbam_ablate.runs.files import make_own, write_bytes, write_json, write_text
 from cbam_ablate.runs.provenance import same_origin
 from cbam_ablate.runs.results import FORMAT
 from cbam_ablate.runs.store import Run
@@ -44,6 +44,7 @@ class RunWriter:
         (run.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         for left_over in [*run.path.glob(".*.*"), *run.path.glob("checkpoints/.*")]:
             left_over.unlink(missing_ok=True)
+        make_own(run.path / "train.log")
         write_json(run.path / "config.json", to_dict(cfg))
         self._started = _utc()
         self._beat()

@@ -1,13 +1,12 @@
 """A folder of its own for every imported study: a store that is whole or not there."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cbam_ablate.errors import StoreError
-from cbam_ablate.runs.files import read_json
+from cbam_ablate.runs.files import make_aside, read_json
 from cbam_ablate.sources.load import Study
 from cbam_ablate.sources.write import write_study
 
@@ -24,11 +23,10 @@ def put(root: Path, study: Study, table: Mapping[str, Any]) -> None:
     manifest = {**study.manifest, "table": {**study.manifest["table"], **table}}
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
+        aside = make_aside(root)
     except OSError as error:
         raise StoreError(f"store={root.parent.parent}: can't be written to ({error.strerror})") from None
     try:
-        aside.chmod(0o755)
         write_study(aside, study.runs, manifest)
         if root.exists():
             shutil.rmtree(root)

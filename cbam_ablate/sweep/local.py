@@ -19,7 +19,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from cbam_ablate.console import errors_to
+from cbam_ablate.errors import StoreError
 from cbam_ablate.runs import Run, RunStore
+from cbam_ablate.runs.files import make_own
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.job import run_job
 from cbam_ablate.sweep.manifest import read
@@ -185,7 +187,7 @@ def _work(jobs: Connection, manifest_path: str, device: str, threads: int) -> No
         try:
             _write_to(store.run(keys[0]).path)
             states = run_job(Path(manifest_path), keys, device=device, threads=threads)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             # The store can't be written to, so the terminal is where this can be said.
             log.error("run %s: %s", keys[0], error)
             sys.exit(1)
@@ -198,7 +200,8 @@ def _work(jobs: Connection, manifest_path: str, device: str, threads: int) -> No
 def _write_to(folder: Path) -> None:
     """Sends what this process prints to a run's output.log."""
     folder.mkdir(parents=True, exist_ok=True)
-    output = os.open(folder / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    make_own(folder / "output.log")
+    output = os.open(folder / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(output, stream)
     os.close(output)

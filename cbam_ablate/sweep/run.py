@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cbam_ablate.data import prepare
-from cbam_ablate.errors import ConfigError, UserError
+from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.loggers import close_sweep
 from cbam_ablate.runs import State
 from cbam_ablate.runs.claim import free_if_dead
+from cbam_ablate.runs.files import owner_of
+from cbam_ablate.runs.results import DENIED
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import Plan
 from cbam_ablate.sweep.watch import watching
@@ -58,6 +60,7 @@ def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True)
     starved one at a time, for launchers whose jobs share a machine.
     """
     _refuse_too_long(plan)
+    refuse_denied(plan)
     path = freeze(plan, command)
     path.with_name("stop").unlink(missing_ok=True)
     keys = plan.to_run()
@@ -99,6 +102,17 @@ def _refuse_too_long(plan: Plan) -> None:
         raise ConfigError(
             f"sweep.max_hours={limit:g}: the {len(plan.to_run())} runs will take about {hours:.2g} hours; "
             "sweep fewer values, train fewer epochs or allow more"
+        )
+
+
+def refuse_denied(plan: Plan) -> None:
+    """Raises `StoreError` where runs that are to be trained have files of others' that can't be read."""
+    denied = [key for key in plan.to_run() if DENIED in plan.states[key].error]
+    if denied:
+        path = plan.store.run(denied[0]).path
+        raise StoreError(
+            f"{len(denied)} runs of the plan can't be read, so it isn't known whether they are done: {path} "
+            f"for one is {owner_of(path)}'s (chmod -R g+rX lets the group read it); or take another store="
         )
 
 

@@ -143,6 +143,18 @@ def test_what_a_killed_process_left_is_swept_up(config):
     assert names(folder.parent) == [".cifar10.lock", ".cifar100.abc.part", "cifar10"]
 
 
+@pytest.mark.parametrize("mask", [0o002, 0o027])
+def test_a_cache_has_the_modes_of_the_umask(config, mask):
+    before = os.umask(mask)
+    try:
+        fill(config())
+    finally:
+        os.umask(before)
+    folder = cache_folder(config())
+    assert folder.stat().st_mode & 0o777 == 0o777 & ~mask
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~mask}
+
+
 def test_an_interruption_while_writing_leaves_the_cache_as_it_was(config, monkeypatch):
     fill(config())
     flip_a_bit(cache_folder(config()) / "train_images.npy")

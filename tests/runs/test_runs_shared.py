@@ -1,0 +1,179 @@
+"""A store of several users: what one makes, others of the group go on with, as far as they may."""
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from cbam_ablate.cli import run
+from cbam_ablate.runs import RunStore, claim
+from cbam_ablate.runs.claim import acquire
+from cbam_ablate.runs.files import write_json
+
+GROUP, SECOND = 60_123, 60_124
+"""A group that nobody is in, and a user that isn't there."""
+SMALL = ["data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "model.width=4", "reduction=4"]
+SMALL += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
+SWEEP = ["-m", *SMALL, "train.epochs=1", "placement=none,block", "name=ours", "hydra.launcher.jobs=0"]
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be a second user"
+)
+
+
+@pytest.fixture
+def folder(monkeypatch):
+    """A folder that everybody can reach, which the one of pytest isn't, to work in."""
+    made = Path(tempfile.mkdtemp(prefix="cbam_ablate_shared_"))
+    made.chmod(0o755)
+    monkeypatch.chdir(made)
+    yield made
+    os.chdir("/")
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def lab(folder):
+    """A store of a group's, as a lab sets it up: setgid."""
+    store = folder / "store"
+    store.mkdir()
+    os.chown(store, 0, GROUP)
+    store.chmod(0o2775)
+    return store
+
+
+@contextlib.contextmanager
+def umask(mask):
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextlib.contextmanager
+def second_user(group=True):
+    """Makes this process another user's, in the group or not; so its files are."""
+    groups = os.getgroups()
+    os.setgroups([GROUP] if group else [])
+    os.setegid(SECOND)
+    os.seteuid(SECOND)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def contents(store):
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in store.rglob("*")}
+
+
+def test_all_that_a_store_holds_has_the_modes_of_the_umask_and_its_group(lab, command_line):
+    cli = command_line(lab, cold=True)
+    with umask(0o002):
+        done = cli("train", *SWEEP[:-1], "hydra.launcher.jobs=1", "logger=[csv,tensorboard]")
+        assert done.returncode == 0, done.stderr
+        assert run("export", ["study=ours", f"store={lab}", f"to={lab / 'kept'}"]) == 0
+    found = {path: stat.S_IMODE(path.stat().st_mode) for path in lab.rglob("*")}
+    assert {path.name for path in found} > {"claims", "output.log", "train.log", "best.pt", "tensorboard"}
+    assert {path for path, mode in found.items() if mode != (0o2775 if path.is_dir() else 0o664)} == set()
+    assert {path for path in found if path.stat().st_gid != GROUP} == set()
+
+
+def test_a_second_user_of_the_group_goes_on_where_the_first_stopped(lab, capsys):
+    one = [*SMALL, "placement=block", f"store={lab}"]
+    with umask(0o002):
+        assert run("train", [*one, "train.epochs=2"]) == 0
+        (mine,) = RunStore(lab).runs()
+        (mine.path / "result.json").unlink()
+        write_json(mine.path / "status.json", {"state": "interrupted"})
+        (mine.path / "train.log").chmod(0o644)
+        before = (mine.path / "train.log").read_text()
+        with second_user():
+            assert run("train", [*one, "train.epochs=2"]) == 0
+            assert run("train", [*SWEEP, f"store={lab}"]) == 0
+            assert run("table", ["study=ours", f"store={lab}"]) == 0
+    assert (mine.path / "result.json").stat().st_uid == SECOND
+    assert "goes on from" in (mine.path / "train.log").read_text().removeprefix(before)
+    assert len(mine.history()) == 2
+    assert "2 distinct, 2 done" in capsys.readouterr().out
+
+
+def test_runs_that_another_user_may_not_read_are_told_and_not_trained_again(lab, capsys):
+    with umask(0o002):
+        assert run("train", [*SWEEP, f"store={lab}"]) == 0
+    first, second = RunStore(lab).runs()
+    (first.path / "result.json").chmod(0o600)
+    second.path.chmod(0o700)
+    before = contents(lab / "runs")
+    with umask(0o002), second_user():
+        assert run("plan", [*SWEEP[:-1], f"store={lab}"]) == 0
+        assert "2 unusable" in capsys.readouterr().out
+        assert run("table", ["study=ours", f"store={lab}"]) == 0
+        told = capsys.readouterr().out
+        assert f"Run {first.key} is not used: result.json can't be read (Permission denied)" in told
+        assert f"Run {second.key} is not used" in told
+        assert run("runs", [f"store={lab}"]) == 0
+        assert capsys.readouterr().out.count("unreadable") == 2
+        assert run("train", [*SWEEP, f"store={lab}"]) == 1
+        assert "2 runs of the plan can't be read" in capsys.readouterr().err
+    assert contents(lab / "runs") == before
+
+
+def test_a_run_in_a_folder_that_is_not_the_groups_to_write_is_left_with_a_word(lab, capsys):
+    words = [*SMALL, "train.epochs=1", f"store={lab}"]
+    with umask(0o002):
+        assert run("train", words) == 0
+    (mine,) = RunStore(lab).runs()
+    (mine.path / "result.json").unlink()
+    for path in (mine.path, mine.path / "claims"):
+        path.chmod(0o755)
+    with umask(0o002), second_user():
+        assert run("train", words) == 1
+    assert f"{mine.path} is root's" in capsys.readouterr().err
+
+
+@pytest.fixture
+def private(lab):
+    """A run that another user holds, whose claim nobody else may read, as an earlier version made it."""
+    with umask(0o002):
+        mine = RunStore(lab).run("0" * 16)
+        mine.path.mkdir(parents=True)
+        acquire(mine.path)
+    (mine.path / "claims" / "1.json").chmod(0o600)
+    return mine
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_claim_that_can_not_be_read_is_judged_by_its_heartbeat(private, monkeypatch, readable):
+    status = private.path / "status.json"
+    write_json(status, {"state": "running"})
+    status.chmod(0o644 if readable else 0o600)
+    monkeypatch.setattr(claim, "SILENCE", 0.5)
+    monkeypatch.setattr(claim, "WRITING", 0.0)
+    with umask(0o002), second_user():
+        assert private.state().name == "running"
+        time.sleep(0.3)
+    os.utime(status, ns=(1, 1)) if not readable else write_json(status, {"state": "running", "step": 2})
+    with umask(0o002), second_user():
+        assert private.state().name == "running"
+        time.sleep(0.3)
+        assert private.state().name == "running"
+        time.sleep(0.3)
+        assert private.state().name != "running"
+        assert acquire(private.path) is not None
+
+
+def test_a_claim_that_can_not_be_read_of_a_run_that_stopped_is_free(private):
+    write_json(private.path / "status.json", {"state": "interrupted"})
+    with umask(0o002), second_user():
+        assert private.state().name == "interrupted"
+        assert json.loads(acquire(private.path).path.read_text())["pid"] == os.getpid()
