@@ -8,11 +8,12 @@ from cbam_ablate.config import load_config
 from cbam_ablate.sweep.job import run_one
 
 WORDS = [
-    "data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "depth=20", "model.width=4", "reduction=4",
+    "data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "depth=20", "model.width=4",
+    "reduction=4",
     "train.epochs=1", "train.batch_size=16", "train.precision=fp32", "optimizer.lr=0.002", "seed=7",
 ]  # fmt: skip
 LOSSES = {"none": (2.45253, 2.47066), "block": (2.35368, 2.33664), "class": (2.32121, 2.32869)}
-"""Mean training and validation loss of one epoch of eight steps; other rounding moves them by less than 3e-5 of themselves."""
+"""Mean training and validation loss of an epoch of eight steps; other rounding moves them by 3e-5 at most."""
 
 
 @pytest.mark.parametrize("placement", LOSSES)
