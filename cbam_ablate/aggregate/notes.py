@@ -1,12 +1,15 @@
 """What a reader of the table must beware of: runs made in different ways, and runs that are missing."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cbam_ablate.aggregate.layout import Setting, setting_text
+from cbam_ablate.aggregate.metrics import METRICS
 from cbam_ablate.aggregate.model import Quantity, Row
 from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.records import THEN, Record, Study
+from cbam_ablate.config.output import TableConfig
+from cbam_ablate.metrics.kept import asked
 
 FACTS = {
     "code": "Code versions",
@@ -73,6 +76,21 @@ def left_out(settings: list[Setting], quantities: list[Quantity]) -> list[str]:
                 f"{quantity.name} and count{'s' * (len(keys) == 1)} in no mean of it: {listed}."
             )
     return sentences
+
+
+def of_no_metric(
+    options: TableConfig, study: Study, shown: Iterable[str], own: Mapping[str, str]
+) -> list[str]:
+    """One sentence for each name in `digits` and `better` that is no metric, and so changes nothing."""
+    measured = {name for record in study.records.values() for name in record.values}
+    known = {*METRICS, *shown, *measured}
+    digits = options.digits if isinstance(options.digits, dict) else {}
+    return [
+        f"table.{option}.{name}: there is no metric of that name."
+        for option, names in (("digits", digits), ("better", options.better))
+        for name in names
+        if name not in known and asked(name, own) is None
+    ]
 
 
 def failures(settings: list[Setting], names: Names) -> list[str]:

@@ -29,7 +29,7 @@ from cbam_ablate.aggregate.measured import OWN, add_inference, add_metrics, own_
 from cbam_ablate.aggregate.metrics import METRICS, chosen_on_test, complete, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Effect, Quantity, Row, Table, tidy, tidy_pair
 from cbam_ablate.aggregate.names import Names
-from cbam_ablate.aggregate.notes import failures, left_out, mixtures
+from cbam_ablate.aggregate.notes import failures, left_out, mixtures, of_no_metric
 from cbam_ablate.aggregate.options import (
     axes_of,
     axis_named,
@@ -87,11 +87,10 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None, *, traine
         rows[index].baseline = True
     results = _results(settings, quantities)
     crossed = Crossed(study, settings, options.interval, own)
-    unit_of = {quantity.name: quantity.unit for quantity in quantities}
     for index, row in enumerate(rows) if crossed.works else ():
-        for name in results:
-            found = crossed.cell(index, name, row.cell(name).value)
-            row.cell(name).interval = tidy_pair(_within(found, unit_of[name]))
+        for quantity in (one for one in quantities if one.name in results):
+            found = crossed.cell(index, quantity.name, row.cell(quantity.name).value)
+            row.cell(quantity.name).interval = tidy_pair(_within(found, quantity.unit))
     # How much a class differs from another says nothing of the networks.
     moving = [] if options.by == "class" else contrasts(settings, results, shown_axes, wanted)
     contest, moved = _compare(rows, quantities, results, base, moving, crossed)
@@ -103,6 +102,7 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None, *, traine
         *mixtures(study, settings, rows),
         *failures(settings, names),
         *left_out(settings, quantities),
+        *of_no_metric(options, study, shown, own),
         *without_row,
         *without_place,
         *single,
@@ -223,11 +223,11 @@ def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConf
     return Cell(value=tidy(value), n=found.n, sd=tidy(found.sd), interval=bounds, run_keys=keys)
 
 
-def _within(interval: Interval | None, unit: str) -> Interval | None:
-    """An interval of a rate ends where rates do."""
+def _within(interval: Interval | None, unit: str, low: float = 0.0, high: float = 100.0) -> Interval | None:
+    """An interval of a rate ends where rates do; one of a difference where differences of rates do."""
     if interval is None or unit != "%":
         return interval
-    return max(0.0, interval[0]), min(100.0, interval[1])
+    return max(low, interval[0]), min(high, interval[1])
 
 
 def _bootstrapped(values: list[float], quantity: Quantity) -> Interval:
@@ -277,6 +277,10 @@ def _compare(
         }
     family = Family([*(pair.p for pair in pairs.values()), *(pair.p for _, _, pair in moved)])
     effects = [effect(name, contrast, pair, family) for name, contrast, pair in moved]
+    unit_of = {quantity.name: quantity.unit for quantity in quantities}
+    for one in effects:
+        most = 100.0 * len(one.axes)
+        one.interval = _within(one.interval, unit_of[one.quantity], -most, most)
     planned = set()
     for (name, index), pair in pairs.items():
         other = base[index]
@@ -284,6 +288,7 @@ def _compare(
             continue
         cell = rows[index].cell(name)
         found = difference(pair, family, max(cell.n, rows[other].cell(name).n))
+        found.interval = _within(found.interval, unit_of[name], -100.0)
         cell.difference = found
         if found.significant:
             planned.add((name, index, other) if found.value > 0 else (name, other, index))

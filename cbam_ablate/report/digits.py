@@ -95,9 +95,9 @@ def result(cell: Cell, digits: Digits, spread: str = "sd") -> str:
     if cell.value is None:
         return ""
     mean = digits.text(cell.value)
-    if cell.sd is None or cell.interval is None:
+    if cell.sd is None or (spread == "ci" and cell.interval is None):
         return mean
-    if spread == "ci":
+    if spread == "ci" and cell.interval is not None:
         return f"{mean} [{digits.text(cell.interval[0])}, {digits.text(cell.interval[1])}]"
     return f"{mean} ± {digits.text(half_width(cell, spread))}"
 

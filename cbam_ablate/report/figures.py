@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Axis, Effect, Quantity, Row, Table
 from cbam_ablate.config.overrides import spell
+from cbam_ablate.report.digits import of_results
 from cbam_ablate.report.markup import plain
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#7a4fa3", "#7f7f7f")
@@ -148,15 +150,14 @@ def heat_map(axes: Axes, table: Table, result: Quantity, pair: tuple[Axis, Axis]
                 means[i, j] = sum(known) / len(known)
     image = axes.imshow(means, cmap="cividis", aspect="auto")
     middle = (np.nanmin(means) + np.nanmax(means)) / 2
+    shown = of_results([row.cell(result.name) for row in table.rows], result.unit)
     for (i, j), value in np.ndenumerate(means):
         if not np.isnan(value):
+            text = f"{value:.4g}" if shown.exponent else shown.text(value)
             color = "#000000" if value > middle else "#ffffff"
-            axes.text(j, i, f"{value:.4g}", ha="center", va="center", color=color, fontsize="smaller")
-    names = {
-        (axis.name, spell(row.axes[axis.name])): row.labels[axis.name] for row in table.rows for axis in pair
-    }
-    axes.set_xticks(range(len(xs)), [plain(names[across.name, spell(x)]) for x in xs])
-    axes.set_yticks(range(len(ys)), [plain(names[down.name, spell(y)]) for y in ys])
+            axes.text(j, i, text, ha="center", va="center", color=color, fontsize="smaller")
+    axes.set_xticks(range(len(xs)), [value_text(table, across.name, x) for x in xs])
+    axes.set_yticks(range(len(ys)), [value_text(table, down.name, y) for y in ys])
     axes.set_xlabel(plain(across.label))
     axes.set_ylabel(plain(down.label))
     axes.grid(False)
@@ -175,12 +176,22 @@ def main_effects(axes: Axes, table: Table, result: Quantity) -> None:
         axes.plot([low, high], [place, place], color=color, linewidth=1.5)
         _dot(axes, effect.value, place, color, effect.significant)
     axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=0.8)
-    ticks = [f"{names[e.axes[0]]}: {spell(e.levels[0])} − {spell(e.against[0])}" for e in shown]
+    ticks = [
+        f"{names[axis]}: {value_text(table, axis, level)} − {value_text(table, axis, against)}"
+        for one in shown
+        for axis, level, against in zip(one.axes, one.levels, one.against, strict=True)
+    ]
     axes.set_yticks(range(len(shown)), ticks)
     axes.invert_yaxis()
     axes.margins(y=0.12)
     unit = "points" if result.unit == "%" else result.unit
     axes.set_xlabel(f"{plain(result.label)}, main effect{f', {unit}' if unit else ''}")
+
+
+def value_text(table: Table, axis: str, value: Any) -> str:
+    """An axis's value as the table's rows print it, without LaTeX."""
+    found = (row.labels[axis] for row in table.rows if spell(row.axes[axis]) == spell(value))
+    return plain(next(found, spell(value)))
 
 
 def main_effects_of(table: Table, result: Quantity) -> list[Effect]:

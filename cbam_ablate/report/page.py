@@ -21,6 +21,7 @@ from cbam_ablate.aggregate.statistics import MOST_SEEDS
 from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.config.overrides import short_name, spell
 from cbam_ablate.report import classes, digits, plots
+from cbam_ablate.report.figures import value_text
 from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.report.markup import plain
 from cbam_ablate.report.table_html import fill, fragment, page
@@ -164,7 +165,7 @@ def _effects(table: Table) -> tuple[list[str], Lines]:
         [
             Place("label", labels[effect.quantity]),
             Place("text", " × ".join(names[axis] for axis in effect.axes)),
-            Place("text", _contrast(effect)),
+            Place("text", _contrast(table, effect)),
             Place("", _size(effect), effect.value),
             Place("", str(effect.n), effect.n),
             Place("", "" if effect.p_holm is None else f"{effect.p_holm:.2g}", effect.p_holm),
@@ -174,10 +175,10 @@ def _effects(table: Table) -> tuple[list[str], Lines]:
     return ["result", "effect", "levels", "size [95 % interval]", "seeds", "p after Holm"], lines
 
 
-def _contrast(effect: Effect) -> str:
+def _contrast(table: Table, effect: Effect) -> str:
     return "; ".join(
-        f"{spell(level)} against {spell(against)}"
-        for level, against in zip(effect.levels, effect.against, strict=True)
+        f"{value_text(table, axis, level)} against {value_text(table, axis, against)}"
+        for axis, level, against in zip(effect.axes, effect.levels, effect.against, strict=True)
     )
 
 

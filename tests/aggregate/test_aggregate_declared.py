@@ -2,6 +2,7 @@
 
 import pytest
 
+from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.aggregate.declared import Declared, table_problems
 from cbam_ablate.config.canonical import flatten
 from cbam_ablate.config.output import TableConfig
@@ -64,3 +65,14 @@ def test_a_table_that_can_be_made_has_no_problems():
         digits={"test_f1_macro": 3},
     )  # fmt: skip
     assert table_problems(good, SWEEP) == []
+
+
+def test_digits_and_directions_of_no_metric_are_said(stand_in):
+    stand_in.build({"seed": [0, 1]}, lambda chosen: 90 + chosen["seed"])
+    values = {"digits": {"test_top1": 1, "tset_loss": 2}, "better": {"mine": "up", "val_loss": "down"}}
+    table = build_table(load_study(stand_in.root, stand_in.study), values)
+    said = [note for note in table.notes if "no metric of that name" in note]
+    assert said == [
+        "table.digits.tset_loss: there is no metric of that name.",
+        "table.better.mine: there is no metric of that name.",
+    ]

@@ -75,6 +75,14 @@ def test_a_difference_of_rounding_errors_is_no_reason_for_more_seeds(stand_in):
     assert table.advice == []
 
 
+def test_intervals_of_rates_and_of_their_differences_end_where_these_do(stand_in):
+    table = make(stand_in, {"none": [0.5, 60.0], "block": [99.0, 30.0]})
+    none, block = (row.cell("test_top1") for row in table.rows)
+    assert none.interval == (0, 100)
+    assert block.interval == (0, 100)
+    assert block.difference.interval == (-100, 100)
+
+
 def test_each_data_set_has_a_best_row_of_its_own(stand_in):
     axes = {"data.name": ["cifar10", "cifar100"], PLACEMENT: ["none", "block"], "seed": [0, 1, 2, 3, 4]}
     noise = np.random.default_rng(0).normal(0, 0.05, 20)

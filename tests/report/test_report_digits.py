@@ -4,6 +4,7 @@ import pytest
 
 from cbam_ablate.aggregate.model import Cell, Difference
 from cbam_ablate.report import digits
+from cbam_ablate.report.digits import Digits
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,12 @@ def test_a_result_is_rounded_by_its_spread(value, sd, text):
     interval = None if sd is None else (value - sd, value + sd)
     cell = Cell(value=value, n=3, sd=sd, interval=interval, run_keys=[])
     assert digits.result(cell, digits.of_results([cell], "%")) == text
+
+
+def test_a_spread_is_shown_where_there_is_no_interval():
+    cell = Cell(value=45.5467, n=4, sd=0.6014, interval=None, run_keys=[])
+    shown = {spread: digits.result(cell, Digits(1), spread) for spread in ("sd", "se", "ci")}
+    assert shown == {"sd": "45.5 ± 0.6", "se": "45.5 ± 0.3", "ci": "45.5"}
 
 
 def cells(*values):

@@ -110,6 +110,30 @@ def test_figures_are_drawn_in_the_page_and_for_the_paper(report):
         assert (report.parent / "figures" / f"{name}.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_figures_and_effects_call_values_as_the_table_does(stand_in):
+    stand_in.build(AXES, lambda chosen: 90 + chosen["seed"] + (chosen[PLACEMENT] == "block"))
+    labels = {"placement": {"block": "In blocks"}, "reduction": {4: "$r=4$", 16: "$r=16$"}}
+    path = write_report(stand_in.root, stand_in.study, {"labels": labels})
+    text = path.read_text()
+    figures = text.partition('id="Figures"')[2].partition('id="Comparisons"')[0]
+    for kind in ("heat_map", "main_effects"):
+        drawing = figures.partition(f'id="figure-{kind}"')[2].partition("</figure>")[0]
+        assert "In blocks" in drawing
+        assert "block<" not in drawing
+    effects = text.partition('id="Effects"')[2].partition('id="Failures"')[0]
+    assert "In blocks against none" in effects
+    assert "r=16 against r=4" in effects
+
+
+def test_the_numbers_of_a_heat_map_have_equal_decimals(stand_in):
+    axes = {PLACEMENT: ["block", "class"], REDUCTION: [4, 16], "seed": [0]}
+    values = iter([9.5, 10.625, 9.875, 14.0])
+    stand_in.build(axes, lambda chosen: next(values))
+    text = write_report(stand_in.root, stand_in.study).read_text()
+    drawing = text.partition('id="figure-heat_map"')[2].partition("</figure>")[0]
+    assert all(f">{number}<" in drawing for number in ("9.50", "10.62", "9.88", "14.00"))
+
+
 def test_figures_of_a_table_made_before_are_gone(stand_in):
     stand_in.build({PLACEMENT: ["none", "block"], "seed": [0, 1, 2]}, lambda axes: 90 + axes["seed"])
     write_report(stand_in.root, stand_in.study)
