@@ -1,5 +1,7 @@
 """From one command line to an ablation table you can believe."""
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cbam_ablate.lazy import names_of
@@ -22,3 +24,7 @@ __getattr__ = names_of(
         "notebook": ["load_table", "run_study", "tabulate"],
     },
 )
+
+if "hydra.core.plugins" in sys.modules:
+    # Of a Hydra that starts later, `hydra_plugins/cbam_ablate_schema.py` is told.
+    import_module("cbam_ablate.config.compose")

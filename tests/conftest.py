@@ -183,6 +183,12 @@ def _without_times(value):
     return [_without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
+def _last_of_each(words):
+    """The words without those that a later one of the same name replaces, as tests vary a tiny run."""
+    last = {word.partition("=")[0]: place for place, word in enumerate(words) if "=" in word}
+    return [word for place, word in enumerate(words) if last.get(word.partition("=")[0], place) == place]
+
+
 class CommandLine:
     """The real program in a process of its own, with a store of its own.
 
@@ -196,7 +202,7 @@ class CommandLine:
         self.store, self.cold = store, cold
 
     def start(self, *words: str, env=None, cold=False) -> "subprocess.Popen | warm.Process":
-        words = (*words, f"store={self.store}")
+        words = (*_last_of_each(words), f"store={self.store}")
         env = {**os.environ, **(env or {})}
         # W&B removes its folder of media, made when it is imported, at the end of whichever process.
         cold = cold or self.cold or words[0] == "wandb"

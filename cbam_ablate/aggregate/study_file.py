@@ -1,5 +1,6 @@
 """The table section of a study's file as it is now, which may have changed since the study was trained."""
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -9,6 +10,7 @@ from yaml import YAMLError
 from cbam_ablate.aggregate.options import merge_options
 from cbam_ablate.aggregate.records import Study
 from cbam_ablate.config.overrides import conf_dirs, parse
+from cbam_ablate.config.own_source import read_own
 from cbam_ablate.errors import ConfigError
 
 PREFIX = "table."
@@ -22,12 +24,12 @@ def declared_now(study: Study) -> dict[str, Any]:
     """
     if f"study={study.name}" not in study.command:
         return study.table
-    files = [folder / "study" / f"{study.name}.yaml" for folder in conf_dirs()]
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
+    files = [(folder, folder / "study" / f"{study.name}.yaml") for folder in conf_dirs()]
+    folder, path = next((found for found in files if found[1].is_file()), (None, Path()))
+    if folder is None:
         return study.table
     try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+        content: Any = OmegaConf.to_container(read_own(folder, path)[0])
     except (OSError, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"{path}: can't be read ({' '.join(str(error).split())[:200]})") from error
     section = content.get("table") if isinstance(content, dict) else None

@@ -5,6 +5,7 @@ import io
 import keyword
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -29,6 +30,15 @@ COMMANDS = {
     "data": "fetch a data set and verify it",
     "wandb": "push runs and tables to W&B, pull projects from it, make its reports",
 }
+
+PLAIN = {
+    "depth": "model.depth",
+    "placement": "model.attention.placement",
+    "reduction": "model.attention.reduction",
+    "kernel": "model.attention.kernel",
+    "detach": "sweep.detach",
+}
+"""Short names that mean one option and no more."""
 
 COMPOSING = ("train", "plan")
 """Commands that compose a config of any group's choices."""
@@ -63,7 +73,24 @@ def main() -> NoReturn:
         from cbam_ablate.cli.completion import main as complete
 
         sys.exit(complete("".join(arguments[1:])))
+    if twice := given_twice(arguments[1:]):
+        sys.exit(fail(twice))
     sys.exit(run(arguments[0], arguments[1:]))
+
+
+def given_twice(words: Sequence[str]) -> str:
+    """What is wrong where an option is among these words with two values, by its name or its group's."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name.startswith("-"):
+            continue
+        bare = name.lstrip("+~")
+        option = PLAIN.get(bare, bare)
+        before = found.setdefault(option, word)
+        if before.partition("=")[2] != value:
+            return f"{before} and {word}: an option has one value; leave out either"
+    return ""
 
 
 def usage() -> str:

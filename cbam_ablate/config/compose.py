@@ -34,9 +34,19 @@ from cbam_ablate.config.options import ALIASES
 from cbam_ablate.config.overrides import Token, parse, verify
 from cbam_ablate.config.own_choices import SCHEME
 from cbam_ablate.config.own_files import problems
+from cbam_ablate.config.own_source import SCHEME as OWN_FILES
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.config.where import conf_dir, conf_dirs, groups, looking, main_config, searched, standing
+from cbam_ablate.config.where import (
+    SCHEMA,
+    conf_dir,
+    conf_dirs,
+    groups,
+    looking,
+    main_config,
+    searched,
+    standing,
+)
 from cbam_ablate.errors import ConfigError
 
 WITH_BASES = hydra.__version__.startswith("1.3.")
@@ -44,7 +54,7 @@ WITH_BASES = hydra.__version__.startswith("1.3.")
 UNKNOWN = (ConfigAttributeError, ConfigKeyError)
 """What OmegaConf raises for a name that isn't there."""
 
-ConfigStore.instance().store(name="schema", node=RunConfig)
+ConfigStore.instance().store(name=SCHEMA, node=RunConfig)
 
 
 def load_config(overrides: Iterable[str] = ()) -> RunConfig:
@@ -61,10 +71,11 @@ def load_config(overrides: Iterable[str] = ()) -> RunConfig:
 
 def make_loader() -> ConfigLoader:
     """Hydra's loader of our groups, and of those in folders of the user's own, which come first."""
-    setup_globals()
+    if not OmegaConf.has_resolver("hydra"):
+        setup_globals()
     path = create_config_search_path(str(conf_dir()))
     for folder in conf_dirs()[:-1]:
-        path.prepend("own", f"file://{folder}", SearchPathQuery(provider="main"))
+        path.prepend("own", f"{OWN_FILES}://{folder}", SearchPathQuery(provider="main"))
     path.prepend("own parts", f"{SCHEME}://", SearchPathQuery(provider="schema"))
     return ConfigLoaderImpl(path)
 
@@ -164,7 +175,7 @@ def to_run_config(composed: DictConfig) -> RunConfig:
 def file_of(loader: ConfigLoader, path: str) -> Path | None:
     """Where a config such as `study/placement` is read from; None where it is in no folder."""
     for source in loader.get_sources():
-        if source.scheme() == "file" and source.available() and source.is_config(path):
+        if source.scheme() in ("file", OWN_FILES) and source.available() and source.is_config(path):
             return Path(source.path) / f"{path}.yaml"
     return None
 

@@ -18,6 +18,7 @@ from cbam_ablate.config.compose import layers_of
 from cbam_ablate.config.options import ALIASES, coerce, dotted_names
 from cbam_ablate.config.overrides import Token
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.where import SCHEMA
 
 MISSING = "???"
 
@@ -98,7 +99,7 @@ class Layers:
     def _own(self, entry: ResultDefault, group: str) -> bool:
         """Whether what names a group's choice may be written there: by its file, the schema or a study."""
         path = str(entry.config_path)
-        return entry.override_key == group or path == "schema" or path.startswith("study/")
+        return entry.override_key == group or path == SCHEMA or path.startswith("study/")
 
     def _entry(self, group: str) -> tuple[ResultDefault, dict[str, Any]]:
         found = [layer for layer in self._layers if layer[0].override_key == group]

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -43,6 +43,11 @@ MOST_VALUES = 100_000
 
 SHORT = {"detach": "sweep.detach", "study.name": "name", "attention.start": "model.attention.start"}
 """Options with a name of their own on the command line."""
+OTHERS: dict[str, Callable[[int], bool]] = {
+    "reduction": lambda value: value > 0,
+    "kernel": lambda value: value > 0 and value % 2 == 1,
+}
+"""Groups whose option takes numbers that are no choice of it, and which."""
 FILLED_IN = "code"
 SHORT_SECTIONS = {"attention.options.": "model.attention.options.", "backbone.options.": "model.options."}
 
@@ -102,6 +107,9 @@ def parse(texts: Iterable[str]) -> list[Token]:
     last: dict[str, Token] = {}
     for text in texts:
         name, equals, value = text.partition("=")
+        if equals and set(name) & set("[]\\"):  # Hydra 1.4 reads these, 1.3 doesn't
+            errors.append(f"{text}: a name is words and dots; a list is set as a whole, NAME=[a,b]")
+            continue
         line = f"{long_name(name)}{equals}{value}"
         try:
             override = parser.parse_override(line)
@@ -251,9 +259,11 @@ def _bad_choices(token: Token) -> list[str]:
             found.append(f"{token.text}: takes one{sweep}")
         elif str(value) not in legal and not is_own(group, str(value)):
             dotted = ALIASES.get(group)
-            free = group in ("depth", "reduction", "kernel")
-            hint = f"; any other value goes by its dotted name, {dotted}={value}" if free else ""
-            found.append(f"{group}={value}: not one of {', '.join(legal)}{_near(str(value), legal)}{hint}")
+            number = str(value).isdecimal()
+            works = number and group in OTHERS and OTHERS[group](int(value))
+            hint = f"; any other value goes by its dotted name, {dotted}={value}" if works else ""
+            near = "" if number else _near(str(value), legal)
+            found.append(f"{group}={value}: not one of {', '.join(legal)}{near}{hint}")
     return found
 
 

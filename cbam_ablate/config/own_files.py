@@ -37,30 +37,50 @@ def problems(choices_made: Iterable[tuple[str, str]], error: Exception) -> list[
     return [line for folder, file in files if file.is_file() for line in _file(folder, file)]
 
 
+def shown(file: Path) -> str:
+    """A file's name as one in the working folder reads it."""
+    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
+
+
+def decoded(file: Path) -> str:
+    """A file's text, without a byte-order mark. Raises `ConfigError` where it isn't UTF-8."""
+    content = file.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{shown(file)} line {line}: isn't UTF-8 text; save the file as UTF-8") from error
+
+
+def prefix_of(text: str, folder: Path, file: Path) -> str:
+    """How the dotted names of what a file holds begin: by its `@package` line, else by its group."""
+    header = HEADER.search(text)
+    group = file.parent.relative_to(folder).as_posix()
+    package = header[1] if header else group.replace("/", ".").removeprefix(".")
+    return "" if not package or package.startswith("_global_") else f"{package}."
+
+
 def _file(folder: Path, file: Path) -> Iterator[str]:
-    shown = str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
-    text = file.read_text(encoding="utf-8", errors="replace")
+    where, text = shown(file), decoded(file)
     group = file.parent.relative_to(folder).as_posix()
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = "a tab; YAML is indented by spaces" if TAB in str(error) else f"{error.problem or error}"
-        yield f"{shown} line {mark.line + 1 if mark else 1}: {what}"
+        yield f"{where} line {mark.line + 1 if mark else 1}: {what}"
         return
     if not isinstance(node, yaml.MappingNode):
-        yield f"{shown} line 1: must hold names and values"
+        yield f"{where} line 1: must hold names and values"
         return
     standing = _package(group)
     header = HEADER.search(text)
     if standing and not header:
         first = f"# @package {standing}"
-        yield f"{shown} line 1: the first line must be `{first}`, or all would be under {group}"
+        yield f"{where} line 1: the first line must be `{first}`, or all would be under {group}"
         return
-    package = header[1] if header else group.replace("/", ".")
-    prefix = "" if package.startswith("_global_") else f"{package}."
-    for line, what in _mapping(node, prefix, group):
-        yield f"{shown} line {line}: {what}"
+    for line, what in _mapping(node, prefix_of(text, folder, file), group):
+        yield f"{where} line {line}: {what}"
 
 
 def _package(group: str) -> str | None:

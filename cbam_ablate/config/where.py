@@ -14,6 +14,8 @@ from cbam_ablate.errors import ConfigError
 
 MAIN, JOB = "cbam_ablate", "cbam_ablate_job"
 """The configs that commands and jobs of Hydra's launchers begin with, in `conf/`."""
+SCHEMA = "cbam_ablate_schema"
+"""The schema's name in Hydra's ConfigStore."""
 SEARCHPATH = "hydra.searchpath"
 
 

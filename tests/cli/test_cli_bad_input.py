@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cbam_ablate.cli import run
+from cbam_ablate.cli import main, run
 
 LINES = {
     "trian": "did you mean train",
@@ -45,6 +45,33 @@ LINES = {
     "data data=cifar11": "cifar10",
     "data data.root=/nowhere": "/nowhere",
 }
+
+
+TWICE = {
+    "seed=1 seed=2": "seed=1 and seed=2",
+    "-m depth=18,34 model.depth=50": "depth=18,34 and model.depth=50",
+    "study=quick study=placement": "study=quick and study=placement",
+    "detach=true sweep.detach=false": "detach=true and sweep.detach=false",
+}
+
+
+@pytest.mark.parametrize("line", TWICE)
+def test_an_option_given_twice_with_two_values_is_refused(line, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["cbam-ablate", "plan", *line.split()])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert (
+        capsys.readouterr().err == f"cbam-ablate: {TWICE[line]}: an option has one value; leave out either\n"
+    )
+
+
+def test_an_option_given_twice_with_one_value_is_that_value(monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["cbam-ablate", "train", "--cfg", "job", "-p", "seed", "seed=3", "seed=3", "--multirun"]
+    )
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert capsys.readouterr().out == "3\n"
 
 
 @pytest.mark.parametrize("line", LINES)

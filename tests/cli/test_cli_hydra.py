@@ -1,6 +1,8 @@
 """What a Hydra user types: flags, settings of Hydra's own, folders and groups of one's own."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -62,7 +64,7 @@ def test_a_package_of_the_config_is_printed_and_resolved(own, capsys):
 def test_info_and_hydra_help_are_hydras_own_and_leave_it_as_it_was(own, capsys):
     before = HydraConfig.instance().cfg
     assert "optimizer: adam" in printed(capsys, "--info", "defaults-tree", "optimizer=adam")
-    assert f"file://{own}/conf" in printed(capsys, "--info", "searchpath")
+    assert f"conf://{own}/conf" in printed(capsys, "--info", "searchpath")
     assert "== Flags ==" in printed(capsys, "--hydra-help")
     assert HydraConfig.instance().cfg is before
     assert not GlobalHydra.instance().is_initialized()
@@ -250,3 +252,33 @@ def test_callbacks_and_environment_of_every_job_on_every_launcher(heard, cli, ti
     assert done.returncode == 0, done.stderr
     jobs = ["done COMPLETED up"] * 2 + ["job 16 up"] * 2
     assert heard() == sorted([*jobs, "multirun 0 up", "multiran 0 up"])
+
+
+BEFORE = "import cbam_ablate\nfrom hydra import compose, initialize_config_dir"
+AFTER = "from hydra import compose, initialize_config_dir\nimport cbam_ablate"
+
+
+@pytest.mark.parametrize("imports", [BEFORE, AFTER])
+def test_a_program_that_imports_cbam_ablate_composes_with_its_schema(tmp_path, version_base, imports):
+    (tmp_path / "app.yaml").write_text("defaults: [cbam_ablate_schema, _self_]\nseed: 3\n")
+    program = f"""{imports}
+with initialize_config_dir({str(tmp_path)!r}, **{version_base}):
+    cfg = compose("app", ["train.epochs=5"])
+    print(cfg.seed, cfg.train.epochs, cfg.train.precision)
+    compose("app", ["train.epochs=five"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "3 5 auto\n"
+    assert "could not be converted to Integer" in done.stderr
+
+
+def test_resolvers_of_a_program_are_as_it_registered_them(tmp_path, version_base):
+    program = f"""from cbam_ablate import load_config
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf
+with initialize_config_dir({str(tmp_path)!r}, **{version_base}):
+    OmegaConf.register_new_resolver("now", lambda text: f"its own {{text}}", replace=True)
+    print(load_config(["seed=3"]).seed, OmegaConf.create({{"a": "${{now:x}}"}}).a)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "3 its own x\n", done.stderr

@@ -58,7 +58,9 @@ def test_the_working_folders_own_conf_is_looked_in_first(tmp_path, monkeypatch):
 
 
 BAD = {
-    "depth=26": ("18, 19, 20", "model.depth=26"),
+    "depth=26": ("18, 19, 20",),
+    "reduction=6": ("2, 4, 8", "model.attention.reduction=6"),
+    "model.attention.pool[0]=avg": ("a list is set as a whole",),
     "depth=20": ("model.depth=20", "18, 34, 50, 101, 152"),
     "depth=18,34": ("several values", "-m"),
     "epochs=3": ("no option or group", "train.epochs"),
@@ -71,7 +73,7 @@ BAD = {
     "placement=": ("none, stage",),
     "backbone=densenet": ("resnet_cifar",),
     "attention=foo": ("cbam", "se"),
-    "kernel=4": ("3, 5, 7, 9", "model.attention.kernel=4"),
+    "kernel=4": ("3, 5, 7, 9",),
     "model.attention.kernel=4": ("odd", "3 or 5"),
     "model.attention.kernel=-1": ("at least 1",),
     "model.attention.order=foo": ("channel_first", "parallel"),
@@ -122,6 +124,18 @@ def test_bad_input_is_refused_naming_the_value_the_rule_and_the_alternatives(wor
         load_config([word])
     for part in BAD[word]:
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "word", ["depth=26", "kernel=4", "kernel=11", "kernel=-1", "reduction=6", "reduction=0"]
+)
+def test_a_hint_to_a_dotted_name_leads_to_a_value_that_is_taken(word):
+    with pytest.raises(ConfigError) as error:
+        load_config([word, "placement=block"])
+    hint = str(error.value).partition("its dotted name, ")[2]
+    assert bool(hint) == (word in ("kernel=11", "reduction=6"))
+    if hint:
+        assert load_config([hint, "placement=block"])
 
 
 IMPOSSIBLE = {

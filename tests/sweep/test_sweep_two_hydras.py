@@ -26,7 +26,7 @@ OWN = {
     "experiment/small.yaml": "# @package _global_\n"
     "defaults: [override /optimizer: adam]\ntrain: {epochs: 1_0, batch_size: 32}\naugment: {flip: off}\n",
     "study/joined.yaml": "# @package _global_\ndefaults: [override /data: synthetic]\n"
-    "name: 'on'\ntable: {labels: {18: shallow, 34: deep, on: both}, rows: [depth]}\n"
+    "name: 'on'\ntable: {labels: {18: shallow, 34: deep, true: both}, rows: [depth]}\n"
     "hydra: {sweeper: {params: {seed: '0,1'}, grids: [{placement: none}, {placement: block, "
     "reduction: [4, '8'], kernel: 3}], exclude: [{seed: 1, reduction: 8}]}}\n",
     "study/around.yaml": "# @package _global_\ndefaults: [override /data: synthetic]\n"
@@ -83,7 +83,9 @@ def write_own(folder):
 def test_a_command_makes_what_it_makes_on_every_version(tmp_path, monkeypatch, stand_in, name):
     write_own(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert json.loads(json.dumps(made(COMMANDS[name], stand_in.finish))) == json.loads(RECORD.read_text())[name]
+    assert (
+        json.loads(json.dumps(made(COMMANDS[name], stand_in.finish))) == json.loads(RECORD.read_text())[name]
+    )
 
 
 if __name__ == "__main__":
