@@ -44,7 +44,7 @@ COMMANDS = {
     "a group of one's own": ["+experiment=small", "seed=0,1"],
     "every choice of a pattern": ["placement=glob([b*,n*])", "++seed=2"],
     "a grid of Hydra's sweeper": ["hydra.sweeper.params={seed:'0,1',model.depth:'18,34'}"],
-    "texts": ["seed=0,1", "table.labels.seed='a|b, (c) 12:30'", "+table.labels.0=010", "name='x: y'"],
+    "texts": ["seed=0,1", "table.labels.seed='a|b, (c) 12:30'", "+table.labels.0=010", "data.cache='x: y'"],
     "joined grids": ["study=joined", "seed=0,1"],
     "one at a time": ["study=around", "placement=none,block,class"],
 }
