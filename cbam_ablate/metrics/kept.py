@@ -60,13 +60,16 @@ def asked(name: str, own: Mapping[str, str] | None = None) -> Asked | None:
 
 
 def own_metric(name: str, target: str) -> tuple[Definition, str]:
-    """One's own metric, and the hash of its source. Raises `ConfigError` where there is no such function."""
+    """One's own metric, and which function of which source it is.
+
+    Raises `ConfigError` where there is no such function.
+    """
     said = f"metrics.own.{name}={target}"
     if definition(name) is not None:
         raise ConfigError(f"{said}: {name} is a metric of ours; take another name")
     part = find(Metric, target, f"metrics.own.{name}")
-    function = part.function()
-    return Definition(name, name, "", target, "", "", _calling(function, said), ""), source_hash(part.target)
+    made = Definition(name, name, "", target, "", "", _calling(part.function(), said), "")
+    return made, f"{part.target} {source_hash(part.target)}"
 
 
 def _calling(function: Callable[..., Any], said: str) -> Callable[[Sample], Value]:
