@@ -88,7 +88,11 @@ def _fitted(network: nn.Module, model: ModelConfig, file: Weights) -> tuple[Load
     if anew:
         why.append("the classifier is of other classes or layers")
     here = {name: own[name].shape for name in own if name in gates}
-    there = {name: value.shape for name, value in offered.items() if name in gates or GATE.search(name)}
+    there = {
+        name: value.shape
+        for name, value in offered.items()
+        if name in gates or (name not in own and GATE.search(name))
+    }
     if _without_counters(here) != _without_counters(there):
         anew |= gates
         if here:

@@ -149,6 +149,15 @@ def test_a_library_s_network_takes_its_own_weights_beside_attention(configure, t
     assert all(torch.equal(state[name], value) for name, value in trained.state_dict().items())
 
 
+def test_attention_beside_a_network_s_own_is_loaded_with_it(configure, tmp_path):
+    names = {"timm": "mobilenetv3_small_050", "placement": "class"}  # whose blocks have gates called se
+    trained = build_model(configure("timm", **names))
+    torch.save(trained.state_dict(), tmp_path / "weights.pt")
+    cfg = configure("timm", pretrained=str(tmp_path / "weights.pt"), **names)
+    report = load_pretrained(build_model(cfg, pretrained=False), cfg.model)
+    assert (len(report.loaded), report.fresh) == (len(trained.state_dict()), [])
+
+
 @pytest.mark.parametrize(
     ("backbone", "options", "message"),
     [
