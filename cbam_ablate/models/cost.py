@@ -18,7 +18,7 @@ from cbam_ablate.models.attended import gates_in, module_of
 from cbam_ablate.models.build import build_model
 from cbam_ablate.models.network import Network
 from cbam_ablate.own import place_of
-from cbam_ablate.registry import Attention, Backbone, facts, own_target
+from cbam_ablate.registry import Attention, Backbone, facts, find, own_target
 
 MULTIPLYING = {
     operator
@@ -148,7 +148,7 @@ def _count(cfg: RunConfig) -> Look:
 
 
 def _check_added(cfg: RunConfig, gates: list[str], places: list[Attends]) -> None:
-    """Raises `ConfigError` for a placement by which the network is what it is without."""
+    """Raises `ConfigError` for a placement by which the network is what it is without, and spare kernels."""
     shown = f"model.attention.placement={cfg.model.attention.placement}"
     if not gates:
         raise ConfigError(f"{shown}: adds nothing to {name_of(cfg)}; use another placement, or none")
@@ -158,6 +158,12 @@ def _check_added(cfg: RunConfig, gates: list[str], places: list[Attends]) -> Non
         raise ConfigError(
             f"{shown}: {name_of(cfg)} never runs the attention at {idle[0]}; name other modules in "
             "model.attention.at"
+        )
+    kernels, widths = cfg.model.attention.kernels, dict.fromkeys(place.channels for place in places)
+    if len(kernels) > max(1, len(widths)) and "kernels" in find(Attention, cfg.model.attention.kind).uses:
+        raise ConfigError(
+            f"model.attention.kernels=[{','.join(map(str, kernels))}]: {name_of(cfg)} has gated maps of "
+            f"{len(widths)} widths ({', '.join(map(str, widths))}); one for each, or one for all"
         )
 
 

@@ -1,10 +1,12 @@
 """What is worth a word of a network before it is trained."""
 
+from cbam_ablate.config.canonical import images_of
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.models.build import check_pretrained
 from cbam_ablate.models.cost import last_map_size
+from cbam_ablate.registry import Backbone, find
 
-_noted: dict[tuple[str, str], tuple[str, ...]] = {}
+_noted: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
 def notes_on(cfg: RunConfig) -> tuple[str, ...]:
@@ -12,7 +14,7 @@ def notes_on(cfg: RunConfig) -> tuple[str, ...]:
 
     Raises `ConfigError` or `DataError` where the weights are not this network's.
     """
-    network = cfg.data.name, repr(cfg.model)
+    network = cfg.data.name, images_of(cfg.data), f"{cfg.model} {cfg.code}"
     if network not in _noted:
         _noted[network] = tuple(_notes(cfg))
     return _noted[network]
@@ -27,8 +29,9 @@ def _notes(cfg: RunConfig) -> list[str]:
         found.append(f"model.pretrained={model.pretrained}: published weights, downloaded when a run starts")
     if last_map_size(cfg) == (1, 1):
         named = model.timm or model.torchvision or model.backbone
+        stem = " (or model.stem=cifar)" if "stem" in find(Backbone, model.backbone).uses else ""
         found.append(
             f"{named} on {cfg.data.name}: its last feature map is a single pixel, so that spatial attention "
-            "sees nothing there; use larger images, or a network (or model.stem=cifar) for small ones"
+            f"sees nothing there; use larger images, or a network{stem} for small ones"
         )
     return found

@@ -1,5 +1,6 @@
 """What published systems need beside the defaults; each is off unless asked for."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -174,6 +175,12 @@ def test_too_few_kernels_are_refused():
         build_model(cfg)
 
 
+def test_kernels_beyond_the_widths_of_maps_are_refused():
+    cfg = load_config(["placement=class", "attention=eca", "model.attention.kernels=[3,5]"])
+    with pytest.raises(ConfigError, match=r"gated maps of 1 widths \(512\); one for each, or one for all"):
+        model_cost(cfg)
+
+
 def test_the_momentum_of_attention_s_norms_is_theirs_alone():
     words = ["backbone=resnet_cifar", "depth=20", "model.width=8", "placement=class", "reduction=4"]
     network = build_model(load_config([*words, "model.attention.norm_momentum=0.3"]))
@@ -200,6 +207,15 @@ def test_a_last_map_of_one_pixel_is_worth_a_word():
     small = ["backbone=mobilenet", "model.stem=imagenet"]
     assert "a single pixel" in notes_on(load_config(small))[0]
     assert notes_on(load_config(["backbone=mobilenet"])) == ()
+
+
+def test_a_word_on_the_last_map_is_of_the_images_size(tmp_path):
+    images, labels = np.zeros((40, 64, 64), np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "set.npz", images=images, labels=labels)
+    words = ["data=npz", f"data.root={tmp_path / 'set.npz'}", "train.batch_size=4", "backbone=mobilenet"]
+    notes = [notes_on(load_config([*words, "model.stem=imagenet", f"data.size={size}"])) for size in (64, 32)]
+    assert notes[0] == ()
+    assert "a single pixel" in notes[1][0]
 
 
 def test_coordinate_attention_has_its_own_reduction_unless_one_is_given():
