@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from cbam_ablate.data.index import BROKEN, why
+from cbam_ablate.data.index import BROKEN, orientation, why
 
 USUAL = {"u": (0.0, 65535.0), "i": (0.0, 65535.0), "f": (0.0, 1.0)}
 """The values that become 0 and 255 where none are given, by the kind of number."""
@@ -47,7 +47,7 @@ def open_whole(path: Path, channels: int, exif: bool, limits: list[float] | None
     """
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened) if exif else opened
+            picture = ImageOps.exif_transpose(opened) if exif and orientation(opened) > 1 else opened
             if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
                 values = np.asarray(picture)
                 if values.dtype.kind == "i" and values.dtype.itemsize == 4:

@@ -89,11 +89,22 @@ def _entry(path: Path) -> Entry:
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            turned = picture.getexif().get(ORIENTATION, 1) if picture.format in ("JPEG", "TIFF") else 1
-            turned = turned if turned in range(1, 9) else 1
+            turned = orientation(picture)
             return Entry(digest, *picture.size, picture.mode in GREY, turned)
     except BROKEN as error:
         return Entry(digest, problem=why(error))
+
+
+def orientation(picture: Image.Image) -> int:
+    """EXIF's of a picture just opened: 1 of a TIFF, which Pillow turns itself, and where it comes late."""
+    if picture.format == "TIFF":
+        if picture.getexif().get(ORIENTATION, 1) > 1:
+            picture.load()  # from when on its size is as turned
+        return 1
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1
+    found = picture.getexif().get(ORIENTATION, 1)
+    return found if found in range(1, 9) else 1
 
 
 def why(error: Exception) -> str:

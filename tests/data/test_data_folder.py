@@ -248,6 +248,22 @@ def test_exif_turns_images_where_asked_and_is_said(pics, of):
     assert "1 with an EXIF orientation, turned by it" in str(prepare(turned))
 
 
+@pytest.mark.parametrize(("ending", "always"), [("png", False), ("webp", False), ("tif", True)])
+def test_exif_turns_images_of_every_format_and_keeps_their_shape(pics, of, ending, always):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = np.zeros((32, 64, 3), np.uint8)
+    wide[:, :32] = 255
+    Image.fromarray(wide).save(pics / "cat" / f"turned.{ending}", exif=exif, lossless=True)
+    for word, turned in (("data.exif=false", always), ("data.exif=true", True)):
+        cfg = of(pics, word, "data.store_size=32")
+        row, pool = discover.known(cfg.data).paths.index(f"cat/turned.{ending}"), load_arrays(cfg.data)
+        start = 3 * int(pool.shapes[:row].prod(1).sum())
+        shown = pool.pixels[start : start + wide.size].reshape(*pool.shapes[row], 3)
+        # 6: the stored rows run down the right-hand side, so that what was left is at the top.
+        assert np.array_equal(shown, np.rot90(wide, -1) if turned else wide)
+
+
 def test_tiny_imagenets_layout_is_read_as_it_is(tmp_path, of):
     root = tmp_path / "tiny-imagenet-200"
     for number, name in enumerate(("n01", "n02")):
