@@ -112,6 +112,7 @@ def _keep(found: Found, data: DataConfig, aside: Path) -> None:
     sums, done = np.zeros((len(shapes), 2, channels)), 0
     for part in parts:
         images = images_of(data, parts, part)
+        _refuse_bytes(images, f"data.root={data.root or data.name}: {part or 'the set'}", data.range)
         for start in range(0, len(images), AT_ONCE):
             some = images[start : start + AT_ONCE]
             try:
@@ -125,6 +126,15 @@ def _keep(found: Found, data: DataConfig, aside: Path) -> None:
             done += len(some)
     pixels.flush()
     write_pool(aside, found, channels, shapes, sums)
+
+
+def _refuse_bytes(images: NDArray[Any], said: str, limits: list[float] | None) -> None:
+    """Raises `DataError` for bytes in wider whole numbers, which would be scaled to black."""
+    if limits is None and images.dtype.kind in "iu" and images.dtype != np.uint8 and images.max() < 256:
+        raise DataError(
+            f"{said}: holds {images.dtype} up to {images.max()}, which would be scaled from 0 to 65535; give "
+            "uint8, or set data.range=[0,255]"
+        )
 
 
 def write_pool(aside: Path, found: Found, channels: int, shapes: NDArray[Any], sums: NDArray[Any]) -> None:

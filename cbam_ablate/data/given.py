@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cbam_ablate.config.content import hash_of
 from cbam_ablate.config.schema import DataConfig
-from cbam_ablate.errors import DataError
+from cbam_ablate.errors import DataError, UserError
+from cbam_ablate.own import failure
 from cbam_ablate.registry import Dataset, code_of, find
 
 LAYOUTS = (("{}_images", "{}_labels"), ("x_{}", "y_{}"))
@@ -83,12 +84,20 @@ _made: dict[tuple[str, str, str | None, str | None], tuple[dict[str, Given], str
 
 
 def of_function(data: DataConfig) -> tuple[dict[str, Given], str]:
-    """The parts that a function of one's own gives, called once in a process, and their content's hash."""
+    """The parts that a function of one's own gives, called once in a process, and their content's hash.
+
+    Raises `ConfigError` where it fails, with its own file and line.
+    """
     key = data.name, repr(data.options), data.root, code_of(Dataset, data.name)
     if key not in _made:
         _made.clear()
         row = find(Dataset, data.name)
-        found = row.function(data.options, root=data.root)()
+        try:
+            found = row.function(data.options, root=data.root)()
+        except UserError:
+            raise
+        except Exception as error:  # it is anybody's code
+            raise failure(f"data={data.name}", error) from error
         _made[key] = _parts(found, data.name)
     return _made[key]
 

@@ -69,6 +69,14 @@ def test_16_bit_arrays_are_scaled(of):
     assert set(images.unique().tolist()) == {69}
 
 
+def test_bytes_in_wider_numbers_are_refused_and_taken_with_their_range(of):
+    found = arrays(train=30, test=9, dtype=np.int64)
+    with pytest.raises(UserError, match=r"train: holds int64 up to 255.*data\.range=\[0,255\]"):
+        load_splits(of(found), CPU)
+    images = load_splits(of(found, "data.range=[0,255]"), CPU).test.take(torch.arange(9))
+    assert np.array_equal(images[..., 0].numpy(), found["test_images"])
+
+
 @pytest.mark.parametrize(
     ("harm", "words", "said"),
     [
@@ -105,6 +113,9 @@ def parts():
 
 def nothing():
     return None
+
+def broken():
+    return {}["images"]
 """
 
 
@@ -136,6 +147,7 @@ def test_a_function_of_ones_own_gives_a_data_set(own):
     ("name", "words", "said"),
     [
         ("nothing", (), "gives NoneType; it must give images and labels"),
+        ("broken", (), r"data=my_data:broken: KeyError in my_data.py line 17: 'images'"),
         ("lead", (), "did you mean load"),
         ("load", ("data.options.cuont=3",), "did you mean count"),
     ],
