@@ -27,8 +27,6 @@ LARGE = 2**15
 """Pixel values of an image from which on a CPU normalises images one by one."""
 ROOMS = 3
 """Batches whose memory is kept for later ones."""
-UNUSED = 3
-"""References to such memory where no tensor uses it: the list's, the loop's and the question's own."""
 AT_ONCE = 2**23
 """Pixel values that a GPU makes batches of together: for small ones alone it would wait to be told."""
 
@@ -62,8 +60,8 @@ class Normalise:
         asks for large pages.
         """
         size = count * self.scale.numel() * self.dtype.itemsize
-        for held in self._rooms:
-            if held.size == size and sys.getrefcount(held) == UNUSED:
+        for held, references in zip(self._rooms, _references(self._rooms), strict=True):
+            if held.size == size and references == UNUSED:
                 break
         else:
             held = np.empty(size, dtype=np.uint8)
@@ -76,6 +74,14 @@ class Normalise:
             torch.addcmul(self.shift, image.float(), self.scale, out=place)
         else:
             place.copy_(torch.addcmul(self.shift, image.float(), self.scale))
+
+
+def _references(rooms: list[NDArray[np.uint8]]) -> list[int]:
+    return [sys.getrefcount(held) for held in rooms]
+
+
+UNUSED = _references([np.empty(0, dtype=np.uint8)])[0]
+"""References to such memory where no tensor uses it; how many differs between versions of Python."""
 
 
 class Drawn(NamedTuple):

@@ -119,6 +119,18 @@ def test_large_images_are_normalised_as_small_ones(dtype):
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_memory_of_batches_is_used_again_when_nobody_holds_them():
+    normalise = Normalise(torch.zeros(3), torch.ones(3), (128, 128, 3), torch.float32)
+    first = normalise(torch.zeros(2, 128, 128, 3, dtype=torch.uint8))
+    place = first.data_ptr()
+    view = first[:1, :1]
+    del first
+    assert normalise(torch.ones(2, 128, 128, 3, dtype=torch.uint8)).data_ptr() != place
+    assert not view.any()
+    del view
+    assert normalise(torch.ones(2, 128, 128, 3, dtype=torch.uint8)).data_ptr() == place
+
+
 def test_moments_can_be_set():
     words = ["data=synthetic", "data.mean=[0.5,0.4,0.3]", "data.std=[0.2,0.2,0.1]"]
     splits = load_splits(load_config(words), CPU)
