@@ -21,7 +21,13 @@ from cbam_ablate.training.choice import Choice
 from cbam_ablate.training.device import peak_memory_mib, random_state, set_random_state
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
 from cbam_ablate.training.loss import build_loss
-from cbam_ablate.training.optimizer import build_optimizer, build_schedule, held_tensors, set_rate
+from cbam_ablate.training.optimizer import (
+    build_optimizer,
+    build_schedule,
+    configured,
+    held_tensors,
+    set_rate,
+)
 from cbam_ablate.training.outputs import Outputs
 from cbam_ablate.training.protocols import Feed, RunLog
 from cbam_ablate.training.steps import PlainSteps, StepMaker
@@ -115,10 +121,10 @@ class Trainer:
     def resume(self, state: dict[str, Any], source: str) -> None:
         """Goes on from a checkpoint of `save`, of this run or of a parent."""
         checkpoint.load_weights(self.model, state, source)
-        fresh = [{**group} for group in self.optimizer.param_groups]
+        asked = [configured(self.cfg.optimizer, group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        for group, ours in zip(self.optimizer.param_groups, fresh, strict=True):
-            group.update({name: value for name, value in ours.items() if name != "params"})
+        for group, ours in zip(self.optimizer.param_groups, asked, strict=True):
+            group.update(ours)
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
         self.done = self.choice.go_on(Progress(**state["progress"]), self.cfg.train.epochs)
@@ -194,7 +200,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with self.cast():
             logits = self.steps.network(images)
-            loss = self.loss(logits.float(), labels)
+        loss = self.loss(logits.float(), labels)
         loss.backward()
         if self.cfg.optimizer.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.optimizer.clip_norm)

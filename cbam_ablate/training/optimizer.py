@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,16 @@ def own(groups: list[dict[str, object]], cfg: OptimizerConfig) -> torch.optim.Op
         beta2=cfg.beta2,
     )
     return made
+
+
+def configured(cfg: OptimizerConfig, group: dict[str, Any]) -> dict[str, Any]:
+    """What of a parameter group the config says.
+
+    Of an optimiser of one's own that is what it was given; the rest is what it remembers.
+    """
+    row = find(Optimizer, cfg.name)
+    names = {"weight_decay", "betas", *row.uses, *row.takes} if row.target else set(group) - {"params"}
+    return {name: value for name, value in group.items() if name in names}
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:

@@ -13,6 +13,7 @@ from cbam_ablate.data.batches import balanced_order
 from cbam_ablate.data.feed import Feed
 from cbam_ablate.data.loader import load_splits
 from cbam_ablate.errors import ConfigError
+from cbam_ablate.sweep.job import run_one
 from cbam_ablate.torchvision_shim import import_torchvision
 from cbam_ablate.training.loss import build_loss, class_weights, cross_entropy, focal
 
@@ -186,3 +187,13 @@ def test_a_loss_of_ones_own_that_gives_no_mean_is_refused():
     loss = build_loss(load_config([*SMALL, "loss=my_losses:per_image"]), list, torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"my_losses:per_image: gives \(16,\) for logits \(16, 10\)"):
         loss(torch.randn(16, 10), torch.arange(16) % 10)
+
+
+def test_a_loss_of_ones_own_computes_in_full_beside_a_network_in_bf16(tmp_path, tiny, monkeypatch):
+    (tmp_path / "my_products.py").write_text(
+        "def products(logits, labels):\n    found = logits @ logits.T\n"
+        "    assert str(found.dtype) == 'torch.float32', found.dtype\n    return found.mean()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = [*tiny, f"store={tmp_path}", "loss=my_products:products", "train.precision=bf16"]
+    assert run_one(load_config([*words, "train.epochs=1"])).name == "finished"

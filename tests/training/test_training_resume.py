@@ -91,6 +91,35 @@ def test_more_epochs_go_on_from_a_parent_as_a_run_of_their_own(tmp_path, tiny):
     assert found["parent"] == run_key(short)
 
 
+COUNTING = """
+import torch
+
+class Counting(torch.optim.SGD):
+    def __init__(self, params, lr: float):
+        super().__init__(params, lr)
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["steps"] = group.get("steps", 0) + 1
+            group["lr"] /= group["steps"]
+        super().step()
+"""
+
+
+def test_what_an_optimiser_of_ones_own_counts_in_its_groups_goes_on(tmp_path, tiny, monkeypatch):
+    (tmp_path / "my_counting.py").write_text(COUNTING)
+    monkeypatch.chdir(tmp_path)
+    words = [*tiny, f"store={tmp_path}", "schedule=constant", "optimizer=my_counting:Counting"]
+    short = load_config([*words, "optimizer.lr=0.1"])
+    longer = load_config(
+        [*words, "optimizer.lr=0.1", "train.epochs=5", f"train.resume_from={run_key(short)}"]
+    )
+    straight = load_config([*words, "optimizer.lr=0.1", "train.epochs=5"])
+    for cfg in (short, longer, straight):
+        assert run_one(cfg).name == "finished"
+    assert same(weights(tmp_path, run_key(longer)), weights(tmp_path, run_key(straight)))
+
+
 RARE = ["train.epochs=8", "train.save_every=4", "train.batch_size=32"]
 
 
