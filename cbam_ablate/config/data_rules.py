@@ -1,10 +1,12 @@
-"""The rules of data sets and losses, which depend on what the images are."""
+"""The rules of data sets, losses and selection, which depend on what the images are."""
 
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from cbam_ablate.config.canonical import leaves
 from cbam_ablate.config.schema import AugmentConfig, DataConfig, LossConfig, TrainConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.registry import Dataset, Loss, counts, facts, find, rows
 
 
@@ -121,6 +123,17 @@ def loss_rule(loss: LossConfig, data: DataConfig, train: TrainConfig) -> list[st
             "labels; leave it out"
         )
     return found
+
+
+def select_rule(train: TrainConfig, data: DataConfig) -> list[str]:
+    if train.select == TrainConfig().select:
+        return []
+    metrics = import_module("cbam_ablate.metrics.select")
+    try:
+        why = metrics.undecided(metrics.selection(train.select), facts(data).classes)
+    except ConfigError as error:
+        return [str(error)]
+    return [f"train.select={train.select}: {why}; take another, or last"] if why else []
 
 
 def _is_number(value: Any) -> bool:

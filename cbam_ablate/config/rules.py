@@ -21,6 +21,7 @@ from cbam_ablate.config.data_rules import (
     images_rule,
     loss_rule,
     moments_rule,
+    select_rule,
     show,
 )
 from cbam_ablate.config.once import Once, each_time
@@ -36,7 +37,7 @@ from cbam_ablate.config.schema import (
     TrainConfig,
 )
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.registry import Attention, Backbone, Logger, facts, find, load, rows
+from cbam_ablate.registry import Attention, Backbone, Logger, facts, find, rows
 
 
 def check(cfg: RunConfig) -> RunConfig:
@@ -206,11 +207,6 @@ def _pretrained(model: ModelConfig, data: DataConfig) -> list[str]:
 
 def _train(train: TrainConfig, schedule: ScheduleConfig) -> list[str]:
     found = []
-    if train.select != TrainConfig().select:
-        try:
-            load("cbam_ablate.metrics.select:selection")(train.select)
-        except ConfigError as error:
-            found.append(str(error))
     if not re.fullmatch(DEVICES, train.device):
         found.append(f"train.device={train.device}: not one of auto, cpu, cuda, cuda:N, mps")
     if schedule.warmup_epochs > train.epochs:
@@ -253,6 +249,7 @@ RULES: list[tuple[Callable[..., list[str]], tuple[str, ...]]] = [
     (moments_rule, ("data",)),
     (crop_rule, ("augment", "data")),
     (_train, ("train", "schedule")),
+    (select_rule, ("train", "data")),
     (_optimizer, ("optimizer",)),
     (loss_rule, ("loss", "data", "train")),
     (_logger, ("logger",)),

@@ -3,9 +3,12 @@
 import re
 from typing import NamedTuple
 
+import numpy as np
+
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.definitions import DEFINITIONS, Definition, definition, value_of
-from cbam_ablate.metrics.sample import Sample
+from cbam_ablate.metrics.predictions import TOP, form_of
+from cbam_ablate.metrics.sample import Sample, Top
 
 STORED = {"top1": ("top-1", "up"), "top5": ("top-5", "up"), "loss": ("loss", "down")}
 """What every epoch is measured by anyway: its words, and which direction is better."""
@@ -19,12 +22,6 @@ class Selection(NamedTuple):
     rule: str
     better: str
     metric: Definition | None = None
-
-    def value(self, sample: Sample) -> float | None:
-        """The metric of an epoch's validation predictions in its unit; None where it is undefined."""
-        assert self.metric is not None
-        found = value_of(self.metric.function, sample).value
-        return None if found is None else found * self.metric.scale
 
 
 def selection(name: str) -> Selection:
@@ -42,6 +39,16 @@ def selection(name: str) -> Selection:
         listed = ", ".join([*STORED, "topK", *DEFINITIONS])
         raise ConfigError(f"train.select={name}{hint}; there are last, and val_ with {listed}")
     return Selection(name, _rule(metric.label, metric.better), metric.better, metric)
+
+
+def undecided(chosen: Selection, classes: int) -> str:
+    """Why it can't choose among so many classes, of whose predictions the top ones are kept; else empty."""
+    if chosen.metric is None or form_of(classes, 1) == "all":
+        return ""
+    top, each = np.tile(np.arange(TOP), (2, 1)), np.zeros(2)
+    kept = Top(top, np.zeros(top.shape), each, each + np.log(classes), each + 1 / classes)
+    found = value_of(chosen.metric.function, Sample.of_top([0, 1], classes, kept))
+    return found.notes[0] if found.value is None else ""
 
 
 def _rule(words: str, better: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, TypeVar
 
+from cbam_ablate.metrics.definitions import value_of
 from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.metrics.select import LAST, selection
 from cbam_ablate.training.evaluate import Scores
@@ -63,10 +64,10 @@ class Choice:
         if self.by.name == LAST:
             return float(epoch)
         sign = 1.0 if self.by.better == "up" else -1.0
-        if outputs is None:
+        if self.by.metric is None or outputs is None:
             return sign * float(getattr(val, self.by.name.removeprefix("val_")))
-        value = self.by.value(outputs.sample(self._feed.classes))
+        value = value_of(self.by.metric.function, outputs.sample(self._feed.classes)).value
         if value is None:
             return float("-inf")
-        record[self.by.name] = value
+        record[self.by.name] = self.by.metric.scale * value
         return sign * value

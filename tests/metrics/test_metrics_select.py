@@ -5,7 +5,9 @@ import pytest
 from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.errors import ConfigError
+from cbam_ablate.metrics.definitions import DEFINITIONS
 from cbam_ablate.metrics.predictions import unpack
+from cbam_ablate.metrics.select import selection, undecided
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
 
@@ -50,3 +52,12 @@ def test_selection_is_part_of_the_key_and_todays_rule_leaves_it_alone():
 def test_what_can_not_choose_is_refused_before_anything_runs(name):
     with pytest.raises(ConfigError, match=rf"train.select={name}.*there are last, and val_ with top1"):
         load_config([*TINY, f"train.select={name}"])
+
+
+@pytest.mark.parametrize("name", ["auroc", "top21"])
+def test_what_the_top_predictions_of_many_classes_do_not_tell_can_not_choose(name):
+    assert undecided(selection(f"val_{name}"), 128) == ""
+    with pytest.raises(ConfigError, match=rf"train.select=val_{name}: needs .* of 1000 .*; take another"):
+        load_config(["data=imagenet", f"train.select=val_{name}"])
+    others = set(DEFINITIONS) - {"auroc", "auroc_ovo", "average_precision"}
+    assert not any(undecided(selection(f"val_{other}"), 1000) for other in others)

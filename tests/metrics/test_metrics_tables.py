@@ -100,8 +100,12 @@ def test_a_metric_of_ones_own_gets_labels_and_probabilities(study, tmp_path, mon
         table_of(study, "test_x", **{"metrics.own": {"x": "my_metrics:nothing"}})
 
 
-def test_another_function_of_the_same_file_under_the_same_name_is_another_metric(study, tmp_path, monkeypatch):
-    (tmp_path / "my_pair.py").write_text("def low(y, p):\n    return 0.25\ndef high(y, p):\n    return 0.75\n")
+def test_another_function_of_the_same_file_under_the_same_name_is_another_metric(
+    study, tmp_path, monkeypatch
+):
+    (tmp_path / "my_pair.py").write_text(
+        "def low(y, p):\n    return 0.25\ndef high(y, p):\n    return 0.75\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     found = [
         table_of(study, "test_mine", **{"metrics.own": {"mine": f"my_pair:{name}"}}).rows[0].cell("test_mine")
