@@ -276,7 +276,11 @@ def find(kind: type[P], name: str, option: str | None = None) -> P:
 def _find_own(kind: type[P], target: str, option: str) -> P:
     own.use_working_folder()
     kept = _own.get((kind, target))
-    if kept is None or kept[0] != state_of(target):
+    try:
+        state = state_of(target)
+    except ConfigError as error:
+        raise ConfigError(f"{option}={target}: {error}") from error
+    if kept is None or kept[0] != state:
         code = own.load_own(target, option)
         kept = _own[kind, target] = state_of(target), kind.of_own(target, code)
     row: Any = kept[1]

@@ -160,6 +160,9 @@ def test_an_error_in_ones_own_module_names_its_file_and_line(folder):
     (folder / "my_bad.py").write_text("import os\n\nx = 1 / 0\n")
     with pytest.raises(ConfigError, match=r"my_bad:Gate: ZeroDivisionError in my_bad.py line 3"):
         load_config([*BASE, "attention=my_bad:Gate"])
+    (folder / "my_bad.py").write_text("def gate(:\n")
+    with pytest.raises(ConfigError, match=r"attention.kind=my_bad:Gate: my_bad.py line 1: SyntaxError"):
+        load_config([*BASE, "attention=my_bad:Gate"])
 
 
 def test_attention_that_makes_another_shape_and_a_network_without_logits_are_refused():
