@@ -5,7 +5,7 @@ of g y over the channels, `z = s g y` or `relu(s g y + skipped)`. Forward and ba
 map; eager PyTorch makes 36 for CBAM alone. It is one operator because the gradients of its parts share them.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -107,20 +107,28 @@ def _shapes(x: Tensor, skipped: Tensor | None, *given: Any) -> tuple[Tensor, lis
     return torch.empty_like(x), list(room(x, layers, norm, gate_norm))
 
 
-def _backward(
-    dz: Tensor,
-    z: Tensor | None,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    first: Tensor,
-    second: Tensor,
-    kernel: Tensor,
-    gate_weight: Tensor | None,
-    tensors: list[Tensor],
-) -> tuple[Tensor, ...]:
+class Back(NamedTuple):
+    """What the gradient's operator is given: z where a shortcut was added, and the fields of `Kept`.
+
+    What a norm learns is None where that isn't in training.
+    """
+
+    dz: Tensor
+    z: Tensor | None
+    x: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    first: Tensor
+    second: Tensor
+    kernel: Tensor
+    gate_weight: Tensor | None
+    tensors: list[Tensor]
+
+
+def _backward(*given: Any) -> tuple[Tensor, ...]:
+    dz, z, x, weight, bias, first, second, kernel, gate_weight, tensors = asked = Back(*given)
     kept, dims, kind = Kept(*tensors), sizes(x), accumulated(x.dtype)
-    _check_backward(dz, z, x, weight, bias, first, second, kernel, gate_weight, kept)
+    _check_backward(asked, kept)
     g, s, a, b, where, channels = kept.g, kept.s, kept.a, kept.b, kept.where, x.shape[1]
     ds = torch.empty_like(s)
     of_skipped = None if z is None else torch.empty_like(x)
@@ -149,26 +157,16 @@ def _backward(
     return dx, of_skipped, of_norm, *learnt, of_kernel, of_kernel_bias, of_gate
 
 
-def _check_backward(
-    dz: Tensor,
-    z: Tensor | None,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    first: Tensor,
-    second: Tensor,
-    kernel: Tensor,
-    gate_weight: Tensor | None,
-    kept: Kept,
-) -> None:
-    expect_maps("cbam_backward", x, dz=dz, z=z)
-    kind, channels, hidden, side = accumulated(x.dtype), x.shape[1], len(first), kernel.shape[-1]
-    expect("cbam_backward", kind, (channels,), weight=weight, bias=bias)
-    expect("cbam_backward", kind, (hidden, channels), first=first)
-    expect("cbam_backward", kind, (channels, hidden), second=second)
+def _check_backward(asked: Back, kept: Kept) -> None:
+    x, weight, kernel = asked.x, asked.weight, asked.kernel
+    expect_maps("cbam_backward", x, dz=asked.dz, z=asked.z)
+    kind, channels, hidden, side = accumulated(x.dtype), x.shape[1], len(asked.first), kernel.shape[-1]
+    expect("cbam_backward", kind, (channels,), weight=weight, bias=asked.bias)
+    expect("cbam_backward", kind, (hidden, channels), first=asked.first)
+    expect("cbam_backward", kind, (channels, hidden), second=asked.second)
     expect("cbam_backward", kind, (1, 2, side, side), kernel=kernel.contiguous())
-    expect("cbam_backward", kind, (1,), gate_weight=gate_weight)
-    forms = kept_forms(x, hidden, weight is not None, gate_weight is not None)
+    expect("cbam_backward", kind, (1,), gate_weight=asked.gate_weight)
+    forms = kept_forms(x, hidden, weight is not None, asked.gate_weight is not None)
     for (dtype, shape), (name, tensor) in zip(forms, kept._asdict().items(), strict=True):
         expect("cbam_backward", dtype, shape, **{name: tensor})
 
@@ -191,18 +189,8 @@ def _backward_of_spatial_gate(
     return back, by_group.sum(0, keepdim=True), of_logits.sum().reshape(1), of_norm
 
 
-def _backward_shapes(
-    dz: Tensor,
-    z: Tensor | None,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    first: Tensor,
-    second: Tensor,
-    kernel: Tensor,
-    gate_weight: Tensor | None,
-    tensors: list[Tensor],
-) -> tuple[Tensor, ...]:
+def _backward_shapes(*given: Any) -> tuple[Tensor, ...]:
+    _, z, x, _, _, first, second, kernel, _, tensors = Back(*given)
     of_skipped = nothing(x) if z is None else torch.empty_like(x)
     biases = first.new_empty(len(first)), second.new_empty(len(second)), kernel.new_empty(1)
     of_kernel = kernel.new_empty(kernel.shape)
