@@ -75,9 +75,15 @@ def own(loss: LossConfig, smoothing: float, weights: Tensor | None) -> Loss:
     """A loss of one's own: a function of logits and labels, or a class whose objects are.
 
     It is given `class_weights` (a tensor on the device, or None) and `label_smoothing` where it takes them.
-    Raises `ConfigError` where what it gives is not one number that depends on the logits.
+    Raises `ConfigError` where what it gives is not one number that depends on the logits, and where it has
+    parameters to learn.
     """
     code = find(Row, loss.name).function(loss.options, class_weights=weights, label_smoothing=smoothing)
+    if isinstance(code, nn.Module) and any(each.requires_grad for each in code.parameters()):
+        raise ConfigError(
+            f"loss.name={loss.name}: has parameters to learn, which the optimiser, that has the network's, "
+            "would leave as they are; make them buffers, or the network's own"
+        )
 
     def measure(logits: Tensor, labels: Tensor) -> Tensor:
         if isinstance(code, nn.Module):

@@ -141,6 +141,15 @@ class Poly(nn.Module):
         return F.cross_entropy(logits, labels, self.class_weights) + self.epsilon * (1 - p).mean()
 
 
+class Centres(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Parameter(torch.zeros(10))
+
+    def forward(self, logits, labels):
+        return (logits - self.centres).square().mean()
+
+
 def per_image(logits, labels):
     return F.cross_entropy(logits, labels, reduction="none")
 """
@@ -187,6 +196,12 @@ def test_a_loss_of_ones_own_that_gives_no_mean_is_refused():
     loss = build_loss(load_config([*SMALL, "loss=my_losses:per_image"]), list, torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"my_losses:per_image: gives \(16,\) for logits \(16, 10\)"):
         loss(torch.randn(16, 10), torch.arange(16) % 10)
+
+
+@pytest.mark.usefixtures("own_losses")
+def test_a_loss_of_ones_own_that_would_have_to_learn_is_refused():
+    with pytest.raises(ConfigError, match="my_losses:Centres: has parameters to learn"):
+        build_loss(load_config([*SMALL, "loss=my_losses:Centres"]), list, torch.device("cpu"))
 
 
 def test_a_loss_of_ones_own_computes_in_full_beside_a_network_in_bf16(tmp_path, tiny, monkeypatch):
