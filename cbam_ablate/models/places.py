@@ -5,16 +5,14 @@ modules of such a block's class are blocks, and so is what stands in a chain of 
 (N, C, H, W).
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
-from cbam_ablate.errors import ConfigError
-from cbam_ablate.models.trace import Call, Op, Trace, no_place
+from cbam_ablate.models.say_where import SAY_WHERE, say_where
+from cbam_ablate.models.trace import Call, Op, Trace, is_map, no_place
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -64,7 +62,7 @@ def block_ends(model: nn.Module, trace: Trace) -> list[str]:
         return [_end_of(model, trace, blocks, call) for call in blocks.calls]
     joining = _joining(trace)
     if joining:
-        raise _say_where(model, "its blocks join maps side by side and add none", joining)
+        raise say_where(model, "its blocks join maps side by side and add none", joining)
     chain = _chain(trace)
     return [_end_of(model, trace, blocks, call) for call in chain] or _before_pooling(model, trace)
 
@@ -74,15 +72,15 @@ def stage_ends(model: nn.Module, trace: Trace) -> list[str]:
     calls = residual_blocks(model, trace).calls or _repeated(_joining(trace)) or _chain(trace)
     if not calls:
         if _joining(trace):
-            raise _say_where(model, "no block of it comes twice", _joining(trace))
+            raise say_where(model, "no block of it comes twice", _joining(trace))
         return _before_pooling(model, trace)
     sizes = [_side(call) for call in calls]
     if sizes != sorted(sizes, reverse=True):
-        raise _say_where(model, "its blocks run in parallel, not in stages", calls)
+        raise say_where(model, "its blocks run in parallel, not in stages", calls)
     last = dict(zip(sizes, calls, strict=True))
     ends = [_stage_of(model, trace, calls, call) for call in last.values()]
     if len(ends) < 2:
-        raise _say_where(model, "its blocks are all of one stage", calls)
+        raise say_where(model, "its blocks are all of one stage", calls)
     return ends
 
 
@@ -112,10 +110,10 @@ def residual_blocks(model: nn.Module, trace: Trace) -> Blocks:
             found.append(call)
     names = {call.name for call in found}
     for name, call in owners.items():
-        if not _is_map(call.outputs) and not _inside(name, names):
-            raise _say_where(model, f"{name} adds sequences, or maps with their channels last", [call])
+        if not is_map(call.outputs) and not _inside(name, names):
+            raise say_where(model, f"{name} adds sequences, or maps with their channels last", [call])
         if len(sums[name]) > 1 and not _leads_to(trace, call, sums[name][-1]):
-            raise _say_where(model, f"{name} joins several additions", found)
+            raise say_where(model, f"{name} joins several additions", found)
     return Blocks([call for call in found if not _inside(call.name, names)], branch)
 
 
@@ -156,7 +154,7 @@ def _end_of(model: nn.Module, trace: Trace, blocks: Blocks, block: Call) -> str:
     value = blocks.branch.get(block.name, block.given)
     made_by = {op.output: op for op in trace.ops[block.first : block.last]}
     inside = [call for call in trace.last.values() if call.name.startswith(f"{block.name}.")]
-    inside = [call for call in inside if call.first < call.last and _is_map(call.outputs)]
+    inside = [call for call in inside if call.first < call.last and is_map(call.outputs)]
     last = None
     while value is not None:
         givers = [call.name for call in inside if call.given == value]
@@ -170,7 +168,7 @@ def _end_of(model: nn.Module, trace: Trace, blocks: Blocks, block: Call) -> str:
     if last is not None:
         return last
     reason = f"no module of {block.name} gives the map that it adds at its end"
-    raise _say_where(model, reason, blocks.calls)
+    raise say_where(model, reason, blocks.calls)
 
 
 def _stage_of(model: nn.Module, trace: Trace, blocks: list[Call], block: Call) -> str:
@@ -186,7 +184,7 @@ def _stage_of(model: nn.Module, trace: Trace, blocks: list[Call], block: Call) -
             found.append(call)
         call = trace.last.get(_parent(call.name))
     if not found:
-        raise _say_where(model, f"no one map leaves the stage that ends in {block.name}", blocks)
+        raise say_where(model, f"no one map leaves the stage that ends in {block.name}", blocks)
     ends = [call for call in found if call.given == found[-1].given]
     # A block of one convolution leaves it to the module around it.
     return next((call.name for call in ends if _convolutions(call.module) > 1), ends[0].name)
@@ -200,7 +198,7 @@ def _joining(trace: Trace) -> list[Call]:
 
 
 def _joins(trace: Trace, op: Op) -> bool:
-    return op.name in JOINS and op.owner >= 0 and len(op.inputs) > 1 and _is_map(trace.shapes[op.output])
+    return op.name in JOINS and op.owner >= 0 and len(op.inputs) > 1 and is_map(trace.shapes[op.output])
 
 
 def _repeated(calls: list[Call]) -> list[Call]:
@@ -242,13 +240,8 @@ def is_norm(module: nn.Module) -> bool:
     return isinstance(module, NORMS) or (named and any(True for _ in module.parameters(recurse=False)))
 
 
-def _is_map(shape: torch.Size | None) -> bool:
-    """Whether it is (N, C, H, W) of square images; with the channels last H isn't the last but one."""
-    return shape is not None and len(shape) == 4 and shape[2] == shape[3]
-
-
 def _maps_one_to_one(call: Call) -> bool:
-    return call.inputs is not None and len(call.inputs) == 4 and _is_map(call.outputs)
+    return call.inputs is not None and len(call.inputs) == 4 and is_map(call.outputs)
 
 
 def _looks_around(trace: Trace, call: Call) -> bool:
@@ -279,28 +272,3 @@ def _inside(name: str, others: Iterable[str]) -> bool:
 
 def _is_container(model: nn.Module, name: str) -> bool:
     return bool(name) and isinstance(model.get_submodule(name), CONTAINERS)
-
-
-def patterns_of(model: nn.Module, names: Iterable[str]) -> list[str]:
-    """These names as few patterns that match no others, numbers given way to `*`."""
-    wanted, found = set(names), dict[str, None]()
-    every = [name for name, module in model.named_modules() if type(module) is not nn.Identity]
-    shapes = {name: re.sub(r"(?<![^.])\d+(?![^.])", "*", name) for name in every}
-    for name in every:
-        if name in wanted:
-            alike = {other for other in every if shapes[other] == shapes[name]}
-            found[shapes[name] if alike <= wanted else name] = None
-    return list(found)
-
-
-SAY_WHERE = "name the modules whose output it gates, model.attention.at=[...], or use placement=none"
-
-
-def _say_where(model: nn.Module, reason: str, blocks: Iterable[Call]) -> ConfigError:
-    """The error where a place can't be told, with what to write to have attention after each block."""
-    names = {call.name for call in blocks if _is_map(call.outputs)}
-    if not names:
-        return no_place(model, reason, SAY_WHERE)
-    short = patterns_of(model, names)
-    shown = ",".join(short[:4]) + (",..." if len(short) > 4 else "")
-    return no_place(model, reason, f"model.attention.at=[{shown}] puts it after each, placement=none nowhere")

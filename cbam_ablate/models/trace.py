@@ -185,6 +185,11 @@ def _run(model: nn.Module, shape: tuple[int, ...]) -> Trace:
     return trace
 
 
+def is_map(shape: torch.Size | None) -> bool:
+    """Whether it is (N, C, H, W) of square images; with the channels last H isn't the last but one."""
+    return shape is not None and len(shape) == 4 and shape[2] == shape[3]
+
+
 def no_place(model: nn.Module, reason: str, instead: str = "use placement=none") -> ConfigError:
     """The error where a network has no place for attention, or none that can be told."""
     return ConfigError(f"no place for attention in {type(model).__name__}: {reason}; {instead}")
