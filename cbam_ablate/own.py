@@ -94,6 +94,13 @@ def failure(said: str, error: BaseException) -> ConfigError:
     return ConfigError(f"{said}: {type(error).__name__}{where and f' in {where}'}: {first}")
 
 
+def reason_of(error: BaseException) -> str:
+    """The first line of an exception's message; of the user's code with its kind, file and line."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    where = place_of(error)
+    return f"{type(error).__name__} in {where}: {first}" if where else first
+
+
 def place_of(error: BaseException) -> str:
     """`file.py line 12`: the last line of the user's own code that an exception went through, else empty."""
     if isinstance(error, SyntaxError) and error.filename:

@@ -17,7 +17,7 @@ from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.models.attended import gates_in, module_of
 from cbam_ablate.models.build import build_model
 from cbam_ablate.models.network import Network
-from cbam_ablate.own import place_of
+from cbam_ablate.own import reason_of
 from cbam_ablate.registry import Attention, Backbone, facts, find, own_target
 
 MULTIPLYING = {
@@ -89,8 +89,10 @@ class _Multiplied(TorchDispatchMode):
         operator = func.overloadpacket
         if operator in MULTIPLYING:
             self.flops += flop_registry[operator](*args, **(kwargs or {}), out_val=out)
-        if operator in POOLING and args[0].ndim == 4 and out.numel() == out.shape[0] * out.shape[1]:
-            self.pooled = (args[0].shape[2], args[0].shape[3])
+        if operator in POOLING and args[0].ndim == 4:
+            given = args[0].shape
+            if out.shape[:2] == given[:2] and out.shape[2:].numel() == 1:
+                self.pooled = (given[2], given[3])
         return out
 
 
@@ -232,9 +234,7 @@ def _same(norm: nn.BatchNorm2d, input: Tensor) -> Tensor:
 
 def _refused(cfg: RunConfig, network: nn.Module, image: Tensor, error: Exception) -> ConfigError:
     """The error in the user's words: which attention module stood at which map, or the network as a whole."""
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    where = place_of(error)
-    why = f" ({type(error).__name__} in {where}: {first})" if where else f" ({first})"
+    why = f" ({reason_of(error)})"
     model, attention = cfg.model, cfg.model.attention
     at = _attention_that_fails(network, image)
     if at is not None:

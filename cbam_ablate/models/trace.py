@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from cbam_ablate.errors import ConfigError
+from cbam_ablate.own import reason_of
 
 WEIGHTED = ("conv", "linear", "addmm")
 """How the functions that multiply by weights begin their names."""
@@ -101,7 +102,7 @@ class _Recorder(TorchFunctionMode):
         inputs = self.known((args, kwargs))
         name = getattr(func, "__name__", "")
         # On the meta device a batch norm takes longer than all else, and gives the shape that it is given.
-        out = args[0].clone() if name == "batch_norm" else func(*args, **kwargs)
+        out = args[0].clone() if name == "batch_norm" and args else func(*args, **kwargs)
         if inputs:
             self.note(name, inputs, out, _kernel(name, args, kwargs))
         return out
@@ -161,14 +162,11 @@ def watch(model: nn.Module, size: int) -> Trace:
     own = getattr(model, "pretrained_cfg", {}).get("input_size")
     try:
         return _run(model, (first.in_channels, size, size))
-    except _ERRORS as error:
+    except Exception as error:  # timm's, torchvision's and one's own code raise errors of many kinds
         if own is not None:
-            with suppress(*_ERRORS):
+            with suppress(Exception):
                 return _run(model, own)
-        raise no_place(model, f"it doesn't run on {size}x{size} images ({error})") from error
-
-
-_ERRORS = (RuntimeError, AssertionError, ValueError, NotImplementedError)
+        raise no_place(model, f"it doesn't run on {size}x{size} images ({reason_of(error)})") from error
 
 
 def _run(model: nn.Module, shape: tuple[int, ...]) -> Trace:

@@ -49,6 +49,18 @@ GATES = '''
 
         def forward(self, x):
             return self.head(x.mean((2, 3))).squeeze()
+
+    class Centred(Net):
+        def forward(self, x):
+            return self.head((x - x.mean()).mean((2, 3)))
+
+    class Lost(Net):
+        def __init__(self, num_classes: int, in_channels: int):
+            super().__init__(num_classes, in_channels)
+            self.conv = nn.Conv2d(in_channels, in_channels, 3)
+
+        def forward(self, x):
+            return {}["x"]
 '''
 BASE = ["data=synthetic", "backbone=resnet_cifar", "placement=block"]
 SPLIT = [*BASE, "attention=my_gates:Split"]
@@ -172,6 +184,17 @@ def test_attention_that_makes_another_shape_and_a_network_without_logits_are_ref
     assert model_cost(load_config(net)).params == 40
     with pytest.raises(ConfigError, match=r"gives \(2, 7\) for 2 images; it must give logits, \(2, 10\)"):
         model_cost(load_config([*net, "backbone.options.classes=7"]))
+
+
+def test_a_network_may_average_all_of_a_map():
+    assert model_cost(load_config(["data=synthetic", "backbone=my_gates:Centred"])).params == 40
+
+
+@pytest.mark.parametrize("placement", ["none", "block", "class"])
+def test_an_error_in_ones_own_network_names_its_line_wherever_attention_goes(placement):
+    words = ["data=synthetic", "backbone=my_gates:Lost", f"placement={placement}"]
+    with pytest.raises(ConfigError, match=r"KeyError in my_gates.py line 58: 'x'"):
+        model_cost(load_config(words))
 
 
 def test_an_entry_point_of_an_installed_package_is_a_name(monkeypatch):

@@ -97,10 +97,12 @@ import torch
 class Counting(torch.optim.SGD):
     def __init__(self, params, lr: float):
         super().__init__(params, lr)
+        for group in self.param_groups:
+            group["steps"] = 0
 
     def step(self, closure=None):
         for group in self.param_groups:
-            group["steps"] = group.get("steps", 0) + 1
+            group["steps"] += 1
             group["lr"] /= group["steps"]
         super().step()
 """

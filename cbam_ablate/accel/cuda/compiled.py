@@ -60,7 +60,7 @@ def shelved(model: nn.Module, cfg: RunConfig, device: torch.device, dtype: torch
 
 
 def _graph(cfg: RunConfig, device: torch.device, dtype: torch.dtype) -> str:
-    return f"{network_of(cfg)} {cfg.train.batch_size} {device} {dtype}"
+    return f"{network_of(cfg)} {cfg.code} {cfg.train.batch_size} {device} {dtype}"
 
 
 def compiled_or_eager(
