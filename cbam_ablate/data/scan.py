@@ -60,6 +60,12 @@ def scan(root: Path, classes: Sequence[str] | None) -> Scan:
         _read_parts(root, {part: names[0] for part, names in parts.items() if names}, classes, found)
     elif parts["val"] and len(folders) == sum(map(len, parts.values())):
         raise DataError(f"data.root={root}: holds {', '.join(folders)} and no train/; name the folder above")
+    elif classes is None and len(folders) > 1 and any(parts.values()):
+        named = ", ".join(name for names in parts.values() for name in names)
+        raise DataError(
+            f"data.root={root}: holds {named} beside the classes and no train/; put the classes into train/, "
+            "or say data.classes=[...] where it is one of them"
+        )
     else:
         found.classes = _chosen(root, folders, classes, found)
         for label, name in enumerate(found.classes):

@@ -1,6 +1,7 @@
 """What torch.compile is given: the same numbers, in a form of which it makes few passes."""
 
 import copy
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from functorch.compile import make_boxed_func
 from torch._dynamo.backends.common import aot_autograd
 
 from cbam_ablate.accel.cuda.blocks import CompiledBasicBlock, prepare
-from cbam_ablate.accel.cuda.compiled import as_in_eager_mode
+from cbam_ablate.accel.cuda.compiled import as_in_eager_mode, shelve, shelved
 from cbam_ablate.config import load_config
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention, build_model
 
@@ -94,3 +95,14 @@ def test_a_prepared_network_computes_as_before_outside_a_compiler():
     assert sum(type(module) is CompiledBasicBlock for module in prepared.modules()) == 9
     assert list(prepared.state_dict()) == list(network.state_dict())
     torch.testing.assert_close(gradients(prepared, x), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("code", ["0", "1"])
+def test_a_graph_is_shared_by_runs_of_the_same_code_of_ones_own(code):
+    cfg = dataclasses.replace(load_config(SMALL), code={"my_gates:Gate": "0"})
+    network = torch.nn.Linear(1, 1)
+    network._orig_mod = torch.nn.Linear(1, 1)
+    here = torch.device("cpu"), torch.float32
+    shelve(network, cfg, *here)
+    found = shelved(network._orig_mod, dataclasses.replace(cfg, code={"my_gates:Gate": code}), *here)
+    assert (found is network) == (code == "0")

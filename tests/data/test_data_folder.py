@@ -192,6 +192,13 @@ def test_a_group_in_two_given_parts_is_refused(tmp_path, of):
         of(tmp_path / "leak", "data.group='^(p\\d+)_'")
 
 
+def test_a_part_beside_the_classes_is_no_class_unless_it_is_said(pics, of):
+    (pics / "owl").rename(pics / "test")
+    with pytest.raises(DataError, match=r"holds test beside the classes and no train/; put the classes into"):
+        of(pics)
+    assert facts(of(pics, "data.classes=[cat,dog,test]").data).classes == 3
+
+
 def test_all_damaged_files_are_listed_at_once(pics, of):
     whole = (pics / "dog" / "p0_0.png").read_bytes()
     (pics / "cat" / "p0_0.png").write_bytes(b"no image")
