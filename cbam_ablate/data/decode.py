@@ -26,6 +26,8 @@ def to_bytes(values: NDArray[Any], limits: list[float] | None) -> NDArray[np.uin
         return values
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * 255
+    if values.dtype.kind not in USUAL:
+        raise Damaged(f"holds {values.dtype}, and numbers are wanted")
     low, high = limits or (USUAL[values.dtype.kind] if values.dtype != np.uint8 else (0.0, 255.0))
     numbers = values.astype(np.float64)
     least, most = float(numbers.min(initial=low)), float(numbers.max(initial=high))

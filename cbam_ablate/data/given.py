@@ -113,7 +113,12 @@ def _parts(found: Any, name: str) -> tuple[dict[str, Given], str]:
         )
     digest, parts = hashlib.sha256(), {}
     for part, (images, labels) in names_in(list(found), said).items():
-        pixels, numbers = np.asarray(found[images]), np.asarray(found[labels])
+        try:
+            pixels, numbers = np.asarray(found[images]), np.asarray(found[labels])
+        except ValueError as error:  # lists of different lengths
+            raise DataError(f"{said}: {part or 'the set'} can't be made into arrays ({error})") from error
+        if numbers.dtype.hasobject:  # whose bytes are addresses
+            numbers = np.array(numbers.tolist())
         parts[part] = Given(pixels.shape, numbers, pixels)
         for array in (pixels, numbers):
             digest.update(f"{part} {array.dtype.str} {array.shape}".encode())

@@ -6,7 +6,7 @@ import torch
 
 from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import run_key
-from cbam_ablate.data import discover
+from cbam_ablate.data import discover, given
 from cbam_ablate.data.loader import load_splits, prepare
 from cbam_ablate.errors import UserError
 from cbam_ablate.registry import facts
@@ -116,6 +116,17 @@ def nothing():
 
 def broken():
     return {}["images"]
+
+def named():
+    images, labels = load()
+    return images, np.array([f"class {label}" for label in labels], dtype=object)
+
+def ragged():
+    return [np.zeros((4 + place, 4)) for place in range(30)], np.arange(30) % 2
+
+def waves():
+    images, labels = load()
+    return images.astype(complex), labels
 """
 
 
@@ -148,6 +159,7 @@ def test_a_function_of_ones_own_gives_a_data_set(own):
     [
         ("nothing", (), "gives NoneType; it must give images and labels"),
         ("broken", (), r"data=my_data:broken: KeyError in my_data.py line 17: 'images'"),
+        ("ragged", (), "data=my_data:ragged: the set can't be made into arrays"),
         ("lead", (), "did you mean load"),
         ("load", ("data.options.cuont=3",), "did you mean count"),
     ],
@@ -155,3 +167,15 @@ def test_a_function_of_ones_own_gives_a_data_set(own):
 def test_what_is_wrong_with_a_function_of_ones_own_is_said(own, name, words, said):
     with pytest.raises(UserError, match=said):
         own(name, *words)
+
+
+def test_names_of_classes_as_objects_are_the_same_data_set_wherever_they_lie(own):
+    cfg = own("named")
+    assert cfg.data.classes == ["class 0", "class 1"]
+    given._made.clear()
+    assert own("named").data.content == cfg.data.content
+
+
+def test_images_that_are_no_numbers_are_refused(own):
+    with pytest.raises(UserError, match="my_data:waves: the set, images 0 to 29: holds complex128"):
+        load_splits(own("waves"), CPU)
