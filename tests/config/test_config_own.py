@@ -173,7 +173,7 @@ def test_an_error_in_ones_own_module_names_its_file_and_line(folder):
     with pytest.raises(ConfigError, match=r"my_bad:Gate: ZeroDivisionError in my_bad.py line 3"):
         load_config([*BASE, "attention=my_bad:Gate"])
     (folder / "my_bad.py").write_text("def gate(:\n")
-    with pytest.raises(ConfigError, match=r"attention.kind=my_bad:Gate: my_bad.py line 1: SyntaxError"):
+    with pytest.raises(ConfigError, match=r"attention=my_bad:Gate: my_bad.py line 1: SyntaxError"):
         load_config([*BASE, "attention=my_bad:Gate"])
 
 
@@ -193,7 +193,7 @@ def test_a_network_may_average_all_of_a_map():
 @pytest.mark.parametrize("placement", ["none", "block", "class"])
 def test_an_error_in_ones_own_network_names_its_line_wherever_attention_goes(placement):
     words = ["data=synthetic", "backbone=my_gates:Lost", f"placement={placement}"]
-    with pytest.raises(ConfigError, match=r"KeyError in my_gates.py line 58: 'x'"):
+    with pytest.raises(ConfigError, match=r"KeyError in my_gates.py line 53: 'x'"):
         model_cost(load_config(words))
 
 
