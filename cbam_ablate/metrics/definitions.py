@@ -147,11 +147,13 @@ DEFINITIONS = {one.name: one for one in _ALL}
 def definition(name: str) -> Definition | None:
     """The metric called so, or None."""
     found = re.fullmatch(r"top([1-9]\d{0,3})", name)
-    if found is None:
-        return DEFINITIONS.get(name)
-    k = int(found[1])
+    return DEFINITIONS.get(name) if found is None else top(int(found[1]))
+
+
+def top(k: int) -> Definition:
+    """Top-k accuracy."""
     return Definition(
-        name, f"top-{k}", PERCENT, f"the part of the images whose label is among the {k} most probable "
+        f"top{k}", f"top-{k}", PERCENT, f"the part of the images whose label is among the {k} most probable "
         "classes; of equal probabilities the later class ranks first", NONE,
         f"sklearn.metrics.top_k_accuracy_score(k={k})", partial(decisions.top_k, k=k),
     )  # fmt: skip
@@ -167,12 +169,11 @@ def compute(
     found = definition(name)
     if found is None:
         raise ConfigError(f"{name}: no such metric; there are topK, {', '.join(DEFINITIONS)}")
-    if (probabilities is None) == (logits is None):
-        raise ConfigError("compute: give probabilities or logits")
-    if probabilities is not None:
+    if probabilities is not None and logits is None:
         return value_of(found.function, Sample.of_probabilities(labels, probabilities))
-    assert logits is not None
-    return value_of(found.function, Sample.of_logits(labels, logits))
+    if logits is not None and probabilities is None:
+        return value_of(found.function, Sample.of_logits(labels, logits))
+    raise ConfigError("compute: give probabilities or logits")
 
 
 def value_of(function: Callable[[Sample], Value], sample: Sample) -> Value:

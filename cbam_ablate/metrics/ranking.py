@@ -1,11 +1,15 @@
 """Metrics of how well scores rank: areas under ROC and precision-recall curves, exact, ties counted once."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cbam_ablate.metrics.sample import Floats, Sample, Undefined, Value, listed
+
+Area = Callable[[Floats, NDArray[np.bool_]], float]
+"""Of scores and positives, (N,) each."""
 
 
 def area(scores: Floats, positive: NDArray[np.bool_]) -> float:
@@ -42,13 +46,12 @@ def average_precision(sample: Sample) -> Value:
     return _one_vs_rest(sample, precision_area, "average precision")
 
 
-def _one_vs_rest(sample: Sample, area_of: object, what: str) -> Value:
+def _one_vs_rest(sample: Sample, area_of: Area, what: str) -> Value:
     sample.check()
     scores = sample.probabilities
     there = np.flatnonzero(sample.support)
     if len(there) < 2:
         raise Undefined(f"all labels are {listed(there)}: {what} needs images with and without a class")
-    assert callable(area_of)
     areas = [area_of(scores[:, one], sample.labels == one) for one in there]
     return Value(float(np.mean(areas)), _absent(sample))
 
