@@ -8,8 +8,10 @@ import tarfile
 import numpy as np
 import pytest
 
+from cbam_ablate.config import load_config
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.data import DATASETS, cifar
+from tests.data.folders import fill
 
 TRAIN, TEST = 100, 20
 
@@ -86,5 +88,22 @@ def config(tmp_path):
 
     def make(name="cifar10", **options):
         return DataConfig(name=name, val_size=20, cache=str(tmp_path / "cache"), **options)
+
+    return make
+
+
+@pytest.fixture
+def pics(tmp_path):
+    """Ten images of each of three classes; files of patients 0 to 4, two each."""
+    return fill(tmp_path / "pics", 10)
+
+
+@pytest.fixture
+def of(tmp_path):
+    """The config of a folder, with a cache of the test's own."""
+
+    def make(root, *words, size=32):
+        base = ["data=folder", f"data.root={root}", f"data.size={size}", f"data.cache={tmp_path / 'cache'}"]
+        return load_config([*base, "train.batch_size=4", *words])
 
     return make
