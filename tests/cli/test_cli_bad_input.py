@@ -38,7 +38,7 @@ LINES = {
     "table study=x foo=1": "this command takes",
     "table study=x table.rows=3": "table.rows=3",
     "evaluate": "which run",
-    "evaluate run=0123": "no such run",
+    "evaluate run=0123": "no run's key starts so",
     "evaluate run=nothing.pt": "there is no nothing.pt",
     "evaluate run=0123 part=train": "test, val",
     "evaluate run=0123 checkpoint=first": "best, last",

@@ -144,7 +144,7 @@ LINES = {
     "explain": "which runs",
     "explain run=x study=y": "which runs",
     "explain study=y": "no such study",
-    "explain run=0123": "no such run",
+    "explain run=0123": "no run's key starts so",
     "explain run=x images=0": "1 to 64",
     "explain run=x images=x": "images=x",
     "explain run=x images=,": "1 to 64",
