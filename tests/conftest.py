@@ -1,13 +1,16 @@
 """What many tests share: the real program on a tiny run, and a stand-in for trained runs."""
 
+import contextlib
 import hashlib
 import importlib.util
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -276,3 +279,40 @@ def version_base():
 def without_times():
     """Maps a JSON value to itself less whatever a clock or the memory meter put in it."""
     return _without_times
+
+
+class SecondUser:
+    """`with second_user():` makes this process another user's, in a group of theirs; so its files are."""
+
+    user, group = 60_124, 60_123
+
+    @contextlib.contextmanager
+    def __call__(self):
+        groups = os.getgroups()
+        os.setgroups([self.group])
+        os.setegid(self.user)
+        os.seteuid(self.user)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+
+
+@pytest.fixture(scope="session")
+def second_user():
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root can be a second user")
+    for name in ("encodings.cp437", *warm.LIBRARIES):  # the second user may not reach this Python
+        importlib.import_module(name)
+    return SecondUser()
+
+
+@pytest.fixture(scope="module")
+def open_folder():
+    """A folder that every user can reach, as the one of pytest can't be."""
+    made = Path(tempfile.mkdtemp(prefix="cbam_ablate_"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)

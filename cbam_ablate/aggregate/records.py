@@ -100,6 +100,14 @@ def study_of(manifest: dict[str, Any], results: Mapping[str, dict[str, Any]]) ->
     return _with_records(_declared(manifest["study"], manifest, Path("manifest.json")), None, results)
 
 
+def unwritten_study(store: Path | str, manifest: dict[str, Any]) -> Study:
+    """The study of a manifest that isn't in the store, with the records of the store's runs."""
+    root = RunStore(store)
+    found = _declared(manifest["study"], manifest, Path("manifest.json"))
+    found.root = root.root
+    return _with_records(found, root, {})
+
+
 def planned_study(manifest: dict[str, Any], values: Mapping[str, dict[str, float]]) -> Study:
     """The study of a manifest none of whose runs is trained, with what is known of them by run key."""
     found = _declared(manifest["study"], manifest, Path("manifest.json"))

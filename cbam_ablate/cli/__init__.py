@@ -75,7 +75,13 @@ def main() -> NoReturn:
         sys.exit(complete("".join(arguments[1:])))
     if twice := given_twice(arguments[1:]):
         sys.exit(fail(twice))
-    sys.exit(run(arguments[0], arguments[1:]))
+    code = run(arguments[0], arguments[1:])
+    if code and arguments[0] == "wandb":
+        # Not sys.exit: W&B's client would go on for half a minute with what it could not send.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def given_twice(words: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 Writes <store>/studies/<study>/report.html, one self-contained file with the study's table, figures, failures,
 runs and provenance, and the figures as PDF and PNG to figures/ beside it (figure.width=252pt,
 figure.font=serif, figure.size=8). The table is written too, with what the last `table` was
-told. With out=FOLDER all goes there.
+told. With out=FOLDER all goes there; of a store that may only be read the table is printed without it.
 """
 
 from functools import partial
@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbam_ablate.aggregate.records import load_study
+from cbam_ablate.cli import fail
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.config.output import FigureConfig
+from cbam_ablate.report import render_terminal, write_table
 from cbam_ablate.report.page import write_report
+from cbam_ablate.report.write import told_before
 from cbam_ablate.runs import RunStore
+from cbam_ablate.runs.files import unwritable
 
 
 def main(arguments: list[str]) -> int:
@@ -28,6 +32,10 @@ def main(arguments: list[str]) -> int:
         name.removeprefix("figure."): values.pop(name) for name in [*values] if name.startswith("figure.")
     }
     images = partial(_test_images, store, study)
+    why = unwritable(store.study(study)) if out is None else None
+    if why is not None:
+        print(render_terminal(write_table(store.root, study, {**told_before(store.root, study), **values})))
+        return fail(f"study={study}: no report was written ({why}); out=FOLDER writes it there")
     print(write_report(store.root, study, values, out, FigureConfig(**chosen), images))
     return 0
 

@@ -4,11 +4,13 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from cbam_ablate.cli import fail
+from cbam_ablate.runs.provenance import command
 from cbam_ablate.sweep.ledger import Ledger, Waiting
 from cbam_ablate.sweep.plan import Plan, clock
 from cbam_ablate.sweep.run import Outcome
@@ -83,9 +85,13 @@ def close(outcome: Outcome, arguments: Sequence[str]) -> int:
         return 0
     from cbam_ablate.report import render_terminal, write_table
 
-    table = write_table(plan.store.root, plan.study)
-    print(render_terminal(table))
-    print(f"\n{plan.summary()}. Written: {plan.store.study(plan.study)}/table.md, .tex, .csv, .html, .json")
+    if outcome.unwritten:
+        table, where = _table_of(plan), plan.store.root
+        told = f"Nothing was written: {where} may only be read ({outcome.unwritten})"
+    else:
+        table, where = write_table(plan.store.root, plan.study), plan.store.study(plan.study)
+        told = f"Written: {where}/table.md, .tex, .csv, .html, .json"
+    print(f"{render_terminal(table)}\n\n{plan.summary()}. {told}")
     if not outcome.missing:
         return 0
     failed = {key: state for key, state in outcome.missing.items() if state.name == "failed"}
@@ -107,6 +113,15 @@ def close(outcome: Outcome, arguments: Sequence[str]) -> int:
         lines.append(f"Only the failed ones: {again} sweep.mode=retry")
         lines.append(f"Tracebacks: {plan.store.root / 'runs'}/<run>/traceback.txt")
     return fail("\n".join(lines), outcome.exit_code)
+
+
+def _table_of(plan: Plan) -> Any:
+    """The table of a plan whose manifest was not written."""
+    from cbam_ablate.aggregate.records import unwritten_study
+    from cbam_ablate.report.write import table_of
+    from cbam_ablate.sweep.manifest import content_of
+
+    return table_of(unwritten_study(plan.store.root, content_of(plan, command())))
 
 
 def _without(arguments: Sequence[str], name: str) -> list[str]:

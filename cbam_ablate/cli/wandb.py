@@ -7,7 +7,8 @@ while training, and what is sent again replaces what was there. logger.wandb.mod
 <store>/wandb instead.
 pull brings the runs of a project, anybody's, to <store>/pulled/ENTITY/PROJECT, which is a store that
 `cbam-ablate table` makes tables of. study= takes only the runs with this tag. The axes are the options that
-differ between the runs, or those named; seed= names the one to average over.
+differ between the runs, or those named; seed= names the one to average over, seed=id says that there is
+none: runs of the same options are repeats, paired with no others.
 report makes a W&B Report of a study; it needs the package wandb-workspaces.
 Also taken: store=.
 """
@@ -29,6 +30,8 @@ from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.manifest import read
 
 OPTIONS = ("logger.wandb.project", "logger.wandb.entity", "logger.wandb.mode")
+REPEATS = "id"
+"""The seed= of runs that have none: each is a repeat of its own, paired with no other."""
 PATIENCE = 30.0
 """Seconds that W&B may take to start a run, and to take its last data in."""
 
@@ -43,7 +46,7 @@ def main(arguments: list[str]) -> int:
 def _push(arguments: list[str]) -> int:
     values = read_arguments(arguments, ("study", "run"), OPTIONS)
     from cbam_ablate.loggers import wandb_push as push
-    from cbam_ablate.loggers.wandb_run import NotSentError
+    from cbam_ablate.loggers.wandb_run import DELETED, NotSentError
     from cbam_ablate.loggers.wandb_study import send_study
 
     changes = _changes(values)
@@ -79,9 +82,9 @@ def _push(arguments: list[str]) -> int:
         return 0
     told = "\n".join(f"  {what}: {why}" for what, why in problems.items())
     again = shlex.join(["cbam-ablate", "wandb", "push", *arguments])
-    return fail(
-        f"{len(problems)} of {len(runs)} were not sent\n{told}\nThe same command tries again: {again}"
-    )
+    deleted = all(why.startswith(DELETED) for why in problems.values())
+    more = "" if deleted else f"\nThe same command tries again: {again}"
+    return fail(f"{len(problems)} of {len(runs)} were not sent\n{told}{more}")
 
 
 def _count(number: int, what: str) -> str:
@@ -115,6 +118,9 @@ def _pull(arguments: list[str]) -> int:
         )
     if not runs:
         raise ServiceError(f"wandb pull {path}: no such runs; a study's runs have its name as a tag")
+    if values.get("seed") == REPEATS:
+        for run in runs:
+            run.config.setdefault(REPEATS, run.address.rpartition("/")[2])
     named = [name for name in values.get("axes", "").strip("[]").split(",") if name]
     root = RunStore(values["store"]).root / "pulled" / entity / project
     study = (values.get("study") or project).replace("/", "-")

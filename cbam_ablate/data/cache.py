@@ -71,7 +71,7 @@ def usable_cache(data: DataConfig) -> Arrays | None:
     """The cached arrays, unless they are damaged or come from elsewhere than the `data.root` that is set."""
     folder = cache_folder(data)
     arrays = read_cache(folder)
-    if arrays is None and folder.exists():
+    if arrays is None and os.path.exists(folder):  # False where another user keeps it
         log.warning("%s is damaged and will be made anew", folder)
     if arrays is not None and data.root is not None and arrays.source != root_source(data):
         return None

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.config.overrides import ALIASES
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.loggers.wandb_run import clean, client
+from cbam_ablate.loggers.wandb_run import clean, client, tag_of
 from cbam_ablate.loggers.wandb_study import JOB
 from cbam_ablate.runs.provenance import FOREIGN_RULE
 from cbam_ablate.sources.found import Found, flat, plain, run_key
@@ -43,7 +43,8 @@ def pull(path: str, tag: str | None, progress: Callable[[int, int], None]) -> li
                 time.sleep(waits.pop(0))
 
     api = tried(lambda: wandb.Api(timeout=30))
-    runs = tried(lambda: api.runs(path, filters={"tags": tag} if tag else {}, per_page=PAGE, lazy=False))
+    filters = {"tags": tag_of(tag)} if tag else {}
+    runs = tried(lambda: api.runs(path, filters=filters, per_page=PAGE, lazy=False))
     total = tried(lambda: len(runs))
     found = []
     for number in range(total):
@@ -75,8 +76,7 @@ def _found(run: Any, path: str, rows: list[dict[str, Any]]) -> Found:
     ours = is_run_key(run.id) and "model.backbone" in config
     if ours:
         config = {name: value for name, value in config.items() if name not in ALIASES}
-    tables = [n for n, v in run.summary_metrics.items() if isinstance(v, dict) and "_type" in v]
-    summary = {name: value for name, value in run.summary_metrics.items() if name not in tables}
+    summary = _numbers(dict(run.summary_metrics))
     own = {name: dict(summary.pop(name, None) or {}) for name in ("selection", "provenance")}
     found = Found(
         run.id if ours else run_key(path, run.id),
@@ -97,4 +97,14 @@ def _found(run: Any, path: str, rows: list[dict[str, Any]]) -> Found:
 
 
 def _public(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if not name.startswith("_")}
+    return {name: value for name, value in _numbers(row).items() if not name.startswith("_")}
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested values without W&B's tables, images and other objects, of which it keeps type, size and path."""
+    found = {n: _numbers(v) if isinstance(v, dict) else v for n, v in values.items() if not _is_object(v)}
+    return {name: value for name, value in found.items() if value != {}}
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and "_type" in value

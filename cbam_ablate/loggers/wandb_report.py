@@ -7,7 +7,7 @@ from typing import Any
 from cbam_ablate.config.overrides import ALIASES
 from cbam_ablate.config.schema import WandbConfig
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.loggers.wandb_run import clean, client, project_of
+from cbam_ablate.loggers.wandb_run import clean, client, project_of, tag_of
 from cbam_ablate.report import write_table
 from cbam_ablate.runs import RunStore
 
@@ -31,7 +31,7 @@ def make_report(root: Path, study: str, cfg: WandbConfig) -> str:
             entity=entity,
             project=project,
             name=study,
-            filters=[expr.Tags().isin([study[:64]]), expr.Metric("JobType") == "train"],
+            filters=[expr.Tags().isin([tag_of(study)]), expr.Metric("JobType") == "train"],
             groupby=group_keys([axis.name for axis in table.axes]),
         )
         report = reports.Report(

@@ -1,11 +1,14 @@
 """One run of the store as one W&B run, whose id is the run's key; sent again, it is written over."""
 
 import contextlib
+import hashlib
 import io
 import os
 import re
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +27,15 @@ AGAIN = 60.0
 """Seconds until a start that failed is tried again, as long as the run is trained."""
 LOST = re.compile("ERROR|Fatal error|not be synced")
 """What W&B's client prints when it gives data up; it says so in no other way."""
+
+
+DELETED = "W&B has deleted"
+"""How the reason begins that trying again doesn't help."""
+NOTED = re.compile(r'"status":(409|410).*deleted')
+"""What W&B's client notes of a run's id that was deleted, which it goes on trying as long as it may."""
+LOOK = 0.1
+"""Seconds between looks at its notes while a run is started."""
+LONGEST_TAG = 64
 
 
 class NotSentError(Exception):
@@ -91,7 +103,7 @@ class WandbRun:
         what = {
             "id": self.run.key,
             "name": name_of(self.cfg),
-            "group": study and study[:128],
+            "group": study and tag_of(study, 128),
             "tags": self.tags,
             "config": config_of(self.cfg),
             "job_type": "train",
@@ -144,7 +156,7 @@ class Session:
         with self.failing():
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                self._run = wandb.init(mode=wandb_mode(cfg), **what)
+                self._run = _started(wandb, folder, {"mode": wandb_mode(cfg), **what})
             except wandb.errors.UsageError as error:
                 if cfg.mode != "auto" or "API key" not in str(error):
                     raise
@@ -186,9 +198,45 @@ class Session:
             yield
         except BaseException as error:  # W&B's client raises errors of many libraries
             self._hearing.close()
-            if not isinstance(error, Exception):
+            if not isinstance(error, Exception) or isinstance(error, NotSentError):
                 raise
             raise NotSentError(clean(str(error) or type(error).__name__)) from None
+
+
+def _started(wandb: Any, folder: Path, what: dict[str, Any]) -> Any:
+    """W&B's run. Raises `NotSentError` as soon as its client notes that the id was deleted.
+
+    Of the main thread alone can a start be broken off.
+    """
+    main = threading.main_thread()
+    if threading.current_thread() is not main:
+        return wandb.init(**what)
+    over, deleted = threading.Event(), threading.Event()
+    notes = f"wandb/run-*-{what['id']}/logs/debug-internal.log"
+
+    def watch() -> None:
+        while not over.wait(LOOK):
+            if any(NOTED.search(path.read_text(errors="replace")) for path in folder.glob(notes)):
+                deleted.set()
+                signal.pthread_kill(main.ident or 0, signal.SIGINT)
+                return
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        return wandb.init(**what)
+    except BaseException:
+        if not deleted.is_set():
+            raise
+        raise NotSentError(
+            f"{DELETED} {what['id']} in the project {what['project']}, and takes no id twice: undelete it "
+            "there, or send to another project by logger.wandb.project=NAME"
+        ) from None
+    finally:
+        over.set()
+        watcher.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +266,16 @@ def tags_of(run: Run) -> list[str]:
     """The studies that a run serves, its backbone and its placement."""
     model = (run.config() or {})["model"]
     tags = (*studies_of(run), model["backbone"], model["attention"]["placement"])
-    return list(dict.fromkeys(tag[:64] for tag in tags))
+    return list(dict.fromkeys(tag_of(tag) for tag in tags))
+
+
+def tag_of(name: str, longest: int = LONGEST_TAG) -> str:
+    """A name as W&B takes it for a tag: a long one cut, with its own hash at the end or one of the whole."""
+    if len(name) <= longest:
+        return name
+    own = re.search(r"-[0-9a-f]{8}$", name)
+    end = own[0] if own else f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return name[: longest - len(end)] + end
 
 
 def studies_of(run: Run) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.schema import WandbConfig
-from cbam_ablate.loggers.wandb_run import Session, client
+from cbam_ablate.loggers.wandb_run import Session, client, tag_of
 from cbam_ablate.report import to_frame, write_table
 from cbam_ablate.runs import RunStore
 
@@ -26,11 +26,11 @@ def send_study(root: Path, study: str, cfg: WandbConfig, patience: float) -> str
         root,
         cfg,
         patience,
-        id=f"study-{re.sub('[^A-Za-z0-9_-]', '-', study)[:100]}",
-        name=f"study {study}"[:128],
-        group=study[:128],
+        id=f"study-{tag_of(re.sub('[^A-Za-z0-9_-]', '-', study), 100)}",
+        name=tag_of(f"study {study}", 128),
+        group=tag_of(study, 128),
         job_type=JOB,
-        tags=[study[:64]],
+        tags=[tag_of(study)],
         config={"axes": [axis.name for axis in table.axes], "table": table.options},
     )
     session.log(shown, step=0)

@@ -1,5 +1,6 @@
 """Packs a study into one small folder, a store without checkpoints, to be kept and tabulated elsewhere."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,13 +43,12 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
         raise ConfigError(f"to={folder}: holds something else than an export of study {study}")
     if folder.resolve() == found.root.resolve():
         raise ConfigError(f"to={folder}: is the store itself")
-    home = write_report(store, study, _options(found.study(study) / "table.json")).parent
+    home, options = found.study(study), _options(found.study(study) / "table.json")
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = make_aside(folder)
+    packed = RunStore(aside)
     try:
-        _copy(home, RunStore(aside).study(study), ("manifest.json", LINES, *TABLES))
-        _copy(home, aside, SHOWN)
-        _copy(home / "figures", aside / "figures", [path.name for path in home.glob("figures/*.png")])
+        _copy(home, packed.study(study), ("manifest.json", LINES, "table.json"))
         _copy(folder, aside, [path.name for path in folder.glob("*") if path.name not in TABLES])
         for path in folder.glob("*"):
             if path.is_dir() and path.is_symlink():
@@ -56,7 +56,8 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
             elif path.is_dir() and path.name not in FOLDERS:
                 shutil.copytree(path, aside / path.name, symlinks=True)
         for key in loaded.records:
-            _copy_run(found.run(key), RunStore(aside).run(key))
+            _copy_run(found.run(key), packed.run(key))
+        _tabulate(found, packed, study, list(loaded.records), options)
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)
@@ -64,6 +65,24 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return folder
+
+
+def _tabulate(
+    store: RunStore, packed: RunStore, study: str, keys: Sequence[str], options: dict[str, Any]
+) -> None:
+    """Makes table and figures of what was packed, with the predictions of the store's runs at hand for it."""
+    borrowed = [packed.run(key).predictions for key in keys if store.run(key).predictions.is_file()]
+    for path in borrowed:
+        path.symlink_to(store.run(path.parent.name).predictions.absolute())
+    home = write_report(packed.root, study, options).parent
+    for path in borrowed:
+        path.unlink()
+    _copy(home, packed.root, SHOWN)
+    _copy(home / "figures", packed.root / "figures", [path.name for path in home.glob("figures/*.png")])
+    shutil.rmtree(home / "figures", ignore_errors=True)
+    for path in home.glob("*"):
+        if path.name not in ("manifest.json", LINES, *TABLES):
+            path.unlink()
 
 
 def _options(table: Path) -> dict[str, Any]:
@@ -95,3 +114,5 @@ def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
         target.mkdir(parents=True, exist_ok=True)
     for name in there:
         shutil.copyfile(source / name, target / name)
+        stat = (source / name).stat()  # whose time says whether a metric is older than its predictions
+        os.utime(target / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.report import latex, markdown, table_csv, table_html, table_json
 from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.runs import RunStore
-from cbam_ablate.runs.files import write_text
+from cbam_ablate.runs.files import unwritable, write_text
 
+log = logging.getLogger(__name__)
 ENDINGS = ("md", "tex", "html", "csv", "json")
 
 
@@ -30,12 +32,18 @@ def write_table(
 
     `values` are table options by name (`table.rows` or `rows`) over those the study declares. Each file is
     replaced at once, and is the same, byte for byte, as long as the runs are. With `out` all goes to that
-    folder instead. Raises `ConfigError`.
+    folder instead; of a store that may only be read nothing is written without it, with a warning. Raises
+    `ConfigError`.
     """
     folder = folder_of(store, study, out)
+    why = unwritable(folder) if out is None else None
     with _nothing_to_collect():
         table = table_of(load_study(store, study), values)
-        write_made(table, folder, os.path.relpath(RunStore(store).root / "runs", folder))
+        if why is None:
+            write_made(table, folder, os.path.relpath(RunStore(store).root / "runs", folder))
+        else:
+            told = "nothing was written: %s may only be read (%s); out=FOLDER takes it"
+            log.warning(told, folder, why)
     return table
 
 

@@ -1,10 +1,15 @@
 """Files that are whole or not there: write aside, then rename."""
 
+import errno
 import json
 import os
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
+
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What a system says of a folder that may only be read."""
 
 
 def write_text(path: Path, text: str, sync: bool = False) -> None:
@@ -62,6 +67,16 @@ def forbidden(path: Path) -> bool:
         return True
     except OSError:
         return False
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why this user may write nothing to a folder, in the system's words; None where that isn't so."""
+    there = next((one for one in (folder, *folder.absolute().parents) if one.is_dir()), folder)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno in READ_ONLY else None
 
 
 def owner_of(path: Path) -> str:

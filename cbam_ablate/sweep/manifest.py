@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.canonical import flatten, from_dict, run_key
+from cbam_ablate.config.canonical import flatten, run_key
+from cbam_ablate.config.flat import from_flat
 from cbam_ablate.config.schema import RunConfig, SweepConfig
 from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.runs.files import read_json, write_json
@@ -87,14 +88,8 @@ def run_config(manifest: dict[str, Any], key: str) -> RunConfig:
     """The frozen config of one run, with the sweep's own options."""
     if key not in manifest["runs"]:
         raise StoreError(f"{key}: not a run of study {manifest['study']}")
-    nested: dict[str, Any] = {"sweep": manifest["sweep"]}
-    for name, value in {**manifest["constants"], **manifest["runs"][key]}.items():
-        *path, last = name.split(".")
-        section = nested
-        for part in path:
-            section = section.setdefault(part, {})
-        section[last] = value
-    return from_dict(nested)
+    sweep = {f"sweep.{name}": value for name, value in manifest["sweep"].items()}
+    return from_flat({**sweep, **manifest["constants"], **manifest["runs"][key]})
 
 
 def content_of(plan: Plan, command: list[str]) -> dict[str, Any]:

@@ -30,6 +30,12 @@ def name_said(tokens: Iterable[Token]) -> str | None:
     return name
 
 
+def begun_without(base: RunConfig, study: str, name: str) -> bool:
+    """Whether a command with this name made the study of another: version 0.1 named but the runs so."""
+    manifest = read_json(RunStore(base.store).study(study) / "manifest.json") or {}
+    return study != name and f"{NAME}={name}" in (manifest.get("command") or [])
+
+
 def keep_seeds(declaration: Declaration, base: RunConfig, name: str) -> list[str]:
     """Adds the seeds that the sweep of this name has already to those that are asked for now.
 

@@ -24,7 +24,7 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import declare, expand
-from cbam_ablate.sweep.named import NAME, keep_seeds, name_said
+from cbam_ablate.sweep.named import NAME, begun_without, keep_seeds, name_said
 from cbam_ablate.sweep.other_code import whatever_code
 
 
@@ -102,7 +102,9 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     for cell in cells:
         runs.setdefault(cell.key, cell.cfg)
     declared = study_of(composed)
-    study = name or declared or _name(declaration.axes, runs, once)
+    study = declared or _name(declaration.axes, runs, once)
+    if name is not None and not begun_without(base, study, name):
+        study = name
     source = None if declared is None else file_of(loader, f"study/{declared}")
     return Outline(
         study,
@@ -114,7 +116,7 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
         composed,
         loader,
         source,
-        name is not None,
+        study == name,
         notes,
     )
 

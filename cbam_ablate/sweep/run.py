@@ -12,7 +12,7 @@ from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.loggers import close_sweep
 from cbam_ablate.runs import State
 from cbam_ablate.runs.claim import free_if_dead
-from cbam_ablate.runs.files import owner_of
+from cbam_ablate.runs.files import owner_of, unwritable
 from cbam_ablate.runs.results import DENIED
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import Plan
@@ -29,11 +29,12 @@ UNDONE = ("interrupted", "new", "unusable")
 
 @dataclass
 class Outcome:
-    """How a sweep ended."""
+    """How a sweep ended. `unwritten` is why nothing was written, of a store that may only be read."""
 
     plan: Plan
     interrupted: bool = False
     left: bool = False
+    unwritten: str = ""
 
     @property
     def missing(self) -> dict[str, State]:
@@ -61,6 +62,9 @@ def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True)
     """
     _refuse_too_long(plan)
     refuse_denied(plan)
+    why = unwritable(plan.store.study(plan.study)) if plan.base.sweep.mode == "read_only" else None
+    if why is not None:
+        return Outcome(plan, unwritten=why)
     path = freeze(plan, command)
     path.with_name("stop").unlink(missing_ok=True)
     keys = plan.to_run()

@@ -5,7 +5,13 @@ import os
 import time
 
 import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams.backend_context import Context
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG, parse_session_start_info_plugin_data
 
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.errors import ConfigError
@@ -165,6 +171,40 @@ def test_tensorboard_has_the_hyperparameters(store):
     content = read_back(store, run).SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"model.attention.reduction" in content
     assert b"block" in content
+
+
+def hyperparameters(folder):
+    """What TensorBoard's own plugin shows of a folder: columns, metrics, and each run's values."""
+    runs = EventMultiplexer().AddRunsFromDirectory(str(folder))
+    runs.Reload()
+    provider = MultiplexerDataProvider(runs, str(folder))
+    context = Context(TBContext(data_provider=provider))
+    asked, there = RequestContext(), context.hparams_metadata(RequestContext(), "")
+    experiment = context.experiment_from_metadata(asked, "", True, there, [])
+    started = [tags[SESSION_START_INFO_TAG] for tags in there.values() if SESSION_START_INFO_TAG in tags]
+    values = [dict(parse_session_start_info_plugin_data(content).hparams) for content in started]
+    metrics = [metric.name.tag for metric in experiment.metric_infos]
+    return [column.name for column in experiment.hparam_infos], metrics, values
+
+
+def test_tensorboard_has_a_column_for_every_option_of_a_study(store):
+    _, runs = store.study("logger=tensorboard", "reduction=2,4", seeds="0")
+    columns, metrics, values = hyperparameters(store.root / "tensorboard")
+    assert len(values) == len(runs) + 1  # reduction=2 and 4 have one baseline, and share a place in `runs`
+    assert {f"model.attention.{name}" for name in ("kind", "placement", "reduction", "kernel")} < set(columns)
+    assert set(columns) == {name for run in values for name in run}
+    assert "test_top1" in metrics
+
+
+def test_tensorboard_has_the_columns_of_each_study_whichever_came_first(store):
+    store.train(store.config("logger=tensorboard", "placement=none"))
+    store.study("logger=tensorboard", placements="none", seeds="0")
+    before = hyperparameters(store.root / "tensorboard")[0]
+    assert "model.attention.kernel" not in before
+    store.study("logger=tensorboard", "optimizer=adamw", placements="none,block", seeds="0")
+    after = hyperparameters(store.root / "tensorboard")[0]
+    assert {"model.attention.kernel", "optimizer.beta2"} <= set(after)
+    assert set(before) < set(after)
 
 
 def test_without_tensorboard_the_run_is_whole_and_the_extra_is_named(store, tmp_path, monkeypatch):

@@ -1,16 +1,20 @@
 """Between the store and W&B: what is pushed can be pulled, and anybody's runs make tables."""
 
 import json
+import shlex
 import sys
+import time
 
 import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
+from cbam_ablate.cli import run
 from cbam_ablate.cli import wandb as command
 from cbam_ablate.config.schema import WandbConfig
 from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.loggers import wandb_pull
 from cbam_ablate.loggers.wandb_report import group_keys, make_report
+from cbam_ablate.loggers.wandb_run import tag_of
 from cbam_ablate.report import write_table
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.naming import config_of
@@ -106,6 +110,44 @@ def test_a_push_that_fails_says_what_was_not_sent(store, wandb, wandb_server):
 
 
 @pytest.mark.slow
+def test_a_run_whose_id_was_deleted_is_told_at_once_with_what_helps(store, wandb, wandb_server):
+    run = store.train(store.config())
+    wandb_server.fail = {"UpsertBucket": 409}
+    wandb_server.message = f"run me/p/{run.key} was previously created and deleted; try a new run name"
+    began = time.monotonic()
+    pushed = wandb("push", f"run={run.key}")
+    assert time.monotonic() - began < 20  # of which W&B's client would try for 30
+    assert pushed.returncode == 1
+    assert f"W&B has deleted {run.key} in the project cbam-ablate" in pushed.stderr
+    assert "undelete" in pushed.stderr
+    assert "logger.wandb.project=" in pushed.stderr
+    assert "same command" not in pushed.stderr
+
+
+@pytest.mark.slow
+def test_a_study_whose_name_is_too_long_for_a_tag_is_pushed_and_pulled(store, wandb, wandb_server):
+    name = 70 * "a" + "-0123abcd"
+    store.study(f"name={name}", seeds="0")
+    assert wandb("push", f"study={name}").returncode == 0
+    tags = {tag for run in wandb_server.runs.values() for tag in run["tags"]}
+    assert max(map(len, tags)) <= 64
+    assert 55 * "a" + "-0123abcd" in tags
+    pulled = wandb("pull", "me/cbam-ablate", f"study={name}")
+    assert pulled.returncode == 0, pulled.stderr
+    there = store.root / "pulled" / "me" / "cbam-ablate"
+    assert numbers(build_table(load_study(there, name))) == numbers(build_table(load_study(store.root, name)))
+
+
+def test_long_names_have_tags_of_their_own():
+    names = [80 * "a", 81 * "a", f"{70 * 'a'}-0123abcd", f"{70 * 'a'}-0123abce", 64 * "a"]
+    tags = [tag_of(name) for name in names]
+    assert len(set(tags)) == len(names)
+    assert [len(tag) for tag in tags] == 5 * [64]
+    assert tags[-1] == names[-1]
+    assert [tag_of(tag) for tag in tags] == tags
+
+
+@pytest.mark.slow
 def test_a_result_of_another_format_is_told_like_a_failure(store, wandb, wandb_server):
     run = store.train(store.config())
     (run.path / "result.json").write_text("{}")
@@ -139,6 +181,58 @@ def test_anybodys_runs_make_a_table(store, wandb, wandb_server):
     table = write_table(store.root / "pulled" / "they" / "theirs", "theirs", {"metrics": ["acc"]})
     found = {row.axes["net.width"]: (row.cell("acc").value, row.n, row.missing) for row in table.rows}
     assert found == {1: (pytest.approx(0.58), 3, {}), 2: (pytest.approx(1.08), 3, {"killed": 1})}
+
+
+@pytest.mark.slow
+def test_a_metric_called_by_spaces_and_signs_has_a_table_by_the_printed_command(
+    store, wandb, wandb_server, cli
+):
+    metric = "val acc (%) = [top-1], 'best'"
+    for width in (1, 2):
+        for seed in (0, 1):
+            put(
+                wandb_server,
+                f"r{width}{seed}",
+                {"width": width, "seed": seed},
+                [{"_step": 0, metric: width + seed / 10}],
+            )
+    pulled = wandb("pull", "they/theirs")
+    printed = shlex.split(pulled.stdout.partition("Its table: ")[2])
+    assert run(printed[1], printed[2:]) == 0
+    table = json.loads((store.root / "pulled/they/theirs/studies/theirs/table.json").read_text())
+    assert [row["cells"][metric]["value"] for row in table["rows"]] == pytest.approx([1.05, 2.05])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", [[], ["seed=id"]])
+def test_runs_without_a_seed_are_repeats(word, store, wandb, wandb_server):
+    for width in (1, 2):
+        for trial in range(3):
+            put(wandb_server, f"r{width}{trial}", {"width": width}, [{"_step": 0, "acc": width + trial / 10}])
+    pulled = wandb("pull", "they/theirs", *word)
+    assert pulled.returncode == 0, pulled.stderr
+    table = build_table(load_study(store.root / "pulled" / "they" / "theirs", "theirs"))
+    cells = [row.cell("acc") for row in table.rows]
+    assert [(cell.value, cell.n) for cell in cells] == [(pytest.approx(1.1), 3), (pytest.approx(2.1), 3)]
+    assert cells[0].sd == pytest.approx(0.1)
+    assert [axis.name for axis in table.axes] == ["width"]
+
+
+@pytest.mark.slow
+def test_tables_and_images_of_w_and_bs_are_no_metrics(store, wandb, wandb_server):
+    drawn = {"_type": "table-file", "nrows": 10, "ncols": 2, "size": 1234, "path": "media/x.json"}
+    for seed in (0, 1):
+        row = {
+            "_step": 0,
+            "acc": seed / 10,
+            "eval/table": drawn,
+            "shown": {"deep": drawn, "f1": 0.5, "all": {"t": drawn}},
+        }
+        put(wandb_server, f"r{seed}", {"seed": seed}, [row])
+    assert "measured: acc, shown.f1" in wandb("pull", "they/theirs").stdout.replace("\n", " ")
+    histories = [path.read_text() for path in store.root.rglob("history.jsonl")]
+    assert len(histories) == 2
+    assert not any("_type" in text or "nrows" in text for text in histories)
 
 
 @pytest.mark.slow

@@ -5,9 +5,7 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
@@ -16,36 +14,21 @@ from cbam_ablate.runs import RunStore, claim
 from cbam_ablate.runs.claim import acquire
 from cbam_ablate.runs.files import write_json
 
-GROUP, SECOND = 60_123, 60_124
-"""A group that nobody is in, and a user that isn't there."""
 SMALL = ["data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "model.width=4", "reduction=4"]
 SMALL += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
 SWEEP = ["-m", *SMALL, "train.epochs=1", "placement=none,block", "name=ours", "hydra.launcher.jobs=0"]
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be a second user"
-)
-
 
 @pytest.fixture
-def folder(monkeypatch):
-    """A folder that everybody can reach, which the one of pytest isn't, to work in."""
-    made = Path(tempfile.mkdtemp(prefix="cbam_ablate_shared_"))
-    made.chmod(0o755)
-    monkeypatch.chdir(made)
-    yield made
-    os.chdir("/")
-    shutil.rmtree(made)
-
-
-@pytest.fixture
-def lab(folder):
+def lab(open_folder, second_user, monkeypatch):
     """A store of a group's, as a lab sets it up: setgid."""
-    store = folder / "store"
+    store = open_folder / "store"
     store.mkdir()
-    os.chown(store, 0, GROUP)
+    os.chown(store, 0, second_user.group)
     store.chmod(0o2775)
-    return store
+    monkeypatch.chdir(open_folder)
+    yield store
+    shutil.rmtree(store)
 
 
 @contextlib.contextmanager
@@ -57,38 +40,37 @@ def umask(mask):
         os.umask(before)
 
 
-@contextlib.contextmanager
-def second_user(group=True):
-    """Makes this process another user's, in the group or not; so its files are."""
-    groups = os.getgroups()
-    os.setgroups([GROUP] if group else [])
-    os.setegid(SECOND)
-    os.seteuid(SECOND)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
-
-
 def contents(store):
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in store.rglob("*")}
 
 
-def test_all_that_a_store_holds_has_the_modes_of_the_umask_and_its_group(lab, command_line):
-    cli = command_line(lab, cold=True)
+def modes(folder):
+    return {path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
+
+
+def test_all_that_a_store_holds_has_the_modes_of_the_umask_and_its_group(lab, second_user):
     with umask(0o002):
-        done = cli("train", *SWEEP[:-1], "hydra.launcher.jobs=1", "logger=[csv,tensorboard]")
-        assert done.returncode == 0, done.stderr
+        assert run("train", [*SWEEP, "logger=csv", f"store={lab}"]) == 0
         assert run("export", ["study=ours", f"store={lab}", f"to={lab / 'kept'}"]) == 0
-    found = {path: stat.S_IMODE(path.stat().st_mode) for path in lab.rglob("*")}
-    assert {path.name for path in found} > {"claims", "output.log", "train.log", "best.pt", "tensorboard"}
+    found = modes(lab)
+    assert {path.name for path in found} > {"claims", "train.log", "best.pt", "history.csv", "manifest.json"}
     assert {path for path, mode in found.items() if mode != (0o2775 if path.is_dir() else 0o664)} == set()
-    assert {path for path in found if path.stat().st_gid != GROUP} == set()
+    assert {path for path in found if path.stat().st_gid != second_user.group} == set()
 
 
-def test_a_second_user_of_the_group_goes_on_where_the_first_stopped(lab, capsys):
+@pytest.mark.slow
+def test_what_the_jobs_of_a_sweep_write_has_the_modes_of_the_umask(lab, command_line):
+    with umask(0o002):
+        done = command_line(lab, cold=True)(
+            "train", *SWEEP[:-1], "hydra.launcher.jobs=1", "logger=tensorboard"
+        )
+        assert done.returncode == 0, done.stderr
+    found = modes(lab)
+    assert {path.name for path in found} > {"output.log", "tensorboard"}
+    assert {path for path, mode in found.items() if mode != (0o2775 if path.is_dir() else 0o664)} == set()
+
+
+def test_a_second_user_of_the_group_goes_on_where_the_first_stopped(lab, capsys, second_user):
     one = [*SMALL, "placement=block", f"store={lab}"]
     with umask(0o002):
         assert run("train", [*one, "train.epochs=2"]) == 0
@@ -101,13 +83,13 @@ def test_a_second_user_of_the_group_goes_on_where_the_first_stopped(lab, capsys)
             assert run("train", [*one, "train.epochs=2"]) == 0
             assert run("train", [*SWEEP, f"store={lab}"]) == 0
             assert run("table", ["study=ours", f"store={lab}"]) == 0
-    assert (mine.path / "result.json").stat().st_uid == SECOND
+    assert (mine.path / "result.json").stat().st_uid == second_user.user
     assert "goes on from" in (mine.path / "train.log").read_text().removeprefix(before)
     assert len(mine.history()) == 2
     assert "2 distinct, 2 done" in capsys.readouterr().out
 
 
-def test_runs_that_another_user_may_not_read_are_told_and_not_trained_again(lab, capsys):
+def test_runs_that_another_user_may_not_read_are_told_and_not_trained_again(lab, capsys, second_user):
     with umask(0o002):
         assert run("train", [*SWEEP, f"store={lab}"]) == 0
     first, second = RunStore(lab).runs()
@@ -128,7 +110,7 @@ def test_runs_that_another_user_may_not_read_are_told_and_not_trained_again(lab,
     assert contents(lab / "runs") == before
 
 
-def test_a_run_in_a_folder_that_is_not_the_groups_to_write_is_left_with_a_word(lab, capsys):
+def test_a_run_in_a_folder_that_is_not_the_groups_to_write_is_left_with_a_word(lab, capsys, second_user):
     words = [*SMALL, "train.epochs=1", f"store={lab}"]
     with umask(0o002):
         assert run("train", words) == 0
@@ -153,7 +135,7 @@ def private(lab):
 
 
 @pytest.mark.parametrize("readable", [True, False])
-def test_a_claim_that_can_not_be_read_is_judged_by_its_heartbeat(private, monkeypatch, readable):
+def test_a_claim_that_can_not_be_read_is_judged_by_its_heartbeat(private, monkeypatch, readable, second_user):
     status = private.path / "status.json"
     write_json(status, {"state": "running"})
     status.chmod(0o644 if readable else 0o600)
@@ -172,7 +154,7 @@ def test_a_claim_that_can_not_be_read_is_judged_by_its_heartbeat(private, monkey
         assert acquire(private.path) is not None
 
 
-def test_a_claim_that_can_not_be_read_of_a_run_that_stopped_is_free(private):
+def test_a_claim_that_can_not_be_read_of_a_run_that_stopped_is_free(private, second_user):
     write_json(private.path / "status.json", {"state": "interrupted"})
     with umask(0o002), second_user():
         assert private.state().name == "interrupted"
