@@ -202,7 +202,8 @@ def _missing(settings: dict[tuple[str, ...], dict[str, list[Found]]], layout: La
     every = dict.fromkeys(seed for seeds in settings.values() for seed in seeds if seed != NO_SEED)
     gaps = [(point, [seed for seed in every if seed not in seeds]) for point, seeds in settings.items()]
     gaps = [(point, seeds) for point, seeds in gaps if seeds]
-    if not gaps or len(every) > 2 * max(len(seeds) for seeds in settings.values()):
+    shared = any(sum(seed in seeds for seeds in settings.values()) > 1 for seed in every)
+    if not gaps or not shared or len(every) > 2 * max(len(seeds) for seeds in settings.values()):
         return []  # seeds that settings don't share are no gaps
     total = sum(len(seeds) for _, seeds in gaps)
     first = f"{_described(gaps[0][0], layout)} has no seed {listed(gaps[0][1], 3)}"

@@ -211,6 +211,7 @@ def test_runs_without_a_seed_are_repeats(word, store, wandb, wandb_server):
             put(wandb_server, f"r{width}{trial}", {"width": width}, [{"_step": 0, "acc": width + trial / 10}])
     pulled = wandb("pull", "they/theirs", *word)
     assert pulled.returncode == 0, pulled.stderr
+    assert "empty" not in pulled.stdout
     table = build_table(load_study(store.root / "pulled" / "they" / "theirs", "theirs"))
     cells = [row.cell("acc") for row in table.rows]
     assert [(cell.value, cell.n) for cell in cells] == [(pytest.approx(1.1), 3), (pytest.approx(2.1), 3)]
