@@ -1,5 +1,6 @@
 """Files that are whole or not there: write aside, then rename."""
 
+import contextlib
 import errno
 import json
 import os
@@ -45,17 +46,21 @@ def make_aside(folder: Path) -> Path:
 def make_own(path: Path) -> None:
     """Makes a log that another user began and that this one may not write a file of its own.
 
-    What it holds stays in it; where that may not be read either, it is kept beside it.
+    What it holds stays in it; where that may not be read either, it is kept beside it. A log that can't be
+    had is no error.
     """
     try:
         with path.open("ab"):
             return
     except PermissionError:
         pass
-    try:
-        write_bytes(path, path.read_bytes())
-    except PermissionError:
-        path.rename(path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}"))
+    except OSError:
+        return
+    with contextlib.suppress(OSError):
+        try:
+            write_bytes(path, path.read_bytes())
+        except PermissionError:
+            path.rename(path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}"))
 
 
 def forbidden(path: Path) -> bool:

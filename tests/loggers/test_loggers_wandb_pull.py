@@ -1,5 +1,6 @@
 """Between the store and W&B: what is pushed can be pulled, and anybody's runs make tables."""
 
+import itertools
 import json
 import shlex
 import sys
@@ -188,14 +189,9 @@ def test_a_metric_called_by_spaces_and_signs_has_a_table_by_the_printed_command(
     store, wandb, wandb_server, cli
 ):
     metric = "val acc (%) = [top-1], 'best'"
-    for width in (1, 2):
-        for seed in (0, 1):
-            put(
-                wandb_server,
-                f"r{width}{seed}",
-                {"width": width, "seed": seed},
-                [{"_step": 0, metric: width + seed / 10}],
-            )
+    for width, seed in itertools.product((1, 2), (0, 1)):
+        row = {"_step": 0, metric: width + seed / 10}
+        put(wandb_server, f"r{width}{seed}", {"width": width, "seed": seed}, [row])
     pulled = wandb("pull", "they/theirs")
     printed = shlex.split(pulled.stdout.partition("Its table: ")[2])
     assert run(printed[1], printed[2:]) == 0
@@ -223,12 +219,8 @@ def test_runs_without_a_seed_are_repeats(word, store, wandb, wandb_server):
 def test_tables_and_images_of_w_and_bs_are_no_metrics(store, wandb, wandb_server):
     drawn = {"_type": "table-file", "nrows": 10, "ncols": 2, "size": 1234, "path": "media/x.json"}
     for seed in (0, 1):
-        row = {
-            "_step": 0,
-            "acc": seed / 10,
-            "eval/table": drawn,
-            "shown": {"deep": drawn, "f1": 0.5, "all": {"t": drawn}},
-        }
+        shown = {"deep": drawn, "f1": 0.5, "all": {"t": drawn}}
+        row = {"_step": 0, "acc": seed / 10, "eval/table": drawn, "shown": shown}
         put(wandb_server, f"r{seed}", {"seed": seed}, [row])
     assert "measured: acc, shown.f1" in wandb("pull", "they/theirs").stdout.replace("\n", " ")
     histories = [path.read_text() for path in store.root.rglob("history.jsonl")]
