@@ -7,7 +7,7 @@ at their baseline. `exclude` drops the combinations that match all of an entry.
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,13 +65,14 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
     joined = [_tokens(grid, "grids") for grid in node.get("grids") or [{}]]
     somewhere = {name for grid in joined for name in grid} - {*params}
     grids = []
-    for grid in joined:
+    for grid, kept in _narrowed(joined, given):
         axes = {name: token for name, token in {**params, **grid}.items() if name not in given}
         # One that replaces an axis of some of the grids isn't an axis of the others.
         added = {name: token for name, token in swept.items() if name not in somewhere}
         own = {**dict.fromkeys([*params, *grid]), **added}
         merged = {name: swept.get(name) or axes.get(name) for name in own}
-        grids.append({name: single_values(token) for name, token in merged.items() if token is not None})
+        chosen = {name: single_values(token) for name, token in merged.items() if token is not None}
+        grids.append(chosen | {name: tokens for name, tokens in kept.items() if name in chosen})
     declaration = Declaration(
         fixed,
         grids,
@@ -82,6 +83,41 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
     _check_names(declaration, given)
     _check_exclusions(declaration, [*joined, params, given])
     return declaration
+
+
+def _narrowed(
+    joined: Sequence[Mapping[str, Token]], given: Mapping[str, Token]
+) -> Iterator[tuple[Mapping[str, Token], dict[str, list[Token]]]]:
+    """The joined grids that are asked for, each with what it keeps of given axes in which the grids differ.
+
+    What all grids have alike is replaced. Where they differ, the command picks from what each of them has, or
+    it would make cells that none of them declares. Raises `ConfigError` for what none has.
+    """
+    values = [{name: single_values(grid[name]) for name in grid if name in given} for grid in joined]
+    texts: dict[str, list[list[str]]] = {}
+    for name, tokens in ((name, tokens) for every in values for name, tokens in every.items()):
+        texts.setdefault(name, []).append([token.value_text for token in tokens])
+    differing = [name for name, lists in texts.items() if any(one != lists[0] for one in lists)]
+    wanted = {name: single_values(given[name]) for name in differing}
+    left = []
+    for grid, own in zip(joined, values, strict=True):
+        kept = {
+            name: [one for one in wanted[name] if any(_is(one, token.values[0]) for token in own[name])]
+            for name in differing
+            if name in own
+        }
+        if all(kept.values()):
+            left.append((grid, kept))
+    for name, tokens in wanted.items():
+        found = [one for _, kept in left for one in kept.get(name, [])]
+        missing = [one.value_text for one in tokens if one not in found]
+        if missing:
+            listed = "; ".join(",".join(every) for every in texts[name])
+            raise ConfigError(
+                f"{given[name].name}={','.join(missing)}: in none of the grids that the study joins, "
+                f"which have {listed}; add a grid with it"
+            )
+    yield from left
 
 
 def _unresolved(plain: Any, resolved: Any) -> Any:

@@ -26,7 +26,7 @@ from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.job import run_job
 from cbam_ablate.sweep.manifest import read
 from cbam_ablate.sweep.slots import Slot
-from cbam_ablate.sweep.warm import warm_context
+from cbam_ablate.sweep.warm import warm_context, without_script
 
 log = logging.getLogger(__name__)
 GRACE = 30.0
@@ -111,7 +111,8 @@ class _Pool:
     def _start(self, slot: Slot) -> _Worker:
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_work, args=(theirs, str(self.path), slot.device, slot.threads))
-        process.start()
+        with without_script():
+            process.start()
         theirs.close()
         return _Worker(slot, process, ours)
 

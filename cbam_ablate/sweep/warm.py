@@ -5,9 +5,13 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from types import ModuleType
 
 MODULES = ["cbam_ablate.sweep.preload"]
 
@@ -17,6 +21,17 @@ def warm_context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(MODULES)
     return context
+
+
+@contextmanager
+def without_script() -> Iterator[None]:
+    """What starts in here doesn't run the program's own script again, which may train this very sweep."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def warm_up() -> None:

@@ -89,3 +89,14 @@ def test_a_sweep_runs_from_the_top_level_of_a_script(tmp_path, tiny):
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path)
     assert (done.stdout.strip(), done.stderr) == ("[(2, 2)]", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["local", "fused"])
+def test_the_command_line_called_at_the_top_level_of_a_script_trains_a_sweep_once(tmp_path, tiny, launcher):
+    words = ["-m", *tiny, "seed=0,1", f"hydra/launcher={launcher}", f"store={tmp_path / 'store'}"]
+    script = tmp_path / "script.py"
+    script.write_text(f"from cbam_ablate.cli import run\nprint('code', run('train', {words!r}))\n")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path)
+    assert [line for line in done.stdout.splitlines() if "code" in line] == ["code 0"]
+    assert "Error" not in done.stderr
