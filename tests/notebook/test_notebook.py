@@ -81,7 +81,7 @@ def test_the_notebook_of_the_docs_prints_what_it_shows():
 
 @pytest.mark.slow
 def test_a_sweep_runs_from_the_top_level_of_a_script(tmp_path, tiny):
-    words = [*tiny, "train.epochs=1", "seed=0,1", f"store={tmp_path / 'store'}"]
+    words = [*tiny, "seed=0,1", f"store={tmp_path / 'store'}"]
     script = tmp_path / "script.py"
     script.write_text(
         f"from cbam_ablate import run_study\ntable = run_study({words!r}, quiet=True)\n"
