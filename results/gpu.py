@@ -61,7 +61,8 @@ def main() -> None:
             if not (store / "runs" / run.name).exists():
                 shutil.copytree(run, store / "runs" / run.name)
         print(f"\n# {name}: at most {left / 60:.0f} min", flush=True)
-        code = train([*STUDIES[name], *asked.words, f"store={store}"], left)
+        words = {word.partition("=")[0]: word for word in (*STUDIES[name], *asked.words, f"store={store}")}
+        code = train([*words.values()], left)
         if code == CTRL_C:
             print(f"{name}: the time is up; the same command goes on")
         if not list(store.glob("studies/*/manifest.json")):

@@ -14,7 +14,7 @@ if ! [ -d "$site/hydra_core-1.4.0rc3.dist-info" ]; then
 fi
 "$own/bin/python" -c 'import hydra; assert hydra.__version__.startswith("1.4"), hydra.__version__'
 exec "$own/bin/python" -m pytest -n "${JOBS:-2}" --dist worksteal \
-  tests/config tests/sweep/test_sweep_composed.py tests/sweep/test_sweep_declare.py \
+  tests/config tests/sweep/test_sweep_composed.py tests/sweep/test_sweep_declare.py tests/sweep/test_sweep_grids.py \
   tests/sweep/test_sweep_studies.py tests/sweep/test_sweep_two_hydras.py tests/cli/test_cli_bad_input.py \
   tests/cli/test_cli_completion.py tests/cli/test_cli_help.py tests/cli/test_cli_hydra.py \
   tests/sources/test_sources_folders.py "$@"
