@@ -9,7 +9,6 @@ from cbam_ablate.config.compose import compose as compose_ours
 from cbam_ablate.config.compose import to_run_config
 from cbam_ablate.config.overrides import conf_dir, parse
 from cbam_ablate.sweep.cells import Cell, refuse_pooled
-from cbam_ablate.sweep.outline import make_outline
 from cbam_ablate.sweep.plan import make_plan
 
 BASE = ["backbone=resnet_cifar", "data=synthetic"]
