@@ -70,7 +70,7 @@ def test_what_the_jobs_of_a_sweep_write_has_the_modes_of_the_umask(lab, command_
     assert {path for path, mode in found.items() if mode != (0o2775 if path.is_dir() else 0o664)} == set()
 
 
-def test_a_second_user_of_the_group_goes_on_where_the_first_stopped(lab, capsys, second_user):
+def test_a_second_user_of_the_group_goes_on_where_the_first_stopped(lab, open_folder, capsys, second_user):
     one = [*SMALL, "placement=block", f"store={lab}"]
     with umask(0o002):
         assert run("train", [*one, "train.epochs=2"]) == 0
@@ -79,6 +79,7 @@ def test_a_second_user_of_the_group_goes_on_where_the_first_stopped(lab, capsys,
         write_json(mine.path / "status.json", {"state": "interrupted"})
         (mine.path / "train.log").chmod(0o644)
         before = (mine.path / "train.log").read_text()
+        assert run("train", [*SWEEP, f"store={open_folder / 'another'}"]) == 0  # with what it imports
         with second_user():
             assert run("train", [*one, "train.epochs=2"]) == 0
             assert run("train", [*SWEEP, f"store={lab}"]) == 0
