@@ -1,4 +1,4 @@
-"""How far a study grows: planned, frozen, submitted in arrays, run by a body that only writes, tabulated.
+"""How far a study grows: planned, frozen, submitted in arrays, run by a body that only writes, and exported.
 
 python benchmarks/bench_scale.py [CELLS ...] [--slurm] [--pack N]
 
@@ -35,6 +35,7 @@ COUNTED = ("open", "os.listdir", "os.scandir", "os.mkdir", "os.link", "os.rename
 def measure(cells: int, pack: int, real: bool) -> dict[str, float]:
     """Seconds, CPU seconds, MiB and bytes of each stage for a study of so many cells, in this process."""
     from cbam_ablate.report import write_table
+    from cbam_ablate.report.export import export_study
     from cbam_ablate.sweep import submit
     from cbam_ablate.sweep.ledger import Ledger
     from cbam_ablate.sweep.manifest import freeze
@@ -85,6 +86,10 @@ def measure(cells: int, pack: int, real: bool) -> dict[str, float]:
         stage("table")
         if sum(row.expected for row in table.rows) != len(keys):
             raise RuntimeError("the table doesn't hold every run")
+        make_plan(words)
+        stage("replan")
+        export_study(plan.store.root, plan.study, f"{name}/export")
+        stage("export")
         found["files_a_run"] = sum(len(files) for _, _, files in os.walk(f"{name}/store/runs")) / len(keys)
     return found
 
@@ -169,7 +174,7 @@ def main() -> None:
             sys.exit(done.stderr)
         found = json.loads(done.stdout.splitlines()[-1])
         print(f"{cells} cells, {found['manifest_bytes'] / cells:.0f} bytes of manifest each")
-        for name in ("plan", "freeze", "submit", "ask", "run", "states", "table"):
+        for name in ("plan", "freeze", "submit", "ask", "run", "states", "table", "replan", "export"):
             wall, cpu, peak = (found[f"{name}_{part}"] for part in ("s", "cpu_s", "mib"))
             print(
                 f"  {name:7} {wall:8.2f} s, of the CPU {cpu:7.2f} s, {1000 * cpu / cells:7.3f} ms a cell; "

@@ -1,6 +1,7 @@
 """Whether a table's declaration fits a sweep: asked before anything runs, and of options alone."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -75,6 +76,7 @@ def check_values(options: TableConfig) -> None:
         for field in dataclasses.fields(options)
         for line in wrong(f"table.{field.name}", field.metadata, getattr(options, field.name))
     ]
+    found += [f"table.{name}: is not finite" for name in _infinite(dataclasses.asdict(options))]
     found += [f"table.means=[{name}]: not one of row, column" for name in options.means if name not in MEANS]
     for name, better in options.better.items():
         if better not in ("up", "down"):
@@ -89,6 +91,18 @@ def check_values(options: TableConfig) -> None:
         found.append("table.caption_only=true: needs table.caption, which is then all of it")
     if found:
         raise ConfigError("\n".join(found))
+
+
+def _infinite(value: Any, name: str = "") -> Iterator[str]:
+    """Where below a value numbers are that no file of a table can hold."""
+    if isinstance(value, dict):
+        for inner, below in value.items():
+            yield from _infinite(below, f"{name}.{inner}" if name else str(inner))
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _infinite(below, name)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield name
 
 
 def check_columns(options: TableConfig) -> None:

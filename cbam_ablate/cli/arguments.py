@@ -2,8 +2,8 @@
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.schema import RunConfig
@@ -31,7 +31,7 @@ def read_arguments(
     errors, others = [], []
     for text in texts:
         name, equals, value = text.partition("=")
-        if equals and (name in own or (name == "store" and Path(value).is_dir())):
+        if equals and (name in own or (name == "store" and os.path.isdir(value))):
             found[name] = value
         else:
             others.append(text)

@@ -13,6 +13,7 @@ Also taken, of a run and a study: store=, data.root=, data.cache=, train.device=
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,9 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"part={part}: not one of test, val")
     path = Path(wanted)
     if path.suffix == ".pt" or "/" in wanted:
-        if path.is_dir():
+        if os.path.isdir(path):
             path = path / "checkpoints" / f"{which}.pt"
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise StoreError(f"run={wanted}: there is no {path}")
         run = Run(path.resolve().parents[1])
     else:

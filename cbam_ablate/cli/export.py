@@ -5,6 +5,8 @@ Packs a study's configs, histories, results and table, without checkpoints, into
 cbam-ablate table study=NAME store=results/NAME --check
 """
 
+import os
+
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.report.export import export_study
@@ -15,6 +17,6 @@ def main(arguments: list[str]) -> int:
     target = values.pop("to", None)
     store, study = take_study(values)
     folder = export_study(store.root, study, target)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    size = sum(os.stat(f"{at}/{name}").st_size for at, _, names in os.walk(folder) for name in names)
     print(f"{folder} ({size / 2**20:.1f} MiB)")
     return 0

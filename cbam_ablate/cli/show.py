@@ -1,13 +1,12 @@
 """What the commands about sweeps print: a plan, and how a sweep ended."""
 
 import shlex
+import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from cbam_ablate.cli import fail
 from cbam_ablate.runs.provenance import command
@@ -25,16 +24,8 @@ def show(plan: Plan) -> int:
     waiting, silent = _waiting(plan)
     rows = [HEADINGS, *_rows(plan, waiting)]
     shown = [index for index in range(len(HEADINGS)) if any(row[index] != UNKNOWN for row in rows[1:])]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index in shown:
-        name, cell = HEADINGS[index], HEADINGS[index] == "cell"
-        width = None if cell else max(len(row[index]) for row in rows)
-        justify = "left" if index < 3 else "right"
-        table.add_column(name, justify=justify, no_wrap=not cell, min_width=width)  # type: ignore[arg-type]
-    for row in rows[1:]:
-        table.add_row(*(row[index] for index in shown))
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(table)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+    print("\n".join(_lines([[row[index] for index in shown] for row in rows], width)))
     if plan.source is not None:
         print(f"study {plan.study} as {plan.source} declares it")
     print("\n".join([*plan.notes, plan.summary()]))
@@ -43,6 +34,26 @@ def show(plan: Plan) -> int:
     for engine in silent:
         print(f"{engine} doesn't answer: which runs wait in its queue isn't known")
     return 0
+
+
+def _lines(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Columns side by side; the cell's text is wrapped where a line would be wider than `width`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cell = HEADINGS.index("cell")
+    room = width - sum(widths) + widths[cell] - 2 * (len(widths) - 1)
+    widths[cell] = max(len("cell"), min(widths[cell], room))
+    for row in rows:
+        first, *more = (
+            textwrap.wrap(row[cell], widths[cell]) if len(row[cell]) > widths[cell] else [row[cell]]
+        )
+        yield "  ".join(
+            text.ljust(there) if index <= cell else text.rjust(there)
+            for index, (text, there) in enumerate(
+                zip([*row[:cell], first, *row[cell + 1 :]], widths, strict=True)
+            )
+        ).rstrip()
+        for text in more:
+            yield " " * (sum(widths[:cell]) + 2 * cell) + text
 
 
 def _waiting(plan: Plan) -> tuple[dict[str, Waiting], list[str]]:

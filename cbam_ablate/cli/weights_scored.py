@@ -1,6 +1,7 @@
 """Scores a file of weights without any training: what `evaluate weights=FILE` does."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def score_weights(arguments: Sequence[str]) -> int:
     part = next((text.removeprefix(PART) for text in arguments if text.startswith(PART)), "test")
     if part not in ("test", "val"):
         raise ConfigError(f"part={part}: not one of test, val")
-    if not Path(path).expanduser().is_file():
+    if not os.path.isfile(os.path.expanduser(path)):
         raise ConfigError(f"weights={path}: no such file")
     words = [text for text in arguments if not text.startswith((WEIGHTS, PART))]
     # bf16 would move the last printed digit.

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -199,7 +200,7 @@ def effective_in(name: str, section: Any) -> dict[str, Any]:
     return found
 
 
-def _top(cfg: RunConfig) -> dict[str, Any]:
+def effective_top(cfg: RunConfig) -> dict[str, Any]:
     values = {field: getattr(cfg, field.name) for field in TOP if field.metadata["identity"]}
     return {field.name: value for field, value in values.items() if value != field.metadata["off"]}
 
@@ -209,7 +210,7 @@ def effective(cfg: RunConfig, once: Once = each_time) -> dict[str, Any]:
 
     `residual` is as far as the placement has gates for it.
     """
-    found = _top(cfg)
+    found = effective_top(cfg)
     for name in INSIDE:
         found |= once(effective_in, name, getattr(cfg, name))
     return found
@@ -235,13 +236,12 @@ def canonical_in(name: str, section: Any) -> dict[str, Any]:
 
 def names_published(pretrained: str | None) -> bool:
     """Whether `model.pretrained` is a name (imagenet, or a library's own), not a file."""
-    text = str(pretrained)
-    return re.fullmatch(r"\w+", text) is not None and not Path(text).is_file()
+    return re.fullmatch(r"\w+", str(pretrained)) is not None and not os.path.isfile(str(pretrained))
 
 
 def canonical(cfg: RunConfig) -> dict[str, Any]:
     """The effective options less those at their off value: what the run key is made from."""
-    found = _top(cfg)
+    found = effective_top(cfg)
     for name in INSIDE:
         found |= canonical_in(name, getattr(cfg, name))
     return found
@@ -254,7 +254,8 @@ def _json_in(name: str, section: Any) -> str:
 def canonical_json(cfg: RunConfig, once: Once = each_time, **more: Any) -> str:
     """The canonical form, and `more` options beside it, as JSON with sorted names."""
     parts = {f"{name}.": once(_json_in, name, getattr(cfg, name)) for name in INSIDE}
-    parts |= {name: f'"{name}": {json.dumps(value)}' for name, value in {**_top(cfg), **more}.items()}
+    more |= effective_top(cfg)
+    parts |= {name: f'"{name}": {json.dumps(value)}' for name, value in more.items()}
     return "{" + ", ".join(parts[name] for name in sorted(parts) if parts[name]) + "}"
 
 

@@ -29,7 +29,7 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
-from cbam_ablate.config.canonical import resolved
+from cbam_ablate.config.canonical import leaves, resolved
 from cbam_ablate.config.options import ALIASES
 from cbam_ablate.config.overrides import Token, parse, verify
 from cbam_ablate.config.own_choices import SCHEME
@@ -128,8 +128,6 @@ def hydras_own(tokens: Sequence[Token] = ()) -> Iterator[None]:
         lines = problems([(token.name, token.value_text) for token in tokens], error)
         if lines:
             raise ConfigError("\n".join(lines)) from error
-        if not isinstance(error, HydraException | OmegaConfBaseException):
-            raise
         raise plain_error(error) from error
     finally:
         base.version_base = before
@@ -201,6 +199,10 @@ def typed(composed: DictConfig) -> RunConfig:
         raise ConfigError(f"{error.full_key}: has no value; pick a choice of its group, or set it") from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
+    for name, field, value in leaves(cfg):
+        wanted = type(field.default_factory()) if callable(field.default_factory) else object
+        if wanted in (dict, list) and value is not None and not isinstance(value, wanted):
+            raise ConfigError(f"{name}={value}: must be a {'mapping' if wanted is dict else 'list'}")
     cfg.store = check_store(cfg.store)
     found: RunConfig = cfg
     return found

@@ -39,6 +39,12 @@ def moments_rule(data: DataConfig) -> list[str]:
             found.append(f"data.{name}={show(given)}: one number for each of {channels} channels{above}")
     if data.normalize == "pixel" and data.mean is not None:
         found.append("data.mean: data.normalize=pixel subtracts the mean image; leave one of both out")
+    if find(Dataset, data.name).discover is None and data.store_size is not None:
+        size = facts(data).size
+        if data.store_size < size:
+            found.append(f"data.store_size={data.store_size}: at least {size}, which is cut out of it")
+        if data.normalize == "pixel":
+            found.append("data.normalize=pixel: whole images have no common pixels; channel")
     limits = data.range
     if limits is not None and (len(limits) != 2 or limits[0] >= limits[1]):
         found.append(f"data.range={show(limits)}: two rising numbers, those that become 0 and 255")
@@ -54,10 +60,10 @@ def crop_rule(augment: AugmentConfig, data: DataConfig) -> list[str]:
             f"augment.crop_padding={augment.crop_padding}: random_resized_crop cuts out already; take "
             "augment=random_resized_crop, or crop_padding=0"
         )
-    if data.name == "imagenet":
+    if data.name == "imagenet" and data.store_size is None:
         found.append(
-            "augment.random_resized_crop=true: data=imagenet keeps the middle of each image alone; take "
-            "data=folder, which keeps images whole"
+            "augment.random_resized_crop=true: data=imagenet keeps the middle of each image alone; "
+            "data.store_size=256 keeps images whole, at that short side"
         )
     for name, high in (("crop_scale", 1.0), ("crop_ratio", None)):
         low_high = getattr(augment, name)

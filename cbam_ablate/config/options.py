@@ -103,7 +103,7 @@ def same(value: Any, other: Any) -> bool:
         return True
     try:
         return float(value) == float(other) and not isinstance(value, bool) and not isinstance(other, bool)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

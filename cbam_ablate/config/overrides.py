@@ -86,8 +86,6 @@ class Token:
         value = self.override.value()
         if isinstance(value, Glob):
             return list(value.filter(choices(self.name)))
-        if not self.override.is_discrete_sweep():
-            raise ConfigError(f"{self.text}: an interval has no list of values; use range(a,b,step) or a,b,c")
         return [_plain(item) for item in _items(self)]
 
 
@@ -127,7 +125,7 @@ def parse(texts: Iterable[str]) -> list[Token]:
             token = Token(text, override)
             last.pop(ALIASES.get(token.name, ""), None)
             last[token.name] = token
-        except HydraException as error:
+        except (HydraException, ValueError) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             cause = f" ({reason})" if reason != "None" else ""
             errors.append(f"{text}: not a name=value that Hydra can read{cause}; {name}='...' quotes special "
@@ -186,6 +184,8 @@ def _items(token: Token) -> list[Any]:
     value = token.override.value()
     if getattr(value, "shuffle", False):
         raise ConfigError(f"{token.text}: the same command makes the same plan, so nothing is shuffled")
+    if not token.override.is_discrete_sweep():
+        raise ConfigError(f"{token.text}: an interval has no list of values; use range(a,b,step) or a,b,c")
     if not isinstance(value, RangeSweep):
         return list(token.override.sweep_iterator())
     start, stop, step = (Decimal(repr(number or 0)) for number in (value.start, value.stop, value.step))

@@ -117,7 +117,11 @@ def _mapping(node: yaml.MappingNode, prefix: str, group: str) -> Iterator[tuple[
 
 
 def _value(name: str, node: yaml.Node) -> Iterator[tuple[int, str]]:
-    value = yaml.SafeLoader("").construct_object(node, deep=True)
+    try:
+        value = yaml.SafeLoader("").construct_object(node, deep=True)
+    except ValueError:  # dates that there aren't, whole numbers of thousands of digits
+        yield node.start_mark.line + 1, f"{name}: {str(node.value)[:40]} is no value"
+        return
     if dotted_names()[name] is dict or "${" in str(value):
         return
     try:

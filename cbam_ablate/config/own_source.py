@@ -106,6 +106,8 @@ def _scalar(node: yaml.Node, option: str, key: bool = False) -> Iterator[tuple[i
                 line,
                 f"{shown} is {truth} to YAML; write '{written}' in quotes{f', or {truth}' if key else ''}",
             )
+    elif node.tag in NUMBERS and dotted_names().get(option) is bool and written not in ("0", "1"):
+        yield line, f"{shown}: must be true or false"
     elif node.tag in NUMBERS and (OCTAL.fullmatch(written) or ":" in written):
         number = yaml.SafeLoader("").construct_object(node)
         why = "to the base 60" if ":" in written else "octal"

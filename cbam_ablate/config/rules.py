@@ -1,8 +1,8 @@
 """Every rule a config must keep, checked at once and before anything runs."""
 
+import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.canonical import (
@@ -38,6 +38,9 @@ from cbam_ablate.config.schema import (
 )
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.registry import Attention, Backbone, Logger, facts, find, rows
+
+LARGEST = 2**53
+"""The whole numbers up to which every one is a number of double precision too."""
 
 
 def check(cfg: RunConfig) -> RunConfig:
@@ -90,6 +93,8 @@ def wrong(name: str, rule: Any, value: Any) -> list[str]:
         return []
     if not isinstance(value, int | float) or isinstance(value, bool):
         return []
+    if rule["high"] is None and rule["below"] is None and abs(value) > LARGEST:
+        return [f"{name}={str(value)[:20]}...: must be at most {LARGEST}"]
     bounds = {
         "at least": (rule["low"], lambda bound: value >= bound),
         "at most": (rule["high"], lambda bound: value <= bound),
@@ -179,7 +184,7 @@ def _pretrained(model: ModelConfig, data: DataConfig) -> list[str]:
         return []
     shown = f"model.pretrained={model.pretrained}"
     if not names_published(model.pretrained):
-        there = Path(model.pretrained).expanduser().is_file()
+        there = os.path.isfile(os.path.expanduser(model.pretrained))
         return [] if there else [f"{shown}: no such file; give a file of weights, or imagenet"]
     backbone, channels = find(Backbone, model.backbone), facts(data).channels
     if not backbone.depths:
@@ -219,7 +224,7 @@ def _train(train: TrainConfig, schedule: ScheduleConfig) -> list[str]:
             f"schedule.milestones={show(marks)}: rising fractions of the run between 0 and 1, say [0.5,0.75]"
         )
     source = train.resume_from
-    if source is not None and not is_run_key(source) and not Path(source).is_file():
+    if source is not None and not is_run_key(source) and not os.path.isfile(source):
         found.append(
             f"train.resume_from={source}: neither a run key (16 hexadecimal digits) nor a checkpoint"
         )

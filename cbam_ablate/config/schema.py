@@ -118,9 +118,9 @@ class DataConfig:
                                 low=0, high=1, off=0.0)  # fmt: skip
     size: int | None = option(None, "folder: side of the images that the network sees, pixels",
                               low=8, high=1024, off=None)  # fmt: skip
-    store_size: int | None = option(None, "folder: short side that whole images are stored at, "
-                                    "pixels; null is 256/224 of the size", low=8, high=2048,
-                                    off=None)  # fmt: skip
+    store_size: int | None = option(None, "short side that whole images are stored at, pixels; null is "
+                                    "256/224 of the size, and of imagenet middle squares alone", low=8,
+                                    high=2048, off=None)  # fmt: skip
     channels: int | None = option(None, "folder: 1 (grey) or 3 (colour); null is 1 where all files are grey",
                                   choices=(1, 3), off=None)  # fmt: skip
     classes: list[str] | None = option(None, "folder: the folders that are classes, in order; null is all by "

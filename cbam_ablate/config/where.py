@@ -1,6 +1,7 @@
 """Where configs are looked up: folders of the user's own first, then the package's `conf`."""
 
 import importlib.util
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,7 +46,7 @@ def looking(main: str | None = None, here: Path | None = None, more: Iterable[Pa
     """
     more = tuple(more)
     for folder in (*more, *([here] if here else [])):
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise ConfigError(f"{folder}: no such folder of configs")
     now = _where.get()
     new = replace(now, main=main or now.main, here=here or now.here, more=(*more, *now.more))

@@ -18,7 +18,11 @@ DATASETS = {
     "cifar100": Dataset("cbam_ablate.data.cifar:cifar100", 100, 50_000, 10_000, 32),
     "fashion_mnist": Dataset("cbam_ablate.data.mnist:fashion_mnist", 10, 60_000, 10_000, 28, 1),
     "svhn": Dataset("cbam_ablate.data.svhn:svhn", 10, 73_257, 26_032, 32),
-    "imagenet": Dataset("cbam_ablate.data.imagefolder:imagefolder", 1000, 1_281_167, 50_000, 224),
+    "imagenet": Dataset(
+        "cbam_ablate.data.imagefolder:imagefolder",
+        *(1000, 1_281_167, 50_000, 224),
+        uses=frozenset({"store_size"}),
+    ),
     "folder": Dataset(
         "cbam_ablate.data.folder:folder", uses=OF_FOLDERS, discover="cbam_ablate.data.discover"
     ),

@@ -107,6 +107,8 @@ def _unpack(archive: Path, folder: str, names: tuple[str, ...]) -> dict[str, byt
                 file = opened.extractfile(member) if member.name.startswith(f"{folder}/") else None
                 if file is not None:
                     found[member.name.removeprefix(f"{folder}/")] = file.read()
+    except KeyError as error:  # tarfile's word for a link to what isn't there
+        raise ValueError(f"{archive.name} holds a link to nothing ({error.args[0]})") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ValueError(f"{archive.name} is cut short or damaged ({error})") from error
     missing = [name for name in names if name not in found]

@@ -34,16 +34,16 @@ def folder(data: DataConfig) -> Pool:
     are no whole images, and where the folder holds others than when the run was planned.
     """
     store = store_of(data)
-    pool = _stored(store, data)
+    pool = stored(store, data)
     gone = data.root is not None and not Path(data.root).expanduser().exists()
     found = known(data) if pool is not None and gone else look(data)
     if pool is None:
         with locked(store):
-            pool = _stored(store, data)
+            pool = stored(store, data)
             if pool is None:
                 with filling(store) as aside:
-                    _decode_all(found, data, aside) if found.arrays is None else _keep(found, data, aside)
-                pool = _stored(store, data)
+                    decode_all(found, data, aside) if found.arrays is None else _keep(found, data, aside)
+                pool = stored(store, data)
     if pool is None:
         raise DataError(f"data.cache={store.parent}: what was written to {store.name} can't be read back")
     return pool._replace(rows=rows_of(found, data), notes=tuple(found.notes))
@@ -61,7 +61,7 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def _stored(store: Path, data: DataConfig) -> Pool | None:
+def stored(store: Path, data: DataConfig) -> Pool | None:
     """What was decoded of this content, memory-mapped, or None."""
     try:
         meta = json.loads((store / "meta.json").read_text())
@@ -77,7 +77,8 @@ def _stored(store: Path, data: DataConfig) -> Pool | None:
     return Pool(pixels, shapes, labels, sums, channels, size, {}, root_source(data), data.content or "")
 
 
-def _decode_all(found: Found, data: DataConfig, aside: Path) -> None:
+def decode_all(found: Found, data: DataConfig, aside: Path) -> None:
+    """Writes all images, whole at the short side `data.store_size`, to a folder. Raises `DataError`."""
     short, channels = data.store_size or 0, data.channels or 3
     sides = [(height, width) for height, width in found.shapes.tolist()]
     shapes = np.array([stored_shape(*each, short) for each in sides], dtype=np.int64)

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.console import console
-from cbam_ablate.data.arrays import Arrays
+from cbam_ablate.data.arrays import Arrays, Pool
 from cbam_ablate.data.cache import (
     cache_folder,
     filling,
@@ -38,7 +38,16 @@ AT_ONCE = 256
 Samples = list[tuple[str, int]]
 
 
-def imagefolder(data: DataConfig) -> Arrays:
+def imagefolder(data: DataConfig) -> Arrays | Pool:
+    """The images as squares, or whole where `data.store_size` says at which short side."""
+    if data.store_size is None:
+        return squares(data)
+    from cbam_ablate.data.imagefolder_whole import whole
+
+    return whole(data)
+
+
+def squares(data: DataConfig) -> Arrays:
     """`data.root`/train and val, each with a folder a class in alphabetical order, as torchvision reads them.
 
     The evaluation recipe for all images: the short side resized to 256 (for a size of 224) by bilinear
@@ -49,20 +58,17 @@ def imagefolder(data: DataConfig) -> Arrays:
     """
     arrays = _usable(data)
     there = data.root is not None and Path(data.root).expanduser().is_dir()
-    if arrays is not None and (not there or arrays.digests == (_listing(data, _samples(data)),)):
+    if arrays is not None and (not there or arrays.digests == (read_listing(data, samples_of(data)),)):
         return arrays
     if arrays is not None:
         log.warning(
             "the files of data.root=%s changed since they were decoded, which is done again", data.root
         )
     if data.root is None:
-        raise DataError(
-            f"data.root=null: {data.name} can't be downloaded; set data.root to a folder with train/ "
-            "and val/, in each one folder a class"
-        )
-    samples = _samples(data)
+        raise no_root(data)
+    samples = samples_of(data)
     folder = cache_folder(data)
-    listing = _listing(data, samples)
+    listing = read_listing(data, samples)
     with locked(folder):
         arrays = _usable(data)
         if arrays is not None and arrays.digests == (listing,):
@@ -74,6 +80,14 @@ def imagefolder(data: DataConfig) -> Arrays:
     if arrays is None:
         raise DataError(f"data.cache={folder.parent}: what was written to {folder.name} can't be read back")
     return arrays
+
+
+def no_root(data: DataConfig) -> DataError:
+    """What to say where nothing is cached and no folder is named."""
+    return DataError(
+        f"data.root={data.root or 'null'}: {data.name} can't be downloaded; set data.root to a folder with "
+        "train/ and val/, in each one folder a class"
+    )
 
 
 def _usable(data: DataConfig) -> Arrays | None:
@@ -88,7 +102,7 @@ def _usable(data: DataConfig) -> Arrays | None:
     return arrays
 
 
-def _samples(data: DataConfig) -> dict[str, Samples]:
+def samples_of(data: DataConfig) -> dict[str, Samples]:
     """The paths and classes of each part. Raises `DataError` where they aren't of the same classes."""
     found = {part: _part(data, part, folder) for part, folder in PARTS.items()}
     train, test = (set(found[part].classes) for part in PARTS)
@@ -130,7 +144,7 @@ def _refuse_full_disk(data: DataConfig, images: int) -> None:
         )
 
 
-def _listing(data: DataConfig, samples: dict[str, Samples]) -> str:
+def read_listing(data: DataConfig, samples: dict[str, Samples]) -> str:
     """A hash of every file's name, class and size: which images these are, without reading them again."""
     root, digest = Path(data.root or "").expanduser(), hashlib.sha256()
     for part in PARTS:

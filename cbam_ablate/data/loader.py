@@ -14,6 +14,7 @@ from cbam_ablate.config.schema import DataConfig, RunConfig
 from cbam_ablate.data.arrays import FILES, GENERATED, Arrays, Pool, hashes
 from cbam_ablate.data.cache import cache_folder
 from cbam_ablate.data.folder import store_of
+from cbam_ablate.data.imagefolder_whole import store_of as whole_store_of
 from cbam_ablate.data.moments import moments, moments_of_pool
 from cbam_ablate.data.noise import noisy
 from cbam_ablate.data.split import split, subset
@@ -186,7 +187,8 @@ def prepare(cfg: RunConfig, verify: bool = False) -> dict[str, Any]:
 
 
 def _about(pool: Pool, data: DataConfig, verify: bool) -> dict[str, Any]:
-    classes, rows = data.classes or [], pool.rows
+    known, rows = facts(data), pool.rows
+    classes = data.classes or [str(label) for label in range(known.classes)]
     per_class = np.bincount(pool.labels, minlength=len(classes))
     named = ", ".join(f"{name} {count}" for name, count in zip(classes[:20], per_class, strict=False))
     found: dict[str, Any] = {
@@ -195,15 +197,16 @@ def _about(pool: Pool, data: DataConfig, verify: bool) -> dict[str, Any]:
         "classes": f"{len(classes)}: {named}{', ...' * (len(classes) > 20)}",
         "images": f"{len(pool.labels)}, {'grey' if pool.channels == 1 else 'colour'}",
         "stored": f"at a short side of {data.store_size}, {pool.pixels.nbytes / 1e9:.2f} GB; "
-        f"{data.size}x{data.size} are seen",
+        f"{known.size}x{known.size} are seen",
     }
     for part in ("train", "val", "test"):
-        ours = part == "train" or getattr(data, f"{part}_fraction") is not None
+        held_out = part == "val" and known.discover is None
+        ours = part == "train" or held_out or getattr(data, f"{part}_fraction") is not None
         how = (
             "" if ours else f" (the set's own{', val/' if part == 'test' and data.val_as == 'test' else ''})"
         )
         found[part] = f"{len(rows[part])} images{how}"
-    found["cache"] = store_of(data)
+    found["cache"] = store_of(data) if known.discover else whole_store_of(data)
     for number, note in enumerate(pool.notes):
         found["note" if number == 0 else f"note {number + 1}"] = note
     if verify:

@@ -32,6 +32,8 @@ def moments(data: DataConfig, arrays: Arrays) -> tuple[Tensor, Tensor]:
 
 def moments_of_pool(data: DataConfig, pool: Pool, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
     """The mean and standard deviation (C,), of pixels from 0 to 255, of these images, which are whole."""
+    if data.name in PUBLISHED:
+        return _asked(data, *(255 * torch.tensor(values) for values in PUBLISHED[data.name]))
     values = (pool.shapes[rows].prod(1)).sum()
     mean, squares = pool.sums[rows].sum(0) / values
     std = np.sqrt(np.maximum(squares - mean**2, 1e-6))

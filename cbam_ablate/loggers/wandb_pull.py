@@ -1,13 +1,19 @@
 """Runs of a W&B project, ours or anybody's, as a store of their own that tables are made from."""
 
+import http.client
+import math
+import ssl
+import threading
 import time
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from cbam_ablate.config.canonical import is_run_key
 from cbam_ablate.config.overrides import ALIASES
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, ServiceError
 from cbam_ablate.loggers.wandb_run import clean, client, tag_of
 from cbam_ablate.loggers.wandb_study import JOB
 from cbam_ablate.runs.provenance import FOREIGN_RULE
@@ -15,6 +21,8 @@ from cbam_ablate.sources.found import Found, flat, plain, run_key
 
 PAGE = 50
 """Runs a request."""
+PATIENCE = 10.0
+"""Seconds in which a server says anything at all."""
 WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each further try of a request that failed."""
 FINAL = (400, 401, 403, 404)
@@ -29,9 +37,10 @@ def pull(path: str, tag: str | None, progress: Callable[[int, int], None]) -> li
     `progress` is told (runs read, runs there are). Raises `ConfigError` with W&B's words where it can't.
     """
     wandb = client()
+    reach(str(wandb.setup().settings.base_url))
 
-    def tried(what: Callable[[], T]) -> T:
-        waits = list(WAITS)
+    def tried(what: Callable[[], T], pauses: Sequence[int] = WAITS) -> T:
+        waits = list(pauses)
         while True:
             try:
                 return what()
@@ -42,7 +51,7 @@ def pull(path: str, tag: str | None, progress: Callable[[int, int], None]) -> li
                     raise ConfigError(f"wandb pull {path}: {clean(str(error))}") from None
                 time.sleep(waits.pop(0))
 
-    api = tried(lambda: wandb.Api(timeout=30))
+    api = tried(lambda: wandb.Api(timeout=30), WAITS[:2])
     filters = {"tags": tag_of(tag)} if tag else {}
     runs = tried(lambda: api.runs(path, filters=filters, per_page=PAGE, lazy=False))
     total = tried(lambda: len(runs))
@@ -56,6 +65,31 @@ def pull(path: str, tag: str | None, progress: Callable[[int, int], None]) -> li
             found.append(_found(run, path, rows))
         progress(number + 1, total)
     return found
+
+
+def reach(url: str) -> None:
+    """Raises `ServiceError` where no server answers; W&B's client would ask for minutes."""
+    problems: list[str] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE):
+                pass
+        except (urllib.error.HTTPError, ssl.SSLError):
+            pass  # whoever refuses is there
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            why = getattr(error, "reason", error)
+            if not isinstance(why, ssl.SSLError):
+                problems.append(str(why))
+
+    asking = threading.Thread(target=ask, daemon=True)  # names may take longer to find than any time given
+    asking.start()
+    asking.join(1.2 * PATIENCE)
+    if asking.is_alive() or problems:
+        why = clean(problems[0]) if problems else "no answer"
+        raise ServiceError(
+            f"wandb pull: {clean(url)} can't be reached ({why}); is the network up, and WANDB_BASE_URL right?"
+        )
 
 
 def _at(runs: Any, number: int) -> Any:
@@ -82,7 +116,11 @@ def _found(run: Any, path: str, rows: list[dict[str, Any]]) -> Found:
         run.id if ours else run_key(path, run.id),
         f"{path}/{run.id}",
         config,
-        values={name: value for name, value in flat(summary) if not isinstance(value, str)},
+        values={
+            name: math.nan if value == "NaN" else value  # as W&B writes it in JSON
+            for name, value in flat(summary)
+            if value == "NaN" or not isinstance(value, str)
+        },
         history=[{"epoch": row.get("epoch", row.get("_step")), **_public(row)} for row in rows],
         rule=FOREIGN_RULE,
         sparse=ours,

@@ -1,21 +1,27 @@
 """Packs a study into one small folder, a store without checkpoints, to be kept and tabulated elsewhere."""
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.aggregate.records import load_study
+from cbam_ablate.aggregate.records import Study, load_study
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.report import table_json
-from cbam_ablate.report.page import write_report
-from cbam_ablate.report.write import ENDINGS
+from cbam_ablate.report import plots, table_json
+from cbam_ablate.report.page import drawn_of
+from cbam_ablate.report.write import ENDINGS, nothing_to_collect, told_before, write_table
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import make_aside, write_json
 from cbam_ablate.runs.lines import NAME as LINES
+from cbam_ablate.runs.lines import read_results
+from cbam_ablate.runs.together import NAME as HISTORIES
+from cbam_ablate.runs.together import lines_for_many
 
 RUN_FILES = ("config.json", "history.jsonl", "status.json")
+MOST_FOLDERS = 1000
+"""Runs up to which each has its folder; of more, the results are in one file and the histories in another."""
 TABLES = tuple(f"table.{ending}" for ending in ENDINGS)
 FOLDERS = ("figures", "runs", "studies")
 """What an export makes anew; other folders in it are kept."""
@@ -23,6 +29,7 @@ SHOWN = tuple(name for name in TABLES if not name.endswith(".html"))
 """The tables that are at an export's top too."""
 
 
+@nothing_to_collect()
 def export_study(store: Path | str, study: str, target: Path | str | None = None) -> Path:
     """Copies the study's manifest, table, and its runs' configs, histories and results to `target`.
 
@@ -55,8 +62,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
                 (aside / path.name).symlink_to(path.readlink())
             elif path.is_dir() and path.name not in FOLDERS:
                 shutil.copytree(path, aside / path.name, symlinks=True)
-        for key in loaded.records:
-            _copy_run(found.run(key), packed.run(key))
+        _copy_runs(loaded, found, packed)
         _tabulate(found, packed, study, list(loaded.records), options)
         if folder.exists():
             shutil.rmtree(folder)
@@ -73,16 +79,17 @@ def _tabulate(
     """Makes table and figures of what was packed, with the predictions of the store's runs at hand for it."""
     borrowed = [packed.run(key).predictions for key in keys if store.run(key).predictions.is_file()]
     for path in borrowed:
+        path.parent.mkdir(exist_ok=True)
         path.symlink_to(store.run(path.parent.name).predictions.absolute())
-    home = write_report(packed.root, study, options).parent
+    loaded, values = load_study(packed.root, study), {**told_before(packed.root, study), **options}
+    table = write_table(packed.root, study, values, loaded=loaded)
+    for plot in drawn_of(loaded, table, values, packed)[2]:
+        plots.save(plot, packed.root / "figures", ["png"])
     for path in borrowed:
         path.unlink()
-    _copy(home, packed.root, SHOWN)
-    _copy(home / "figures", packed.root / "figures", [path.name for path in home.glob("figures/*.png")])
-    shutil.rmtree(home / "figures", ignore_errors=True)
-    for path in home.glob("*"):
-        if path.name not in ("manifest.json", LINES, *TABLES):
-            path.unlink()
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    _copy(packed.study(study), packed.root, SHOWN)
 
 
 def _options(table: Path) -> dict[str, Any]:
@@ -96,16 +103,50 @@ def _is_export(folder: Path, study: str) -> bool:
     return studies == [study] and not any(folder.glob("runs/*/checkpoints"))
 
 
+def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
+    target.make_writable()
+    if len(study.records) <= MOST_FOLDERS:
+        for key in study.records:
+            _copy_run(store.run(key), target.run(key))
+        return
+    here = read_results(target.study(study.name))  # of what has no folders already
+    there, folder = target.root / "runs" / HISTORIES, target.study(study.name)
+    with there.open("wb") as histories, (folder / LINES).open("w", encoding="utf-8") as results:
+        for key, record in study.records.items():
+            run = store.run(key)
+            line = here.get(key) or (_result(run) if record.finished else None)
+            if line is None:
+                _copy_run(run, target.run(key))
+                continue
+            results.write(json.dumps(line, allow_nan=False) + "\n")
+            histories.write(lines_for_many(run.path))
+            _copy_metrics(run, target.run(key))
+
+
 def _copy_run(run: Run, target: Run) -> None:
     _copy(run.path, target.path, RUN_FILES)
-    _copy(
-        run.path / "metrics", target.path / "metrics", [path.name for path in run.path.glob("metrics/*.json")]
-    )
+    _copy_metrics(run, target)
+    result = _result(run)
+    if result is not None:
+        write_json(target.path / "result.json", result)
+
+
+def _copy_metrics(run: Run, target: Run) -> None:
+    folder = f"{run.path}/metrics"
+    if os.path.isdir(folder):
+        names = [name for name in os.listdir(folder) if name.endswith(".json")]
+        _copy(Path(folder), target.path / "metrics", names)
+
+
+def _result(run: Run) -> dict[str, Any] | None:
+    """A run's result without names of machines; None where there is none."""
     result = run.result()
     if result is not None:
-        for process in (result["provenance"], *result.get("provenance_history", [])):
-            process.pop("host", None)
-        write_json(target.path / "result.json", result)
+        history = result.get("provenance_history")
+        for process in (result["provenance"], *(history if isinstance(history, list) else [])):
+            if isinstance(process, dict):
+                process.pop("host", None)
+    return result
 
 
 def _copy(source: Path, target: Path, names: Sequence[str]) -> None:

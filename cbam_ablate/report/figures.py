@@ -22,6 +22,8 @@ STROKES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0
 GREY = "#7b8089"
 MOST_ROWS = 40
 MOST_NAMED = 12
+MOST_NUMBERS = 400
+"""Places of a heat map up to which each has its number."""
 LONG = 20
 """Epochs from which on a learning curve is shown without its first quarter's climb."""
 
@@ -138,21 +140,20 @@ def heat_map(axes: Axes, table: Table, result: Quantity, pair: tuple[Axis, Axis]
     down, across = pair
     ys, xs = (sorted(axis.values, key=lambda value: value is not None) for axis in pair)
     means = np.full((len(ys), len(xs)), np.nan)
+    here: dict[str, list[float]] = {}
+    for row in table.rows:
+        value = row.cell(result.name).value
+        if value is not None:
+            here.setdefault(repr((row.axes[down.name], row.axes[across.name])), []).append(value)
     for i, y in enumerate(ys):
         for j, x in enumerate(xs):
-            here = [
-                row.cell(result.name).value
-                for row in table.rows
-                if (row.axes[down.name], row.axes[across.name]) == (y, x)
-            ]
-            known = [value for value in here if value is not None]
-            if known:
+            if known := here.get(repr((y, x))):
                 means[i, j] = sum(known) / len(known)
     image = axes.imshow(means, cmap="cividis", aspect="auto")
     middle = (np.nanmin(means) + np.nanmax(means)) / 2
     shown = of_results([row.cell(result.name) for row in table.rows], result.unit)
     for (i, j), value in np.ndenumerate(means):
-        if not np.isnan(value):
+        if means.size <= MOST_NUMBERS and not np.isnan(value):
             text = f"{value:.4g}" if shown.exponent else shown.text(value)
             color = "#000000" if value > middle else "#ffffff"
             axes.text(j, i, text, ha="center", va="center", color=color, fontsize="smaller")

@@ -4,6 +4,9 @@ from cbam_ablate.aggregate.compare import TASK
 from cbam_ablate.aggregate.model import Table
 from cbam_ablate.report.grid import KEY, Grid
 
+MACS = "MACs: of convolutions, linear layers and products of matrices, for one image."
+"""What is counted, where a table tells it."""
+
 
 def legend(table: Table, grid: Grid) -> list[str]:
     """Sentences that explain the marks which the table uses."""
@@ -24,6 +27,8 @@ def legend(table: Table, grid: Grid) -> list[str]:
         both = table.options.get("interval") == "both"
         test = "t-test over seeds and test images" if both else "paired t-test"
         found.append(f"*: differs from the baseline{_baseline(table)} ({test}, Holm, 5 %).")
+    if any(quantity.name == "macs" for quantity in table.quantities):
+        found.append(MACS)
     if table.means:
         found.append("mean: over the rows or columns, within each seed that all of them have.")
     return found

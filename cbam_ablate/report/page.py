@@ -62,15 +62,8 @@ def write_report(
     values = {**told_before(store, study), **(values or {})}
     table = write_table(store, study, values, out)
     loaded = load_study(store, study)
-    # Figures need one row for each setting with every cost, however the table itself is laid out.
-    whole: dict[str, Any] = {"table.columns": [], "table.costs": list(COSTS), "table.means": []}
-    if table.options.get("by"):
-        whole |= {"table.by": None, "table.metrics": ["test_top1"]}
-    flat = table_of(loaded, {**values, **whole})
-    found, folder, style = RunStore(store), folder_of(store, study, out), style or FigureConfig()
-    drawn = plots.plots_of(flat, found, style)
-    seen = classes.seen_rows(flat, loaded)
-    drawn += classes.class_plots(seen, loaded, images, style)
+    found, folder = RunStore(store), folder_of(store, study, out)
+    flat, seen, drawn = drawn_of(loaded, table, values, found, style, images)
     if seen:
         write_text(folder / "confusion.csv", classes.confusion_csv(seen, loaded))
     for name in {*plots.NAMES, *classes.FIGURES} - {plot.name for plot in drawn}:
@@ -83,6 +76,30 @@ def write_report(
     runs = os.path.relpath(found.root / "runs", folder)
     write_text(path, page(f"{study}: report", _body(loaded, table, flat, each, drawn, found, runs)))
     return path
+
+
+def drawn_of(
+    study: Study,
+    table: Table,
+    values: Mapping[str, Any],
+    store: RunStore,
+    style: FigureConfig | None = None,
+    images: classes.Images = lambda: None,
+) -> tuple[Table, list[classes.Seen], list[plots.Plot]]:
+    """The figures of a study's table, which `values` are the options of.
+
+    Before them the table that they are drawn from, and its rows that have predictions.
+    """
+    # Figures need one row for each setting with its MACs, however the table itself is laid out.
+    whole: dict[str, Any] = {"table.columns": [], "table.costs": list(COSTS), "table.means": []}
+    if table.options.get("by"):
+        whole |= {"table.by": None, "table.metrics": ["test_top1"]}
+    elif not table.column_axes and any(quantity.name == "macs" for quantity in table.quantities):
+        whole = {}
+    flat, style = table_of(study, {**values, **whole}) if whole else table, style or FigureConfig()
+    seen = classes.seen_rows(flat, study)
+    drawn = plots.plots_of(flat, store, style) + classes.class_plots(seen, study, images, style)
+    return flat, seen, drawn
 
 
 def _body(

@@ -41,6 +41,8 @@ STYLE: Any = {
 NAMES = ("pareto", "curves", "differences", "heat_map", "main_effects")
 CURVE = "val_top1"
 FONTS = {"sans": ["DejaVu Sans"], "serif": ["STIXGeneral", "DejaVu Serif"]}
+DATED = {"pdf": "CreationDate", "png": "Software"}
+"""What a file would say of when or by what it was made."""
 POINTS = {"pt": 1.0, "in": 72.27, "cm": 72.27 / 2.54, "mm": 72.27 / 25.4}
 """TeX's points in a unit; an inch has 72.27 of them."""
 
@@ -210,14 +212,14 @@ def svg(plot: Plot) -> str:
     return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
 
 
-def save(plot: Plot, folder: Path) -> list[Path]:
-    """Writes the figure as PDF and PNG for a paper and returns the paths."""
+def save(plot: Plot, folder: Path, endings: Sequence[str] = ("pdf", "png")) -> list[Path]:
+    """Writes the figure for a paper in these formats and returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with _style(plot.style):
         figure = _figure(plot)
-        for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        for ending in endings:
             path = folder / f"{plot.name}.{ending}"
-            figure.savefig(path, dpi=200, facecolor="white", metadata=metadata)
+            figure.savefig(path, dpi=200, facecolor="white", metadata={DATED[ending]: None})
             paths.append(path)
     return paths

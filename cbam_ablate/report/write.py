@@ -27,18 +27,19 @@ def write_table(
     study: str,
     values: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
+    loaded: Study | None = None,
 ) -> Table:
     """Makes the study's table of whatever is done and writes table.{md,tex,csv,html,json} to its folder.
 
     `values` are table options by name (`table.rows` or `rows`) over those the study declares. Each file is
     replaced at once, and is the same, byte for byte, as long as the runs are. With `out` all goes to that
-    folder instead; of a store that may only be read nothing is written without it, with a warning. Raises
-    `ConfigError`.
+    folder instead; of a store that may only be read nothing is written without it, with a warning. `loaded`
+    is the study where it has been read already. Raises `ConfigError`.
     """
     folder = folder_of(store, study, out)
     why = unwritable(folder) if out is None else None
-    with _nothing_to_collect():
-        table = table_of(load_study(store, study), values)
+    with nothing_to_collect():
+        table = table_of(loaded or load_study(store, study), values)
         if why is None:
             write_made(table, folder, os.path.relpath(RunStore(store).root / "runs", folder))
         else:
@@ -89,7 +90,7 @@ def rendered(table: Table, runs: str = "../../runs") -> Iterator[tuple[str, str]
 
 
 @contextmanager
-def _nothing_to_collect() -> Iterator[None]:
+def nothing_to_collect() -> Iterator[None]:
     """Without the collector of cycles, which searches the many records again and again, and finds none."""
     was_on = gc.isenabled()
     gc.disable()

@@ -5,6 +5,7 @@ import platform
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -76,6 +77,11 @@ def source_hash() -> str:
     for path in sorted(path for path in PACKAGE.rglob("*") if path.suffix in SOURCES):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def by_other_code(result: Mapping[str, Any]) -> bool:
+    """Whether a run finished with another source of this package than the present one."""
+    return bool(result["provenance"].get("code_sha256") != source_hash())
 
 
 def _git(*words: str) -> str | None:

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cbam_ablate.runs.files import read_bytes
+
 FORMAT = 1
 """The version of result.json and manifest.json that is read and written here."""
 DENIED = f"can't be read ({os.strerror(errno.EACCES)})"
@@ -50,7 +52,7 @@ def problem_of(key: str, result: dict[str, Any]) -> Problem | None:
 def read_object(path: str | Path) -> tuple[dict[str, Any] | None, str]:
     """A JSON object, or None with what is wrong; None and no words where there is no file."""
     try:
-        value = json.loads(_bytes(path))
+        value = json.loads(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except (ValueError, RecursionError):
@@ -60,15 +62,3 @@ def read_object(path: str | Path) -> tuple[dict[str, Any] | None, str]:
     if not isinstance(value, dict):
         return None, "holds no JSON object"
     return value, ""
-
-
-def _bytes(path: str | Path) -> bytes:
-    """A file's content; over thousands of small files, file objects cost more than the reading."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        parts = []
-        while part := os.read(handle, 1 << 20):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(handle)

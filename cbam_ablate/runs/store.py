@@ -12,10 +12,10 @@ from filelock import FileLock, Timeout
 
 from cbam_ablate.errors import ConfigError, StoreError
 from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify
-from cbam_ablate.runs.files import read_json, read_lines, write_json
+from cbam_ablate.runs.files import parse_lines, read_json, read_lines, write_json
 from cbam_ablate.runs.naming import names_of
-from cbam_ablate.runs.provenance import source_hash
 from cbam_ablate.runs.results import DENIED, Problem, read_result
+from cbam_ablate.runs.together import history_of
 
 
 class State(NamedTuple):
@@ -69,7 +69,10 @@ class Run:
         return read_result(self.path, self.key)[1]
 
     def history(self) -> list[dict[str, Any]]:
-        return read_lines(self.path / "history.jsonl")
+        own = self.path / "history.jsonl"
+        return (
+            read_lines(own) if own.exists() else parse_lines(history_of(self.path).decode(errors="replace"))
+        )
 
     def status(self) -> dict[str, Any]:
         return read_json(self.path / "status.json") or {}
@@ -79,15 +82,17 @@ class Run:
 
         One whose files are another user's and may not be read is unusable.
         """
-        try:
-            return self._state()
-        except PermissionError:
-            return State("unusable", None, f"its folder {DENIED}")
+        return self.look()[0]
 
-    def _state(self) -> State:
-        result, problem = read_result(self.path, self.key)
-        if result is not None:
-            return State("finished")
+    def look(self) -> tuple[State, dict[str, Any] | None]:
+        """The run's state, and its result where it has finished."""
+        try:
+            result, problem = read_result(self.path, self.key)
+            return (self._unfinished(problem), None) if result is None else (State("finished"), result)
+        except PermissionError:
+            return State("unusable", None, f"its folder {DENIED}"), None
+
+    def _unfinished(self, problem: Problem | None) -> State:
         if not self.path.is_dir():
             return State("new")
         if problem is not None and DENIED in problem.error:
@@ -149,12 +154,6 @@ class RunStore:
         hint = f"; study={word} is a study, whose runs `cbam-ablate runs study={word}` lists"
         there = hint if word and (self.study(word) / "manifest.json").is_file() else ""
         raise ConfigError(f"run={word}: no run's key starts so and none is called so in {self.root}{there}")
-
-    def made_by_other_code(self, keys: Iterable[str]) -> int:
-        """How many of these runs have finished with another source of this package than the present one."""
-        results = [self.run(key).result() for key in keys]
-        codes = [result["provenance"].get("code_sha256") for result in results if result is not None]
-        return sum(code != source_hash() for code in codes)
 
     def study(self, name: str) -> Path:
         """The folder of a study's manifest and table."""

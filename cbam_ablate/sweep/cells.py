@@ -5,7 +5,7 @@ once. Nobody may change them.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,11 @@ def make_cells(
         cells.append(Cell(label, values, cfg, key, broken))
     refuse_pooled(cells)
     return cells
+
+
+def network_in(cfg: RunConfig) -> Hashable:
+    """The same for configs of one sweep that share the sections of their network and data."""
+    return id(cfg.model), id(cfg.data), repr(cfg.code)
 
 
 def refuse_pooled(cells: Iterable[Cell]) -> None:

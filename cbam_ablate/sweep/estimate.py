@@ -2,7 +2,7 @@
 
 import os
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cbam_ablate.accel import accelerate_run
 from cbam_ablate.config.canonical import from_dict, network_of
+from cbam_ablate.config.once import Memo
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.data.batches import Batch
 from cbam_ablate.models import ModelCost, build_model
@@ -60,21 +61,22 @@ def guess_all(
     With `probe_threads`, networks that the store doesn't know are timed with so many; of one whose step
     fails nothing is known.
     """
-    known = _known(store, device)
+    known, once = _known(store, device), Memo()
+    typical = {name: _typical(rates) for name, rates in known.items()}
     every = [rate for rates in known.values() for rate in rates if rate.macs]
     guesses: dict[str, Guess] = {}
     probed: dict[str, _Known | None] = {}
     for key, cfg in runs.items():
-        name = network_of(cfg)
+        name = network_of(cfg, once)
         if name not in known and probe_threads is not None:
             if name not in probed:
                 probed[name] = _probe(cfg, device, probe_threads)
             probe = probed[name]
             if probe is None:
                 continue
-            rates, source = [probe], "a probe"
-        elif name in known:
-            rates, source = known[name], "runs of the same network"
+            rate, source = probe, "a probe"
+        elif name in typical:
+            rate, source = typical[name], "runs of the same network"
         else:
             like = [rate for rate in every if 1 / ALIKE < rate.macs / costs[key].macs < ALIKE]
             if like:
@@ -82,24 +84,34 @@ def guess_all(
                 seconds = per_mac * costs[key].macs * work(cfg)
                 guesses[key] = Guess(seconds, None, "similar networks' runs, by MACs")
             continue
-        seconds = statistics.median(rate.seconds_an_image for rate in rates) * work(cfg)
-        guesses[key] = Guess(seconds, max(rate.memory_mib for rate in rates) or None, source)
+        guesses[key] = Guess(rate.seconds_an_image * work(cfg), rate.memory_mib or None, source)
     return guesses
+
+
+def _typical(rates: Sequence[_Known]) -> _Known:
+    """The middle one's speed, the memory of the one that holds the most."""
+    seconds = statistics.median(rate.seconds_an_image for rate in rates)
+    return _Known(seconds, max(rate.memory_mib for rate in rates), rates[0].macs)
 
 
 def _known(store: RunStore, device: torch.device) -> dict[str, list[_Known]]:
     """Rates of the finished runs on this kind of device, by network."""
-    here, known = device_name(device), dict[str, list[_Known]]()
+    here, known, names = device_name(device), dict[str, list[_Known]](), dict[str, str]()
     for run in store.runs():
-        result, config = run.result(), run.config()
-        if result is None or config is None:
+        result = run.result()
+        if result is None or result["provenance"].get("device") != here:
+            continue
+        config = run.config()
+        if config is None:
             continue
         try:
-            if result["provenance"]["device"] == here:
-                cost, name = result["cost"], network_of(from_dict(config))
-                memory = float(cost["peak_memory_mib"] or 0)
-                rate = _Known(1 / cost["images_per_second"], memory, int(cost["macs"]))
-                known.setdefault(name, []).append(rate)
+            text = repr([config.get("data"), config.get("model")])
+            if text not in names:
+                names[text] = network_of(from_dict(config))
+            cost, name = result["cost"], names[text]
+            memory = float(cost["peak_memory_mib"] or 0)
+            rate = _Known(1 / cost["images_per_second"], memory, int(cost["macs"]))
+            known.setdefault(name, []).append(rate)
         except Exception:  # of another version, or damaged: nothing is learnt from it
             continue
     return known

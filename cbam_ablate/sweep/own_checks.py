@@ -4,14 +4,15 @@ Networks and attention modules are tried where their cost is counted.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cbam_ablate.config.canonical import effective
+from cbam_ablate.config.canonical import INSIDE, effective, effective_in, effective_top
+from cbam_ablate.config.once import Memo
 from cbam_ablate.config.options import difference
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.data.own_augment import own_augment
@@ -21,7 +22,7 @@ from cbam_ablate.metrics.sample import Sample
 from cbam_ablate.models.cost import attention_places, name_of
 from cbam_ablate.own import failure
 from cbam_ablate.registry import Loss, Optimizer, Schedule, facts, own_target
-from cbam_ablate.sweep.cells import Cell
+from cbam_ablate.sweep.cells import Cell, network_in
 from cbam_ablate.sweep.outline import Outline, refuse_broken
 from cbam_ablate.training.loss import build_loss
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
@@ -32,20 +33,32 @@ WHERE = ("model.attention.placement", "model.attention.at")
 
 def refuse_same_places(cells: Sequence[Cell]) -> None:
     """Raises `ConfigError` where two cells differ in where attention is asked for, but not in where it is."""
-    first: dict[str, Cell] = {}
+    if len({(cell.cfg.model.attention.placement, repr(cell.cfg.model.attention.at)) for cell in cells}) < 2:
+        return
+    first, once = dict[str, Cell](), Memo()
+    places: dict[Hashable, str] = {}
     for cell in {cell.key: cell for cell in cells if cell.cfg.model.attention.placement != "none"}.values():
-        known = effective(cell.cfg)
-        others = {name: value for name, value in known.items() if name not in WHERE}
-        others.setdefault("model.attention.position", "after")  # which some placements don't read
-        places = attention_places(cell.cfg)
-        other = first.setdefault(f"{sorted(others.items())} {places}", cell)
+        others = [once(_elsewhere, name, getattr(cell.cfg, name)) for name in INSIDE]
+        network = network_in(cell.cfg)
+        if network not in places:
+            places[network] = repr(attention_places(cell.cfg))
+        other = first.setdefault(f"{effective_top(cell.cfg)} {others} {places[network]}", cell)
         if other is not cell:
-            named = difference(effective(other.cfg), known)
+            named = difference(effective(other.cfg), effective(cell.cfg))
+            modules = ", ".join(place.module for place in attention_places(cell.cfg)[:3])
             cell.broken.append(
-                f"adds the same attention to {name_of(cell.cfg)} as another cell ({other.label}), at "
-                f"{', '.join(place.module for place in places[:3])}: {named}; leave one of them out"
+                f"adds the same attention to {name_of(cell.cfg)} as another cell ({other.label}), "
+                f"at {modules}: {named}; leave one of them out"
             )
     refuse_broken(cells)
+
+
+def _elsewhere(name: str, section: Any) -> str:
+    """The options of a section that have an effect, but for where attention is."""
+    known = {option: value for option, value in effective_in(name, section).items() if option not in WHERE}
+    if name == "model":
+        known.setdefault("model.attention.position", "after")  # which some placements don't read
+    return repr(sorted(known.items()))
 
 
 def refuse_own(asked: Outline) -> None:

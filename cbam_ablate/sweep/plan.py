@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import torch
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import UserError
 from cbam_ablate.models import ModelCost, model_cost
-from cbam_ablate.models.notes import notes_on
+from cbam_ablate.models.notes import notes_on, refuse_single_image
 from cbam_ablate.runs import RunStore, State
-from cbam_ablate.sweep.cells import Cell
+from cbam_ablate.runs.provenance import by_other_code
+from cbam_ablate.sweep.cells import Cell, network_in
 from cbam_ablate.sweep.estimate import Guess, guess_all
 from cbam_ablate.sweep.other_code import done_with_other_code
 from cbam_ablate.sweep.outline import Outline, called_for, make_outline, refuse_broken
@@ -59,9 +60,11 @@ class Plan:
 
     def refresh(self) -> None:
         """Reads again how every run stands."""
-        self.states = {key: self.store.run(key).state() for key in self.runs}
-        done = [key for key, state in self.states.items() if state.name == "finished"]
-        self.by_other_code = self.store.made_by_other_code(done)
+        self.states, self.by_other_code = {}, 0
+        for key in self.runs:
+            self.states[key], result = self.store.run(key).look()
+            self.by_other_code += result is not None and by_other_code(result)
+        done = {key for key, state in self.states.items() if state.name == "finished"}
         undone = {key: cfg for key, cfg in self.runs.items() if key not in done}
         self.with_other_parts = done_with_other_code(self.store, undone)
 
@@ -172,14 +175,21 @@ def _size(cells: Sequence[Cell]) -> tuple[dict[str, ModelCost], list[str]]:
     """
     costs: dict[str, ModelCost] = {}
     notes: dict[str, None] = {}
+    sized: dict[Hashable, ModelCost | str] = {}
     for cell in cells:
-        if cell.key in costs:
-            continue
-        try:
-            costs[cell.key] = model_cost(cell.cfg)
-            notes |= dict.fromkeys(notes_on(cell.cfg))
-        except (RuntimeError, ValueError, UserError) as error:
-            cell.broken.append(f"this network can't be built: {str(error).splitlines()[0]}")
+        network = network_in(cell.cfg), cell.cfg.train.batch_size == 1
+        if network not in sized:
+            try:
+                sized[network] = model_cost(cell.cfg)
+                refuse_single_image(cell.cfg)
+                notes |= dict.fromkeys(notes_on(cell.cfg))
+            except (RuntimeError, ValueError, UserError) as error:
+                sized[network] = str(error).splitlines()[0]
+        found = sized[network]
+        if isinstance(found, str):
+            cell.broken.append(f"this network can't be built: {found}")
+        else:
+            costs[cell.key] = found
     refuse_broken(cells)
     refuse_same_places(cells)
     return costs, list(notes)

@@ -131,13 +131,22 @@ def load(path: Path, key: str | None = None) -> dict[str, Any]:
     except Exception as error:  # what a damaged file raises is of many kinds
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StoreError(f"{path}: not a whole checkpoint ({why})") from error
-    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+    if not isinstance(state, dict) or not _are_weights(state.get("model")):
         raise StoreError(f"{path}: not a checkpoint of cbam_ablate: it has no weights `model`")
+    if state.get("ema") is not None and not _are_weights(state["ema"]):
+        raise StoreError(f"{path}: not a whole checkpoint (its average `ema` holds no weights)")
     if state.get("schema", SCHEMA) != SCHEMA:
         raise StoreError(f"{path}: a checkpoint of format {state['schema']}, this version reads {SCHEMA}")
     if key is not None and state.get("key", key) != key:
         raise StoreError(f"{path}: a checkpoint of run {state['key']}, not of {key}")
     return state
+
+
+def _are_weights(value: Any) -> bool:
+    """Whether it is a dictionary of tensors by name."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items()
+    )
 
 
 def load_last(path: Path, key: str | None = None) -> dict[str, Any]:

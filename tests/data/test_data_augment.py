@@ -103,6 +103,60 @@ def test_erasing_follows_its_probability_area_and_aspect():
     )
 
 
+def test_torchvisions_erasing_keeps_to_its_areas_and_ratios():
+    """Drawn of an image of 100,000 pixels a side, where rounding to whole pixels is nothing."""
+    size, count = 100_000, 200_000
+    top, left, bottom, right = augment.boxes(count, 1.0, size, stream(), "torchvision").double().T
+    area, ratio = (bottom - top) * (right - left) / size**2, (bottom - top) / (right - left)
+    bounds = (area.min(), 0.02), (area.max(), 0.33), (ratio.min(), 0.3), (ratio.max(), 3.3)
+    for found, published in bounds:
+        assert float(found) == pytest.approx(published, rel=1e-3)
+
+
+def test_torchvisions_erasing_draws_as_torchvision_does():
+    erase, image, count = v2.RandomErasing(p=1.0), torch.zeros(3, 1000, 1000), 4000
+    torch.manual_seed(0)
+    theirs = [erase.make_params([image]) for _ in range(count)]
+    top, left, bottom, right = augment.boxes(count, 1.0, 1000, stream(), "torchvision").double().T
+    ours = {"h": bottom - top, "w": right - left, "i": top, "j": left}
+    for name, values in ours.items():
+        assert stats.ks_2samp(values.numpy(), [float(params[name]) for params in theirs]).pvalue > 1e-3
+
+
+class Drawn:
+    """Answers what was drawn before: a share, then the box's centre (y, x)."""
+
+    def __init__(self, share, centre):
+        self.share, self.centre = share, centre
+
+    def beta(self, a, b):
+        return self.share
+
+    def integers(self, low, high, count):
+        return self.centre
+
+    def sample(self, shape):
+        return torch.tensor(self.share, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("size", [32, 33, 224])
+def test_cutmix_rounds_as_published_and_as_torchvision_does(size, monkeypatch):
+    theirs, draw = v2.CutMix(num_classes=5), np.random.default_rng(0)
+    for _ in range(300):
+        share, centre = draw.random(), draw.integers(0, size, 2)
+        theirs._dist = Drawn(share, centre)
+        column_then_row = iter(centre.tolist()[::-1])
+        monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.tensor([next(column_then_row)]))  # noqa: B023
+        params = theirs.make_params([torch.zeros(1, 3, size, size)])
+        x1, y1, x2, y2 = params["box"]
+        ours = mix._cutmix(Drawn(share, centre), 1.0, size, "published")
+        assert ours.box == (y1, x1, y2, x2)
+        assert ours.share == pytest.approx(params["lam_adjusted"])
+        side = int(size * math.sqrt(1 - share))  # the published code's rand_bbox
+        edges = [np.clip(c + sign * (side // 2), 0, size) for sign in (-1, 1) for c in centre]
+        assert ours.box == tuple(edges)
+
+
 def test_no_erasing_at_probability_0_and_always_at_1():
     assert augment.boxes(100, 0.0, 32, stream()).abs().sum() == 0
     top, _, bottom, _ = augment.boxes(1000, 1.0, 32, stream()).T

@@ -196,6 +196,38 @@ class Weiaicunzai(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class ResNeXtOfCIFAR(nn.Module):
+    """conv1 is a sequence, stages are conv2 to conv5, a branch is `split_transforms`; depth 50, 32x4d."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Sequential(conv(3, 64), nn.BatchNorm2d(64), nn.ReLU())
+        inputs = 64
+        for stage, count in enumerate((3, 4, 6, 3)):
+            inner, outputs, blocks = 128 * 2**stage, 256 * 2**stage, []
+            for number in range(count):
+                stride = 2 if stage and not number else 1
+                branch = nn.Sequential()
+                if not number:
+                    branch = nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+                path = nn.Sequential(
+                    conv(inputs, inner, 1), nn.BatchNorm2d(inner), nn.ReLU(),
+                    conv(inner, inner, 3, stride, groups=32), nn.BatchNorm2d(inner), nn.ReLU(),
+                    conv(inner, outputs, 1), nn.BatchNorm2d(outputs),
+                )  # fmt: skip
+                blocks.append(Pooled(split_transforms=path, shortcut=branch))
+                inputs = outputs
+            setattr(self, f"conv{stage + 2}", nn.Sequential(*blocks))
+        self.fc = nn.Linear(inputs, 10)
+
+    def forward(self, x):
+        x = self.conv1(x)
+        for stage in range(2, 6):
+            for block in getattr(self, f"conv{stage}"):
+                x = (block.split_transforms(x) + block.shortcut(x)).relu()
+        return self.fc(x.mean((2, 3)))
+
+
 def vgg_features(width):
     layers, inputs = [], 3
     for stage, (factor, count) in enumerate(zip((1, 2, 4, 8, 8), (1, 1, 2, 2, 2), strict=True)):

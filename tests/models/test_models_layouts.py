@@ -16,6 +16,7 @@ from tests.models.public_layouts import (
     OfficialBAM,
     OfficialCBAM,
     ResNet,
+    ResNeXtOfCIFAR,
     SEModule,
     Weiaicunzai,
     three_layers,
@@ -79,6 +80,7 @@ LAYOUTS = {
         ("resnet", 18),
         {},
     ),
+    "ResNeXt of pytorch-cifar100": (ResNeXtOfCIFAR, ("resnext", 50), {"stem": "cifar"}),
     "VGG of pytorch-cifar": (lambda: VGG(nn.Linear(64, 10)), ("vgg", 11), NARROW),
     "VGG of pytorch-cifar100": (
         lambda: VGG(three_layers()),

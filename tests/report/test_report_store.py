@@ -9,8 +9,10 @@ import sys
 import pytest
 
 from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.report import check_table, write_table
+from cbam_ablate.report import check_table, export, write_table
 from cbam_ablate.report.export import export_study
+from cbam_ablate.report.page import write_report
+from cbam_ablate.runs import RunStore
 
 PLACEMENT = "model.attention.placement"
 AXES = {PLACEMENT: ["none", "block"], "seed": [0, 1, 2]}
@@ -142,6 +144,26 @@ def test_an_export_tabulates_like_its_store_and_holds_no_checkpoints(stand_in, k
     }
     assert (folder / "table.md").read_text() == (stand_in.folder / "table.md").read_text()
     assert (folder / "figures" / "curves.png").stat().st_size > 1000
+
+
+def test_an_export_of_many_runs_holds_them_in_few_files(stand_in, keys, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "MOST_FOLDERS", len(keys) - 1)
+    stopped = keys["none", 2]
+    (stand_in.run(stopped) / "result.json").unlink()
+    stand_in.fail(stopped, failure="diverged")
+    table = write(stand_in)
+    folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
+    again = export_study(folder, stand_in.study, tmp_path / "again")
+    for kept in (folder, again):
+        assert [path.name for path in kept.glob("runs/*/")] == [stopped]
+        assert check_table(kept, stand_in.study) == []
+        assert write_table(kept, stand_in.study) == table
+        assert "host" not in (kept / "studies" / stand_in.study / "results.jsonl").read_text()
+        for key in keys.values():
+            theirs, own = RunStore(kept).run(key).history(), RunStore(stand_in.root).run(key).history()
+            assert [{**line, "run": key} for line in own] == [{**line, "run": key} for line in theirs]
+            assert len(own) == len(theirs) > 1
+        assert write_report(kept, stand_in.study).read_text().count('class="curve"') == len(keys)
 
 
 def test_an_export_names_no_machine(stand_in, keys, tmp_path):
