@@ -4,6 +4,7 @@ import io
 import socket
 import tarfile
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from cbam_ablate.config.output import TableConfig
 from cbam_ablate.data.cifar import _unpack
 from cbam_ablate.errors import ConfigError, ServiceError, StoreError
 from cbam_ablate.loggers import wandb_pull
+from cbam_ablate.sources import Wanted
+from cbam_ablate.sources.load import study_of
 from cbam_ablate.sweep.outline import make_outline
 from cbam_ablate.sweep.plan import make_plan
 from cbam_ablate.training import checkpoint
@@ -120,3 +123,13 @@ def test_odd_words_are_told_in_one_message(words, told):
     with pytest.raises(ConfigError) as caught:
         make_outline(["data=synthetic", *words, "seed=0,1"])
     assert told in str(caught.value)
+
+
+def test_a_value_that_is_nan_is_told_and_not_left_out_in_silence():
+    def pulled(seed, acc):
+        config, summary = {"net": "a", "seed": seed}, {"acc": acc, "_runtime": 3}
+        run = SimpleNamespace(id=f"r{seed}", config=config, summary_metrics=summary, state="finished")
+        return wandb_pull._found(run, "they/theirs", [{"_step": 0, "acc": 0.5}])
+
+    runs = [pulled(0, 0.5), pulled(1, 0.6), pulled(2, "NaN")]  # as W&B's JSON has it
+    assert any("acc is NaN in 1 run" in note for note in study_of(runs, [], "theirs", Wanted(), []).notes)

@@ -5,7 +5,6 @@ import json
 import shlex
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +19,6 @@ from cbam_ablate.loggers.wandb_run import tag_of
 from cbam_ablate.report import write_table
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.naming import config_of
-from cbam_ablate.sources import Wanted
-from cbam_ablate.sources.load import study_of
 from cbam_ablate.sweep.manifest import read
 
 
@@ -316,13 +313,3 @@ def test_a_report_shows_the_table_and_grouped_curves(store, wandb, wandb_server)
     charts = [panel["config"] for panel in grid["metadata"]["panelBankSectionConfig"]["panels"]]
     assert {"val_top1", "test_top1"} <= {chart["metrics"][0] for chart in charts}
     assert {chart["groupAgg"] for chart in charts} == {"mean"}
-
-
-def test_a_value_that_is_nan_is_told_and_not_left_out_in_silence():
-    def pulled(seed, acc):
-        config, summary = {"net": "a", "seed": seed}, {"acc": acc, "_runtime": 3}
-        run = SimpleNamespace(id=f"r{seed}", config=config, summary_metrics=summary, state="finished")
-        return wandb_pull._found(run, "they/theirs", [{"_step": 0, "acc": 0.5}])
-
-    runs = [pulled(0, 0.5), pulled(1, 0.6), pulled(2, "NaN")]  # as W&B's JSON has it
-    assert any("acc is NaN in 1 run" in note for note in study_of(runs, [], "theirs", Wanted(), []).notes)
