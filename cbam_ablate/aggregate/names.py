@@ -38,10 +38,11 @@ class Names:
         if value is None:
             return NO_EFFECT
         text = spell(value)
-        return (
-            self._label([*(f"{name}{sign}{text}" for name in _spellings(dotted) for sign in "=."), text])
-            or text
-        )
+        names = [f"{name}{sign}{text}" for name in _spellings(dotted) for sign in "=."]
+        # A bare number or truth value is one of the swept ones: in the caption it would name anything.
+        if isinstance(value, str) or dotted in self._dotted:
+            names.append(text)
+        return self._label(names) or text
 
     def metric(self, name: str, default: str) -> str:
         return self._label([name]) or default

@@ -77,7 +77,7 @@ def draw(table: Table, grid: Grid) -> str:
         printed = "\\\\\n".join(sentences.latex(sentence) for sentence in below)
         lines += [f"\\par\\smallskip\\parbox{{\\linewidth}}{{\\footnotesize\\raggedright {printed}}}"]
     lines += [f"\\end{{table{star}}}", *_runs(table)]
-    return "\n".join([*lines, *(_comment(sentence) for sentence in table.advice)]) + "\n"
+    return "\n".join([*lines, *(_comment(sentences.plain(one)) for one in table.advice)]) + "\n"
 
 
 def _runs(table: Table) -> list[str]:

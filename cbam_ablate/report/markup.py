@@ -60,6 +60,14 @@ ACCENTS = {
 }  # fmt: skip
 
 
+OGONEK = "\u0328"
+T1_ONLY = {
+    "đ": "dj", "Đ": "DJ", "ð": "dh", "Ð": "DH", "þ": "th", "Þ": "TH", "ŋ": "ng", "Ŋ": "NG",
+    "‹": "guilsinglleft", "›": "guilsinglright",
+}  # fmt: skip
+"""Letters that pdflatex has in fonts of the encoding T1 alone, which every LaTeX knows."""
+
+
 def is_latex(text: str) -> bool:
     """Whether a label is meant as LaTeX: it has math or a command, and would compile in a table."""
     if "\\" not in text and "$" not in text:
@@ -138,6 +146,11 @@ def _letter(letter: str) -> str:
         for mark in marks:
             base = f"\\{ACCENTS[mark]}{{{base}}}"
         return base
+    command = f"\\{T1_ONLY[letter]}{{}}" if letter in T1_ONLY else ""
+    if base.isascii() and marks == OGONEK:
+        command = f"\\k{{{base}}}"
+    if command:
+        return f"{{\\ifdefined\\Umathchar {letter}\\else\\fontencoding{{T1}}\\selectfont{command}\\fi}}"
     # Engines that read Unicode print the letter, and pdflatex where a package of the document has it.
     name = f"{{[}}U+{ord(letter):04X}{{]}}"
     known = f"\\ifcsname u8:\\detokenize{{{letter}}}\\endcsname {letter}\\else {name}\\fi"

@@ -87,6 +87,12 @@ def test_labels_name_numeric_values(stand_in, labels):
     assert not any("table.labels" in note for note in table.notes)
 
 
+def test_a_bare_numbers_label_is_for_what_was_swept_and_no_other_option(stand_in):
+    epochs = int(re.search(r"epochs (\d+)", " ".join(make(stand_in).caption))[1])
+    table = make(stand_in, labels={epochs: "few", 16: "sixteen"})
+    assert f"epochs {epochs}" in " ".join(table.caption)
+
+
 def test_an_unknown_label_is_told(stand_in):
     assert any("table.labels.blok" in note for note in make(stand_in, labels={"blok": "x"}).notes)
 
@@ -188,7 +194,7 @@ LETTERS = "α β Ł ğ é ő °"
 def test_a_documents_own_settings_change_no_number_and_letters_come_through(
     stand_in, tmp_path, engine, options
 ):
-    labels = {"block": LETTERS, "none": "“quoted” 日本", "reduction": {16: "$r=16$"}}
+    labels = {"block": LETTERS, "none": "“quoted” 日本 ę đ Þ ŋ ‹›", "reduction": {16: "$r=16$"}}
     table = make(
         stand_in, labels=labels, caption="c", caption_only=True, findings=False, notes=False, **options
     )
@@ -206,8 +212,10 @@ def test_a_documents_own_settings_change_no_number_and_letters_come_through(
     cell = table.rows[1].cell("test_top1")
     assert f"{cell.value:.1f}".replace(".", sign) in found
     assert ("272 474" if options.get("decimal") else "272,474") in found
-    # pdflatex draws Ł as an L and a stroke, of which the PDF's text has the L.
-    for letter in "αβğéő" + "Ł" * (engine == "lualatex"):
+    # Without a font that has it Ł is drawn as an L and a stroke, of which the PDF's text has the L.
+    assert re.search("[ŁL] ğ", found)
+    for letter in "αβğéő":
         assert letter in found
     assert "“quoted”" in found
+    assert "U+0119" not in found
     assert "r = 16" in found
