@@ -110,6 +110,8 @@ class Contest:
             for name, values in results.items()
             for rows in groups
         ]
+        there = [(~np.isnan(values[rows])).astype(int) for values in results.values() for rows in groups]
+        self.shared = any((np.triu(one.T @ one, 1) >= 2).any() for one in there)
         gated = bool(family.tested)
         self.comparisons = sum(found.tested for _, _, found in pairs)
         self.tested = len(family.tested) if gated and not open else self.comparisons

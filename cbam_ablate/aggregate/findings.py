@@ -16,7 +16,12 @@ def find(
         return []
     flat = [_without_spread(row, found) for row, found in unsettled_rows(rows, results[0]) if found.sd == 0]
     if not contest.comparisons:
-        return flat or ["Nothing can be told apart: no two rows share two finished seeds."]
+        why = (
+            "rows differ by the same in every seed, which leaves no spread to test by"
+            if contest.shared
+            else "no two rows share two finished seeds"
+        )
+        return flat or [f"Nothing can be told apart: {why}."]
     sentences = [
         _verdict([rows[index] for index in group], quantity, contest, names)
         for quantity in results

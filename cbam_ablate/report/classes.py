@@ -3,9 +3,10 @@
 import csv
 import dataclasses
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ from cbam_ablate.metrics.calibration import BINS, equal_width
 from cbam_ablate.metrics.kept import RunMetrics, confusion_percent
 from cbam_ablate.metrics.predictions import Refused
 from cbam_ablate.metrics.sample import Sample, Undefined
-from cbam_ablate.report.figures import COLORS, GREY, rows_to_draw
+from cbam_ablate.report.figures import COLORS, GREY, STROKES, rows_to_draw
 from cbam_ablate.report.markup import plain
 from cbam_ablate.report.plots import Plot
 from cbam_ablate.runs import RunStore
@@ -30,6 +31,7 @@ MOST_MATRICES = 4
 MOST_PRINTED = 12
 MOST_NAMED = 30
 MISTAKES = 12
+MARKERS = "osD^vPX*"
 FEW = 10
 """Images of a bin below which its accuracy is chance."""
 FIGURES = ("reliability", "mistakes", *(f"confusion_{place + 1}" for place in range(MOST_MATRICES)))
@@ -71,13 +73,16 @@ def seen_rows(table: Table, study: Study) -> list[Seen]:
     return found
 
 
-def table_by_class(study: Study, rows: Sequence[Seen]) -> Table | None:
-    """Each class's accuracy, with differences to the baseline; None for many classes, or no predictions."""
+def table_by_class(study: Study, rows: Sequence[Seen], told: Mapping[str, Any]) -> Table | None:
+    """Each class's accuracy, with differences to the baseline; None for many classes, or no predictions.
+
+    `told` are the options of the study's table, of which those on its rows hold here too.
+    """
     if not rows or rows[0].samples[0].classes > MOST_NAMED:
         return None
-    options = {"by": "class", "metrics": ["test_accuracy"], "costs": None, "columns": [], "interval": "t"}
-    bare = dataclasses.replace(study, table={"baseline": study.table.get("baseline", {})})
-    return build_table(bare, options)
+    options = {name: told[name] for name in ("baseline", "labels", "filters", "order", "decimal")}
+    options |= {"by": "class", "metrics": ["test_accuracy"], "costs": None, "columns": [], "interval": "t"}
+    return build_table(dataclasses.replace(study, table={}), options)
 
 
 def class_plots(
@@ -151,7 +156,7 @@ def _mean_confusion(row: Seen) -> Matrix:
 
 def _reliability(axes: Axes, rows: Sequence[Seen]) -> None:
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
-    for row, color in zip(rows, COLORS, strict=False):
+    for row, color, stroke, marker in zip(rows, COLORS, STROKES, MARKERS, strict=False):
         bins = [equal_width(sample) for sample in row.samples]
         images = np.sum([one.images for one in bins], axis=0)
         there = images >= FEW * len(row.samples)
@@ -159,10 +164,11 @@ def _reliability(axes: Axes, rows: Sequence[Seen]) -> None:
             np.nansum([one.images * getattr(one, name) for one in bins], axis=0)[there] / images[there]
             for name in ("confidence", "accuracy")
         )
-        axes.plot(confidence, accuracy, "o-", color=color, markersize=3, linewidth=1.2, label=row.label)
+        (line,) = axes.plot(confidence, accuracy, color=color, label=row.label, linestyle=stroke)
+        line.set(marker=marker, markersize=3.5, linewidth=1.2)
     axes.set_xlabel("confidence")
     axes.set_ylabel("accuracy")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize="smaller")
 
 
 def _confusion(axes: Axes, matrix: Matrix, names: Sequence[str]) -> None:
@@ -171,10 +177,10 @@ def _confusion(axes: Axes, matrix: Matrix, names: Sequence[str]) -> None:
         for (i, j), value in np.ndenumerate(matrix):
             if value >= 0.5:
                 color = "#000000" if value > 50 else "#ffffff"
-                axes.text(j, i, f"{value:.0f}", ha="center", va="center", color=color, fontsize=7)
+                axes.text(j, i, f"{value:.0f}", ha="center", va="center", color=color, fontsize="x-small")
     if len(names) <= MOST_NAMED:
-        axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize="smaller")
+        axes.set_yticks(range(len(names)), names, fontsize="smaller")
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.grid(False)
@@ -194,5 +200,7 @@ def _mistakes(
         inner = axes.inset_axes((column / columns, 1 - (row + 1) * height, 1 / columns, 0.72 * height))
         pixels = np.asarray(images[number])
         inner.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray")
-        inner.set_title(f"{names[true]}, taken for\n{names[predicted]} ({100 * sure:.0f} %)", fontsize=7)
+        inner.set_title(
+            f"{names[true]}, taken for\n{names[predicted]} ({100 * sure:.0f} %)", fontsize="smaller"
+        )
         inner.axis("off")

@@ -22,6 +22,7 @@ from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.config.overrides import short_name, spell
 from cbam_ablate.report import classes, digits, plots
 from cbam_ablate.report.figures import value_text
+from cbam_ablate.report.grid import Grid
 from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.report.markup import plain
 from cbam_ablate.report.table_html import fill, fragment, page
@@ -72,7 +73,7 @@ def write_report(
     for plot in drawn:
         plots.save(plot, folder / "figures")
     path = folder / "report.html"
-    each = classes.table_by_class(loaded, seen) if not table.options.get("by") else None
+    each = classes.table_by_class(loaded, seen, table.options) if not table.options.get("by") else None
     runs = os.path.relpath(found.root / "runs", folder)
     write_text(path, page(f"{study}: report", _body(loaded, table, flat, each, drawn, found, runs)))
     return path
@@ -112,7 +113,7 @@ def _body(
     runs: str,
 ) -> Markup:
     anchors = {_point(row): f"row-{index}" for index, row in enumerate(flat.rows)}
-    grid = lay_out(table).localised(table.options["decimal"])
+    grid = _grid(table)
     comparisons, effects = _comparisons(flat), _effects(flat)
     finished = [record for record in study.records.values() if record.finished]
     contents: list[tuple[str, list[tuple[str, str]]]] = [("Table", [])]
@@ -129,7 +130,7 @@ def _body(
         figures=[(plot, Markup(plots.svg(plot))) for plot in drawn],
         comparisons=comparisons,
         effects=effects,
-        classes=fragment(each, lay_out(each), lambda row: f"#{anchors[_point(row)]}") if each else "",
+        classes=fragment(each, _grid(each), lambda row: f"#{anchors[_point(row)]}") if each else "",
         failures=_failures(study),
         runs=_runs(study, flat, store, runs),
         command=shlex.join(study.command),
@@ -137,6 +138,10 @@ def _body(
         provenance=_provenance(finished),
         constants="\n".join(f"{name}={spell(value)}" for name, value in sorted(study.constants.items())),
     )
+
+
+def _grid(table: Table) -> Grid:
+    return lay_out(table).localised(table.options["decimal"])
 
 
 def _point(row: Row) -> str:

@@ -83,6 +83,8 @@ def _format_of_folder(folder: Path) -> str:
         return next(iter(found))
     if found:
         raise ConfigError(f"{folder}: holds runs of {' and '.join(found)}; format= says which to read")
+    if any(folder.glob("*/meta.yaml")):
+        raise ConfigError(f"{folder}: an MLflow file store; file://{folder.resolve()} is its address")
     raise ConfigError(
         f"{folder}: holds no Hydra jobs (.hydra), Lightning CSV logs (metrics.csv), TensorBoard event files, "
         "mlflow.db or W&B runs (.wandb)"

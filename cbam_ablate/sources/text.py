@@ -44,10 +44,8 @@ def read_columns(
         if percent and all(NUMBER.fullmatch(text.strip().rstrip("% ")) for text in texts if text.strip()):
             texts = [text.strip().rstrip("% ") for text in texts]
             notes.append(f"{name} is given with a percent sign in {len(percent)} of {len(texts)} rows.")
-        if comma and all(
-            COMMA.fullmatch(text.strip()) or INTEGER.fullmatch(text.strip()) for text in texts if text.strip()
-        ):
-            texts = [text.replace(",", ".") for text in texts]
+        if comma and _with_commas(texts):
+            texts = [text.replace(",", ".") if COMMA.fullmatch(text.strip()) else text for text in texts]
         values = []
         for text in texts:
             if text not in known:
@@ -58,6 +56,14 @@ def read_columns(
             notes.append(f"{name} holds numbers and text ({listed(mixed, 3)}).")
         found.append(whole(values))
     return found, notes
+
+
+def _with_commas(texts: Sequence[str]) -> bool:
+    """Whether a column's numbers have decimal commas: most of its cells, and none a point."""
+    there = [text.strip() for text in texts if text.strip().lower() not in (*NOTHING, *SPECIAL)]
+    numbers = [text for text in there if COMMA.fullmatch(text) or INTEGER.fullmatch(text)]
+    points = any(NUMBER.fullmatch(text) and not INTEGER.fullmatch(text) for text in there)
+    return 2 * len(numbers) > len(there) and not points
 
 
 def _mixed(known: dict[str, Any]) -> list[str]:

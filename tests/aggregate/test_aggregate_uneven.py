@@ -75,6 +75,13 @@ def test_a_difference_of_rounding_errors_is_no_reason_for_more_seeds(stand_in):
     assert table.advice == []
 
 
+def test_rows_that_differ_by_the_same_in_every_seed_are_said_to_and_not_to_share_no_seeds(stand_in):
+    table = make(stand_in, {"block": [90.0, 91.0], "class": [91.0, 92.0]})
+    assert table.findings == [
+        "Nothing can be told apart: rows differ by the same in every seed, which leaves no spread to test by."
+    ]
+
+
 def test_intervals_of_rates_and_of_their_differences_end_where_these_do(stand_in):
     table = make(stand_in, {"none": [0.5, 60.0], "block": [99.0, 30.0]})
     none, block = (row.cell("test_top1") for row in table.rows)

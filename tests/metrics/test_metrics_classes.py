@@ -2,15 +2,17 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from matplotlib.figure import Figure
 
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.predictions import unpack
-from cbam_ablate.report.classes import surest_mistakes
+from cbam_ablate.report.classes import class_plots, seen_rows, surest_mistakes
 from cbam_ablate.report.page import write_report
 
 
@@ -61,6 +63,24 @@ def test_the_report_draws_what_was_predicted_and_writes_it_as_csv(study):
     assert sum(of_row) == pytest.approx(100, abs=1e-3)
     write_report(study.root, study.study, None)
     assert not (study.folder / "figures" / "mistakes.png").exists()
+
+
+def test_the_reports_table_by_class_is_written_as_the_studys_table_is(study):
+    values = {"labels": {"block": "In blocks"}, "decimal": "comma"}
+    page = write_report(study.root, study.study, values).read_text()
+    table = page.partition('id="Classes"')[2].partition("</table>")[0]
+    assert "In blocks" in table
+    assert re.search(r"\d,\d ± \d", table)
+    assert not re.search(r"\d\.\d ± \d", table)
+
+
+def test_the_lines_of_a_reliability_diagram_are_told_apart_without_colour(study):
+    loaded = load_study(study.root, study.study)
+    drawn = class_plots(seen_rows(build_table(loaded), loaded), loaded, lambda: None)
+    axes = Figure().add_subplot()
+    next(one for one in drawn if one.name == "reliability").draw(axes)
+    rows = axes.lines[1:]
+    assert len({(str(line.get_linestyle()), line.get_marker()) for line in rows}) == len(rows) == 3
 
 
 def test_the_surest_mistakes_are_those_of_the_mean_probability():

@@ -1,6 +1,7 @@
 """Results in files and DataFrames: what is an axis, a seed and a result is found, and what is odd is said."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -54,6 +55,12 @@ def test_the_same_runs_come_out_of_every_kind_of_file(csv, found, tmp_path):
     expected = found(tmp_path / "runs.csv").values
     for name in ("runs.tsv", "semicolons.csv", "runs.jsonl", "runs.json", "runs.parquet", "long.csv"):
         assert found(tmp_path / name).values == expected, name
+
+
+def test_a_word_among_decimal_commas_leaves_the_other_numbers(csv, found):
+    study = found(csv("method;seed;acc\na;0;90,5\na;1;oops\nb;0;NA\nb;1;91,5\nb;2;nan\na;2;92\n"))
+    assert (study.values["a", 0], study.values["b", 1], study.values["a", 2]) == (90.5, 91.5, 92)
+    assert "acc holds numbers and text ('oops')." in study.notes
 
 
 def test_seeds_side_by_side_are_seeds(csv, found):
@@ -178,6 +185,13 @@ def test_a_bad_file_or_wish_is_one_clear_line(csv, found, text, wanted, said):
         found(csv(text), **wanted)
     assert said in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_mlflow_file_stores_folder_is_told_its_address(tmp_path, found):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "meta.yaml").write_text("name: abl\n")
+    with pytest.raises(ConfigError, match=re.escape(f"file://{tmp_path} is its address")):
+        found(tmp_path)
 
 
 def test_other_bad_sources_are_one_clear_line(tmp_path, found, csv, monkeypatch):
