@@ -6,6 +6,7 @@ figure.font=serif, figure.size=8). The table is written too, with what the last 
 told. With out=FOLDER all goes there; of a store that may only be read the table is printed without it.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -40,16 +41,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _test_images(store: RunStore, study: str) -> NDArray[np.uint8] | None:
+def _test_images(store: RunStore, study: str) -> Callable[[int], NDArray[np.uint8]] | None:
     """The study's test images, where they are in the cache of this machine and are those of its runs."""
     for key in load_study(store.root, study).records:
         config, result = store.run(key).config(), store.run(key).result()
         if config is None or result is None:
             continue
-        from cbam_ablate.data.cache import usable_cache
-        from cbam_ablate.data.loader import fingerprint
+        from cbam_ablate.data.loader import at_hand
 
-        arrays = usable_cache(from_dict(config).data)
-        same = arrays is not None and fingerprint(arrays) == result["provenance"].get("dataset_sha256")
-        return arrays.test_images if arrays is not None and same else None
+        content, images = at_hand(from_dict(config).data) or (None, None)
+        return images if content == result["provenance"].get("dataset_sha256") else None
     return None

@@ -1,6 +1,7 @@
 """From a config to the parts of its data set on a device."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from torch import Tensor
 
 from cbam_ablate.config.schema import DataConfig, RunConfig
 from cbam_ablate.data.arrays import FILES, GENERATED, Arrays, Pool, hashes
-from cbam_ablate.data.cache import cache_folder
-from cbam_ablate.data.folder import store_of
+from cbam_ablate.data.cache import cache_folder, usable_cache
+from cbam_ablate.data.folder import store_of, stored
 from cbam_ablate.data.imagefolder_whole import store_of as whole_store_of
 from cbam_ablate.data.moments import moments, moments_of_pool
 from cbam_ablate.data.noise import noisy
@@ -97,6 +98,20 @@ def load_arrays(data: DataConfig) -> Arrays | Pool:
 
 _held: dict[tuple[str, Path, torch.device], Splits] = {}
 """What this process loaded last."""
+
+
+def at_hand(data: DataConfig) -> tuple[str, Callable[[int], NDArray[np.uint8]]] | None:
+    """The data set's hash and its test images (H, W, C) by number, where this machine has them decoded."""
+    if data.content:
+        pool = stored(store_of(data), data)
+        if pool is None:
+            return None
+        whole = Whole(torch.from_numpy(pool.pixels), pool.shapes, pool.channels, pool.size)
+        return pool.content, lambda number: whole.centres(torch.tensor([number]))[0].numpy()
+    arrays = load_arrays(data) if data.name == "synthetic" else usable_cache(data)
+    if arrays is None or isinstance(arrays, Pool):
+        return None
+    return fingerprint(arrays), lambda number: np.asarray(arrays.test_images[number])
 
 
 def load_splits(cfg: RunConfig, device: torch.device) -> Splits:

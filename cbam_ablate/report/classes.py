@@ -36,8 +36,10 @@ FEW = 10
 """Images of a bin below which its accuracy is chance."""
 FIGURES = ("reliability", "mistakes", *(f"confusion_{place + 1}" for place in range(MOST_MATRICES)))
 Matrix = NDArray[np.float64]
-Images = Callable[[], NDArray[np.uint8] | None]
-"""Gives the test images (N, H, W, C), or None where they aren't at hand."""
+Picture = Callable[[int], NDArray[np.uint8]]
+"""Gives a test image (H, W, C) by its number."""
+Images = Callable[[], Picture | None]
+"""Gives that, or None where the images aren't at hand."""
 
 
 @dataclass
@@ -110,7 +112,7 @@ def class_plots(
         found.append(Plot(f"confusion_{place + 1}", f"Confusion: {row.label}", text, draw, style, height=0.9))
     mistakes = surest_mistakes(rows[0])
     shown = images() if mistakes else None
-    if shown is not None and mistakes and max(number for number, *_ in mistakes) < len(shown):
+    if shown is not None:
         text = f"{rows[0].label}: the surest mistakes, by the mean probability over seeds of the wrong class."
         draw = partial(_mistakes, mistakes=mistakes, images=shown, names=names)
         found.append(Plot("mistakes", "Surest mistakes", text, draw, style, height=0.8))
@@ -189,16 +191,14 @@ def _confusion(axes: Axes, matrix: Matrix, names: Sequence[str]) -> None:
     bar.outline.set_visible(False)
 
 
-def _mistakes(
-    axes: Axes, mistakes: Sequence[Mistake], images: NDArray[np.uint8], names: Sequence[str]
-) -> None:
+def _mistakes(axes: Axes, mistakes: Sequence[Mistake], images: Picture, names: Sequence[str]) -> None:
     columns = 4
     axes.axis("off")
     for place, (number, true, predicted, sure) in enumerate(mistakes):
         row, column = divmod(place, columns)
         height = 1 / -(-len(mistakes) // columns)
         inner = axes.inset_axes((column / columns, 1 - (row + 1) * height, 1 / columns, 0.72 * height))
-        pixels = np.asarray(images[number])
+        pixels = images(number)
         inner.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray")
         inner.set_title(
             f"{names[true]}, taken for\n{names[predicted]} ({100 * sure:.0f} %)", fontsize="smaller"

@@ -60,7 +60,7 @@ def write_report(
     which mistakes are shown, where they are at hand. Returns the page's path. Raises `ConfigError` for
     options that don't fit the study.
     """
-    values = {**told_before(store, study), **(values or {})}
+    values = {**told_before(store, study, out), **(values or {})}
     table = write_table(store, study, values, out)
     loaded = load_study(store, study)
     found, folder = RunStore(store), folder_of(store, study, out)

@@ -69,13 +69,16 @@ def table_of(study: Study, values: Mapping[str, Any] | None = None) -> Table:
     return build_table(dataclasses.replace(study, table=declared_now(study)), values)
 
 
-def told_before(store: Path | str, study: str) -> dict[str, Any]:
-    """The options that the study's last table was made with over what the study declares."""
-    path = RunStore(store).study(check_name(study)) / "table.json"
-    try:
-        return dict(table_json.read(path.read_text(encoding="utf-8")).get("told") or {})
-    except (OSError, UserError):
-        return {}
+def told_before(store: Path | str, study: str, out: Path | str | None = None) -> dict[str, Any]:
+    """The options that the study's last table in `out`, else that in its own folder, was told."""
+    for folder in dict.fromkeys([folder_of(store, study, out), folder_of(store, study, None)]):
+        try:
+            found = table_json.read((folder / "table.json").read_text(encoding="utf-8"))
+        except (OSError, UserError):
+            continue
+        if found.get("study") == study:
+            return dict(found.get("told") or {})
+    return {}
 
 
 def rendered(table: Table, runs: str = "../../runs") -> Iterator[tuple[str, str]]:

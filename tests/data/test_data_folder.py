@@ -12,7 +12,7 @@ from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.data import DataError, discover, folder
 from cbam_ablate.data.feed import Feed
-from cbam_ablate.data.loader import load_arrays, load_splits, prepare
+from cbam_ablate.data.loader import at_hand, load_arrays, load_splits, prepare
 from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.registry import facts
 from cbam_ablate.torchvision_shim import import_torchvision
@@ -252,3 +252,13 @@ def test_grey_images_make_batches_of_one_channel(tmp_path, of):
     assert images.shape == (4, 1, 32, 32)
     assert dataclasses.asdict(cfg.data)["channels"] == 1
     assert facts(of(root, "data.channels=3").data).channels == 3
+
+
+def test_test_images_are_at_hand_by_their_number_once_they_were_decoded(of, pics):
+    cfg = of(pics)
+    assert at_hand(cfg.data) is None
+    splits = load_splits(cfg, CPU)
+    content, image = at_hand(cfg.data)
+    assert content == splits.sha256
+    for place, number in enumerate(splits.numbers["test"].tolist()):
+        assert np.array_equal(image(number), splits.test.take(torch.tensor([place]))[0].numpy())

@@ -53,7 +53,7 @@ def test_a_table_by_class_refuses_what_a_class_has_not(study):
 
 def test_the_report_draws_what_was_predicted_and_writes_it_as_csv(study):
     images = np.random.default_rng(0).integers(0, 256, (2000, 32, 32, 3), dtype=np.uint8)
-    page = write_report(study.root, study.study, images=lambda: images).read_text()
+    page = write_report(study.root, study.study, images=lambda: images.__getitem__).read_text()
     for name in ("reliability", "confusion_1", "confusion_3", "mistakes"):
         assert (study.folder / "figures" / f"{name}.png").exists()
     assert 'id="Classes"' in page

@@ -70,6 +70,15 @@ def test_what_the_table_was_told_stays_for_the_report(stand_in, words):
     assert "top-5" in (stand_in.folder / "table.md").read_text()
 
 
+def test_what_a_table_elsewhere_was_told_stays_for_the_report_there(stand_in, words, tmp_path):
+    there = [*words, f"out={tmp_path / 'paper'}"]
+    assert run("table", [*words, "table.metrics=[test_loss]"]) == 0
+    assert run("table", [*there, "table.metrics=[test_top5]"]) == 0
+    assert run("report", there) == 0
+    assert "top-5" in (tmp_path / "paper" / "table.tex").read_text()
+    assert kept(stand_in)["told"] == {"metrics": ["test_loss"]}
+
+
 def test_an_interval_of_a_percentage_stays_within_0_and_100(stand_in):
     stand_in.build(AXES, lambda chosen: [99.9, 100.0, 98.2][chosen["seed"]])
     cell = build_table(load_study(stand_in.root, stand_in.study), {}).rows[0].cell("test_top1")
