@@ -9,7 +9,8 @@ from cbam_ablate.aggregate.layout import Setting, hashable
 from cbam_ablate.aggregate.model import Quantity
 from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.records import SEED, Study
-from cbam_ablate.config.canonical import from_dict, inert, leaves
+from cbam_ablate.config.canonical import inert, leaves
+from cbam_ablate.config.flat import from_flat
 from cbam_ablate.config.output import TableConfig
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig
@@ -101,7 +102,7 @@ def _inert(study: Study) -> set[str]:
     found: set[str] | None = None
     for key in sorted(keys):
         try:
-            cfg = from_dict(_nested(study.config(key)))
+            cfg = from_flat(study.config(key))
             if any(value == MISSING for _, _, value in leaves(cfg)):
                 # An incomplete manifest doesn't say what is without effect.
                 return set()
@@ -115,14 +116,3 @@ def _inert(study: Study) -> set[str]:
             return set()
         found = without if found is None else found & without
     return found or set()
-
-
-def _nested(flat: dict[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in flat.items():
-        *path, last = name.split(".")
-        section = nested
-        for part in path:
-            section = section.setdefault(part, {})
-        section[last] = value
-    return nested
