@@ -189,7 +189,9 @@ def _without_times(value):
 def _last_of_each(words):
     """The words without those that a later one of the same name replaces, as tests vary a tiny run."""
     last = {word.partition("=")[0]: place for place, word in enumerate(words) if "=" in word}
-    return [word for place, word in enumerate(words) if last.get(word.partition("=")[0], place) == place]
+    return [
+        word for place, word in enumerate(words) if "=" not in word or last[word.partition("=")[0]] == place
+    ]
 
 
 class CommandLine:
