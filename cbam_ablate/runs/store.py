@@ -190,15 +190,15 @@ class RunStore:
         lock, who = FileLock(folder / f".{name}.lock"), folder / f".{name}.json"
         try:
             lock.acquire(timeout=0)
-        except OSError as error:
-            raise StoreError(
-                f"store={self.root}: {error.filename} can't be written ({error.strerror})"
-            ) from error
         except Timeout:
             other = describe(read_json(who) or {})
             raise StoreError(
                 f"sweep.mode=force: {name} is being trained anew by {other}; wait for its end"
             ) from None
+        except OSError as error:
+            raise StoreError(
+                f"store={self.root}: {error.filename} can't be written ({error.strerror})"
+            ) from error
         _locks.append(lock)
         write_json(who, identify(os.getpid()))
         runs = [self.run(key) for key in keys]
