@@ -42,12 +42,11 @@ def test_runs_share_a_gpu_by_fractions(study, reference, ray, end, until):
     assert tasks.table() == reference
 
 
-def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, ray, until):
+def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, ray):
     tasks = study(*ray)
     left = tasks.run("detach=true")
     assert left.returncode == 0, left.stderr
     assert "queued" in tasks.plan()
-    until(lambda: tasks.done() >= 2, "two runs")
     again = tasks.run()
     assert again.returncode == 0, again.stderr
     assert "in the queue already" in again.stderr
