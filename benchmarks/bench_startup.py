@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ from typing import Any
 PROGRAM = [sys.executable, "-m", "cbam_ablate"]
 SHORT = ["backbone=resnet_cifar", "depth=20", "placement=block", "data=cifar10", "data.train_size=640"]
 SHORT += ["data.val_size=500", "train.epochs=1"]
+
+
+def merged(words: Sequence[str]) -> list[str]:
+    """The words with one value for each option, the last that was said."""
+    return list({word.partition("=")[0]: word for word in words}.values())
 
 
 def seconds(*words: str) -> float:
@@ -72,7 +77,7 @@ def main() -> None:
     from cbam_ablate.training.device import device_name, pick_device
 
     with tempfile.TemporaryDirectory() as folder:
-        words = ["train", *SHORT, *asked.words, f"store={folder}"]
+        words = ["train", *merged([*SHORT, *asked.words]), f"store={folder}"]
         sys.argv = ["cbam-ablate", *words, "-m", f"seed=range({runs})", "hydra.launcher.jobs=0"]
         quiet = contextlib.redirect_stdout(io.StringIO())
         ends = contextlib.suppress(SystemExit)

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench_startup import seconds
+from bench_startup import merged, seconds
 
 SHORT = ["backbone=resnet_cifar", "depth=20", "placement=block", "reduction=4", "data=synthetic"]
 SHORT += ["train.batch_size=32", "train.epochs=4"]
@@ -52,7 +52,7 @@ def main() -> None:
         parser.error("--runs, --sample and --rounds are at least 1")
     rounds = []
     for _ in range(asked.rounds):
-        rounds.append(found := measured([*SHORT, *asked.words], asked.runs, asked.sample))
+        rounds.append(found := measured(merged([*SHORT, *asked.words]), asked.runs, asked.sample))
         alone = ", ".join(f"{took:.1f}" for took in found["alone"])
         swept = ", ".join(
             f"{name} {found[name]:.1f} s, {found['ratios'][name]:.1f} times faster" for name in LAUNCHERS
