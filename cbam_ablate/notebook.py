@@ -16,6 +16,7 @@ from cbam_ablate.aggregate.model import Difference, Effect
 from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.report import latex, markdown, render_terminal, table_html, to_frame
 from cbam_ablate.report.lay_out import lay_out
+from cbam_ablate.report.markup import Sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,7 @@ class ShownTable:
 
     @property
     def caption(self) -> str:
-        return ". ".join(self.model.caption) + "."
+        return self._said([". ".join(self.model.caption) + "."])[0]
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -73,18 +74,23 @@ class ShownTable:
     @property
     def findings(self) -> list[str]:
         """What the table shows, in sentences, and how many seeds would show more."""
-        return [*self.model.findings, *self.model.advice]
+        return self._said([*self.model.findings, *self.model.advice])
 
     @property
     def notes(self) -> list[str]:
         """What a reader must beware of: seeds twice or missing, runs that failed, mixed scales."""
-        return self.model.notes
+        return self._said(self.model.notes)
+
+    def _said(self, sentences: Sequence[str]) -> list[str]:
+        """The sentences with the table's decimal sign."""
+        words = Sentences(self.model)
+        return [words.numbers(one) for one in sentences]
 
     def __str__(self) -> str:
         return render_terminal(self.model)
 
     def _repr_html_(self) -> str:
-        grid = lay_out(self.model).localised(self.model.options.get("decimal", "point"))
+        grid = lay_out(self.model).localised(self.model)
         return str(table_html.fragment(self.model, grid, lambda row: "", whole=True))
 
 

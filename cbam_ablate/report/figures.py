@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from cbam_ablate.aggregate.model import Axis, Effect, Quantity, Row, Table
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.report.digits import of_results
 from cbam_ablate.report.markup import plain
+from cbam_ablate.report.placing import place_names
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#7a4fa3", "#7f7f7f")
 """Told apart by colour-blind people too (Okabe and Ito), and visible on white and on black."""
@@ -62,14 +64,19 @@ def pareto(axes: Axes, table: Table, result: Quantity) -> None:
             textcoords="offset points",
             xytext=(6, 4),
             fontsize="smaller",
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3},
         )
-    if len(front) > 1:
-        line = np.array(sorted(points[index] for index in front))
-        axes.plot(line[:, 0], line[:, 1], "--", color=COLORS[0], linewidth=1, zorder=0)
+    line = sorted(points[index] for index in front)
+    if len(line) > 1:
+        axes.plot(*zip(*line, strict=True), "--", color=COLORS[0], linewidth=1, zorder=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1e6:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.margins(x=0.15, y=0.12)
     axes.set_xlabel("MACs, millions")
     axes.set_ylabel(_title(result))
+    every = [(x, row.cell(result.name).interval) for row, (x, _) in zip(rows, points, strict=True)]
+    bars = [((x, bounds[0]), (x, bounds[1])) for x, bounds in every if bounds]
+    place_names(axes, [*bars, *pairwise(line)])
 
 
 def pareto_front(points: Sequence[tuple[float, float]], better: str) -> list[int]:

@@ -5,8 +5,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from cbam_ablate.aggregate.model import Cell, Quantity, Reference, Row
+from cbam_ablate.aggregate.model import Cell, Quantity, Reference, Row, Table
+from cbam_ablate.report import comma
 from cbam_ablate.report.digits import Digits
+from cbam_ablate.report.markup import Sentences
 
 KEY = re.compile(r"[A-Za-z][A-Za-z0-9:.+/-]*")
 
@@ -74,12 +76,12 @@ class Grid:
         keys = [heading.above[: level + 1] or ("",) for heading in self.headings]
         return [(key[-1], len(list(same))) for key, same in itertools.groupby(keys)]
 
-    def localised(self, decimal: str) -> "Grid":
+    def localised(self, table: Table) -> "Grid":
         """The grid with the numbers of its body written with a decimal comma, where that is asked for."""
-        if decimal != "comma":
+        if not comma.is_asked_for(table):
             return self
+        sentences = Sentences(table)
         for text in (text for line in self.lines for text in line):
-            if text.kind not in ("label", "reference"):
-                text.text = re.sub(r"(?<=\d),(?=\d{3})", "\u202f", text.text)
-                text.text = re.sub(r"(?<=\d)\.(?=\d)", ",", text.text).replace(", ", "; ")
+            own = text.kind in ("label", "reference")
+            text.text = sentences.numbers(text.text) if own else comma.measured(text.text)
         return self

@@ -5,6 +5,7 @@ import re
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Table
 from cbam_ablate.report import markup
+from cbam_ablate.report.comma import is_asked_for
 from cbam_ablate.report.grid import Grid, Heading, Text
 from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.report.legend import legend
@@ -41,8 +42,9 @@ def draw(table: Table, grid: Grid) -> str:
     """The table environment of a table already laid out, or with `table.fragment` the tabular alone."""
     options, width = table.options, _width(grid)
     sentences = Sentences(table)
-    signs = (",", "\\,") if options.get("decimal") == "comma" else (".", ",")
-    between = r"\def\upto{; }" if options.get("decimal") == "comma" else r"\def\upto{, }"
+    comma = is_asked_for(table)
+    signs = (",", "\\,") if comma else (".", ",")
+    between = r"\def\upto{; }" if comma else r"\def\upto{, }"
     setup = [f"\\sisetup{{{SETUP % signs}}}", ALIGNED + between]
     columns = [_column([line[i] for line in grid.lines]) for i in range(len(grid.headings))]
     tabular = [
@@ -183,7 +185,7 @@ def _cell(text: Text, column: Column, sentences: Sentences) -> str:
         if text.bold:
             printed = f"\\boldmath{{}}{printed}"
     else:
-        printed = markup.label(text.text)
+        printed = text.text if markup.is_latex(text.text) else escape(sentences.numbers(text.text))
         printed = f"\\textbf{{{printed}}}" if text.bold and printed else printed
     if text.underline:
         printed = f"\\underline{{{printed}}}"

@@ -14,7 +14,7 @@ SPECIAL = re.compile(r"[\\`*<>|~$&]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|^#")
 
 def render(table: Table) -> str:
     """Markdown text; caption above, legend, findings and notes below, the runs of each row in a comment."""
-    return draw(table, lay_out(table).localised(table.options.get("decimal", "point")))
+    return draw(table, lay_out(table).localised(table))
 
 
 def draw(table: Table, grid: Grid) -> str:

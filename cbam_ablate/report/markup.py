@@ -2,8 +2,10 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from cbam_ablate.aggregate.model import Table
+from cbam_ablate.report import comma
 
 KNOWN = frozenset(re.findall(r"\w+", (
     "cite citep citet citeauthor citeyear textbf textit emph textsc texttt textrm textsf "
@@ -158,7 +160,7 @@ def _letter(letter: str) -> str:
 
 
 class Sentences:
-    """Sentences of a table in which its labels that are LaTeX stand as such."""
+    """Texts of a table in its words: labels that are LaTeX stand as such, numbers with its decimal sign."""
 
     def __init__(self, table: Table) -> None:
         labels = {text for row in table.rows for text in row.labels.values()}
@@ -167,20 +169,38 @@ class Sentences:
         labels.update(one.label for one in table.references)
         labels.update(one.label for one in table.published)
         labels.add(str(table.options.get("caption") or "").rstrip("."))
-        self._latex = sorted(filter(is_latex, labels), key=len, reverse=True)
-        self._split = re.compile("(" + "|".join(map(re.escape, self._latex)) + ")") if self._latex else None
+        own = set(filter(is_latex, labels))
+        self._words: Callable[[str], str] = str
+        if comma.is_asked_for(table):
+            own.update(comma.kept(table))
+            self._words = comma.numbers_in
+        ordered = sorted(own, key=len, reverse=True)
+        self._split = re.compile("(" + "|".join(map(_whole, ordered)) + ")") if ordered else None
+
+    def _parts(self, text: str) -> list[tuple[str, bool]]:
+        """The text in order, and of each part whether it is a label that stays as it is."""
+        parts = self._split.split(text) if self._split else [text]
+        return [(part, True) if i % 2 else (self._words(part), False) for i, part in enumerate(parts)]
+
+    def numbers(self, text: str) -> str:
+        """The text with the table's decimal sign."""
+        return "".join(part for part, _ in self._parts(text))
 
     def plain(self, text: str) -> str:
-        """The sentence for forms that are not LaTeX."""
-        return self._split.sub(lambda found: plain(found[0]), text) if self._split else text
+        """The text for forms that are not LaTeX."""
+        return "".join(plain(part) if own else part for part, own in self._parts(text))
 
     def latex(self, text: str) -> str:
-        """The sentence for LaTeX, escaped but for the labels that are LaTeX."""
-        if not self._split:
-            return escape(text)
-        parts = self._split.split(" ".join(text.split()))
-        joined = [part if index % 2 else _escape_part(part) for index, part in enumerate(parts)]
-        return "".join(joined)
+        """The text for LaTeX, escaped but for the labels that are LaTeX."""
+        parts = self._parts(" ".join(text.split()))
+        return "".join(part if own and is_latex(part) else _escape_part(part) for part, own in parts)
+
+
+def _whole(label: str) -> str:
+    """A pattern of a label that isn't part of a longer word or number."""
+    before = r"(?<![\w.])" if label[:1].isalnum() else ""
+    after = r"(?![\w]|\.\d)" if label[-1:].isalnum() else ""
+    return before + re.escape(label) + after
 
 
 def _escape_part(text: str) -> str:

@@ -3,9 +3,10 @@
 import os
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from markupsafe import Markup
 
@@ -13,18 +14,16 @@ from cbam_ablate.aggregate import Record, Study, Table, load_study
 from cbam_ablate.aggregate.classes import AXIS
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.metrics import COSTS
-from cbam_ablate.aggregate.model import Difference, Effect, Row
-from cbam_ablate.aggregate.names import rough
+from cbam_ablate.aggregate.model import Row
 from cbam_ablate.aggregate.notes import FACTS
 from cbam_ablate.aggregate.records import SEED
-from cbam_ablate.aggregate.statistics import MOST_SEEDS
 from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.config.overrides import short_name, spell
-from cbam_ablate.report import classes, digits, plots
-from cbam_ablate.report.figures import value_text
+from cbam_ablate.report import classes, comma, plots
+from cbam_ablate.report.compared import Lines, Place, comparisons_of, effects_of, said
 from cbam_ablate.report.grid import Grid
 from cbam_ablate.report.lay_out import lay_out
-from cbam_ablate.report.markup import plain
+from cbam_ablate.report.markup import Sentences, plain
 from cbam_ablate.report.table_html import fill, fragment, page
 from cbam_ablate.report.write import folder_of, table_of, told_before, write_table
 from cbam_ablate.runs import RunStore
@@ -33,17 +32,6 @@ from cbam_ablate.runs.files import write_text
 MOST_CURVES = 600
 """Runs up to which each one's curve and config stand in the page; beyond, its files are linked."""
 POINTS = 60
-
-
-class Place(NamedTuple):
-    """One place of a sortable table: class, text or markup, and the number it sorts by."""
-
-    kind: str
-    text: str
-    value: float | None = None
-
-
-Lines = list[list[Place]]
 
 
 def write_report(
@@ -100,6 +88,8 @@ def drawn_of(
     flat, style = table_of(study, {**values, **whole}) if whole else table, style or FigureConfig()
     seen = classes.seen_rows(flat, study)
     drawn = plots.plots_of(flat, store, style) + classes.class_plots(seen, study, images, style)
+    if comma.is_asked_for(table):
+        drawn = [replace(plot, words=Sentences(flat).numbers) for plot in drawn]
     return flat, seen, drawn
 
 
@@ -114,7 +104,11 @@ def _body(
 ) -> Markup:
     anchors = {_point(row): f"row-{index}" for index, row in enumerate(flat.rows)}
     grid = _grid(table)
-    comparisons, effects = _comparisons(flat), _effects(flat)
+    words = Sentences(table).numbers
+    comparisons, effects, failures = (
+        (heads, said(lines, words))
+        for heads, lines in (comparisons_of(flat), effects_of(flat), _failures(study))
+    )
     finished = [record for record in study.records.values() if record.finished]
     contents: list[tuple[str, list[tuple[str, str]]]] = [("Table", [])]
     contents += [("Figures", [(f"figure-{one.name}", one.title) for one in drawn])] if drawn else []
@@ -131,8 +125,8 @@ def _body(
         comparisons=comparisons,
         effects=effects,
         classes=fragment(each, _grid(each), lambda row: f"#{anchors[_point(row)]}") if each else "",
-        failures=_failures(study),
-        runs=_runs(study, flat, store, runs),
+        failures=failures,
+        runs=_runs(study, flat, store, runs, words),
         command=shlex.join(study.command),
         finished=len(finished),
         provenance=_provenance(finished),
@@ -141,76 +135,11 @@ def _body(
 
 
 def _grid(table: Table) -> Grid:
-    return lay_out(table).localised(table.options["decimal"])
+    return lay_out(table).localised(table)
 
 
 def _point(row: Row) -> str:
     return repr(sorted((name, spell(value)) for name, value in row.axes.items() if name != AXIS))
-
-
-def _comparisons(table: Table) -> tuple[list[str], Lines]:
-    """Every difference to a baseline with all that is known of it."""
-    lines: Lines = []
-    for row in table.rows:
-        for quantity in table.quantities:
-            found = row.cell(quantity.name).difference
-            if found is None:
-                continue
-            shown = digits.of_differences([found], quantity.unit, digits.exponent_of([found.value]), None)
-            text = digits.difference(found, shown) + (f" {shown.heading}" if shown.heading else "")
-            numbered = [found.p, found.p_holm, found.d_z, found.hedges_g, found.smallest]
-            lines.append(
-                [
-                    Place("text", plain(label(row))),
-                    Place("label", plain(quantity.label)),
-                    Place("", text + " *" * found.significant, found.value),
-                    Place("", str(found.n), found.n),
-                    *(Place("", "" if value is None else rough(value), value) for value in numbered),
-                    Place("", _seeds(found)),
-                ]
-            )
-    heads = ["row", "result", "difference to the baseline [95 % interval]", "pairs", "p", "p after Holm"]
-    return [*heads, "d_z", "Hedges' g", "could have shown", "more seeds"], lines
-
-
-def _seeds(found: Difference) -> str:
-    if found.more_seeds is None:
-        return ""
-    few, many = (f"over {MOST_SEEDS}" if total is None else str(total) for total in found.more_seeds)
-    return few if few == many else f"{few} to {many}"
-
-
-def _effects(table: Table) -> tuple[list[str], Lines]:
-    names = {axis.name: plain(axis.label) for axis in table.axes}
-    labels = {quantity.name: plain(quantity.label) for quantity in table.quantities}
-    lines = [
-        [
-            Place("label", labels[effect.quantity]),
-            Place("text", " × ".join(names[axis] for axis in effect.axes)),
-            Place("text", _contrast(table, effect)),
-            Place("", _size(effect), effect.value),
-            Place("", str(effect.n), effect.n),
-            Place("", "" if effect.p_holm is None else f"{effect.p_holm:.2g}", effect.p_holm),
-        ]
-        for effect in table.effects
-    ]
-    return ["result", "effect", "levels", "size [95 % interval]", "seeds", "p after Holm"], lines
-
-
-def _contrast(table: Table, effect: Effect) -> str:
-    return "; ".join(
-        f"{value_text(table, axis, level)} against {value_text(table, axis, against)}"
-        for axis, level, against in zip(effect.axes, effect.levels, effect.against, strict=True)
-    )
-
-
-def _size(effect: Effect) -> str:
-    if effect.interval is None:
-        return digits.fixed(effect.value, 2, signed=True)
-    decimals = digits.decimals_of((effect.interval[1] - effect.interval[0]) / 2)
-    low, high = (digits.fixed(bound, decimals, signed=True) for bound in effect.interval)
-    star = " *" if effect.significant else ""
-    return f"{digits.fixed(effect.value, decimals, signed=True)} [{low}, {high}]{star}"
 
 
 def _failures(study: Study) -> tuple[list[str], Lines]:
@@ -233,7 +162,9 @@ def _setting(study: Study, key: str) -> str:
     return ", ".join(parts)
 
 
-def _runs(study: Study, table: Table, store: RunStore, folder: str) -> list[dict[str, Any]]:
+def _runs(
+    study: Study, table: Table, store: RunStore, folder: str, words: Callable[[str], str]
+) -> list[dict[str, Any]]:
     """For each row of the table, its runs: result, config and learning curve."""
     whole = len(study.records) <= MOST_CURVES
     result = next(quantity for quantity in table.quantities if quantity.kind == "result")
@@ -243,19 +174,31 @@ def _runs(study: Study, table: Table, store: RunStore, folder: str) -> list[dict
         count = f"{row.n}/{row.expected}" if row.missing else str(row.n)
         found.append(
             {
-                "title": plain(label(row)),
+                "title": words(plain(label(row))),
                 "seeds": f"{count} seed{'s' * (count != '1')}",
                 "heads": heads,
-                "lines": [
-                    _run(study, study.records[key], result.name, store, folder, whole) for key in row.run_keys
-                ],
+                "lines": said(
+                    [
+                        _run(study, study.records[key], result.name, store, folder, words if whole else None)
+                        for key in row.run_keys
+                    ],
+                    words,
+                ),
                 "config": _config(study, row) if whole else None,
             }
         )
     return found
 
 
-def _run(study: Study, record: Record, metric: str, store: RunStore, folder: str, whole: bool) -> list[Place]:
+def _run(
+    study: Study,
+    record: Record,
+    metric: str,
+    store: RunStore,
+    folder: str,
+    words: Callable[[str], str] | None,
+) -> list[Place]:
+    """A run's line; its curve is told in `words`, without them left out."""
     value = record.values.get(metric)
     files = Markup(" ").join(
         Markup('<a href="{}/{}/{}">{}</a>').format(folder, record.key, name, name.partition(".")[0])
@@ -267,13 +210,15 @@ def _run(study: Study, record: Record, metric: str, store: RunStore, folder: str
         Place("text", Markup("<code>{}</code>").format(record.key)),
         Place("", spell(seed)),
         Place("failed" if value is None else "", record.why if value is None else f"{value:.2f}", value),
-        Place("", Markup(sparkline(list(plots.curve_of(store, record.key).values()))) if whole else ""),
+        Place(
+            "", Markup(sparkline(list(plots.curve_of(store, record.key).values()), words)) if words else ""
+        ),
         Place("text", files),
     ]
 
 
-def sparkline(values: list[float]) -> str:
-    """A small curve, thinned to at most `POINTS` points; empty for fewer than two."""
+def sparkline(values: list[float], words: Callable[[str], str] = str) -> str:
+    """A small curve, thinned to at most `POINTS` points and told in `words`; empty for fewer than two."""
     if len(values) < 2:
         return ""
     step = max(1, -(-len(values) // POINTS))
@@ -284,7 +229,7 @@ def sparkline(values: list[float]) -> str:
         f"{100 * index / (len(thin) - 1):.1f},{30 - scale * (value - low):.1f}"
         for index, value in enumerate(thin)
     )
-    text = f"validation top-1 from {values[0]:.2f} to {values[-1]:.2f} % over {len(values)} epochs"
+    text = words(f"validation top-1 from {values[0]:.2f} to {values[-1]:.2f} % over {len(values)} epochs")
     return (
         f'<svg class="curve" viewBox="0 0 100 32" preserveAspectRatio="none" role="img" aria-label="{text}">'
         f'<title>{text}</title><polyline points="{points}"/></svg>'

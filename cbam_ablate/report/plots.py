@@ -14,6 +14,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import Formatter
 
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Difference, Effect, Quantity, Table
@@ -51,7 +53,7 @@ POINTS = {"pt": 1.0, "in": 72.27, "cm": 72.27 / 2.54, "mm": 72.27 / 25.4}
 class Plot:
     """A figure by name, with what it shows in words; `draw` puts it on an Axes of so many `lines`, if any.
 
-    `height` is a part of the width, for figures that aren't a list of rows.
+    `height` is a part of the width, for figures that aren't a list of rows. `words` rewrites its numbers.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Plot:
     style: FigureConfig
     lines: int = 0
     height: float = 0.61
+    words: Callable[[str], str] | None = None
 
 
 def width_of(style: FigureConfig) -> float:
@@ -183,7 +186,30 @@ def _figure(plot: Plot) -> Figure:
     height = (4 + plot.lines) * line if plot.lines else plot.height * width
     figure = Figure(figsize=(width, height), layout="constrained")
     plot.draw(figure.subplots())
+    if plot.words is not None:
+        _rewrite(figure, plot.words)
     return figure
+
+
+class _Rewritten(Formatter):
+    """An axis's numbers, as `words` rewrites them."""
+
+    def __init__(self, inner: Formatter, words: Callable[[str], str]) -> None:
+        self.inner, self.words = inner, words
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return self.words(self.inner(x, pos))
+
+    def format_ticks(self, values: Any) -> list[str]:
+        return [self.words(text) for text in self.inner.format_ticks(values)]
+
+
+def _rewrite(figure: Figure, words: Callable[[str], str]) -> None:
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(_Rewritten(axis.get_major_formatter(), words))
+    for text in figure.findobj(Text):
+        text.set_text(words(text.get_text()))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 
 def render(table: Table) -> str:
     """A whole page with the table, its legend, findings and notes; its numbers lead to the runs' files."""
-    return draw(table, lay_out(table).localised(table.options.get("decimal", "point")))
+    return draw(table, lay_out(table).localised(table))
 
 
 def draw(table: Table, grid: Grid, runs: str = "../../runs") -> str:
@@ -86,7 +86,7 @@ def fragment(table: Table, grid: Grid, link: Link, whole: bool = False) -> Marku
             (
                 sentences.plain(grid.breaks.get(index, "")),
                 index > 0 and index in grid.breaks,
-                [_cell(text, link) for text in line],
+                [_cell(text, link, sentences) for text in line],
             )
             for index, line in enumerate(grid.lines)
         ],
@@ -94,7 +94,7 @@ def fragment(table: Table, grid: Grid, link: Link, whole: bool = False) -> Marku
     )
 
 
-def _cell(text: Text, link: Link) -> Markup:
+def _cell(text: Text, link: Link, sentences: Sentences) -> Markup:
     shown = escape(plain(text.text))
     if text.kind == "label":
         cite = escape(f" [{text.cite}]") if text.cite else ""
@@ -110,7 +110,9 @@ def _cell(text: Text, link: Link) -> Markup:
     if target:
         marked = f'<a href="{escape(target)}">{marked}</a>'
     value = "" if text.value is None else f' data-value="{text.value!r}"'
-    title = f' title="{escape(_title(text))}"' if text.cell is not None and text.cell.n else ""
+    title = (
+        f' title="{escape(sentences.numbers(_title(text)))}"' if text.cell is not None and text.cell.n else ""
+    )
     return Markup(f'<td class="{text.kind}"{value}{title}>{marked}</td>')
 
 

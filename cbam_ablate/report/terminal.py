@@ -22,7 +22,7 @@ MOST_LINES = 100
 def render(table: Table, color: bool | None = None) -> str:
     """Text for the terminal. Without colour (the default where stdout is none) ranks show as * and _."""
     color = sys.stdout.isatty() if color is None else color
-    grid = lay_out(table).localised(table.options.get("decimal", "point"))
+    grid = lay_out(table).localised(table)
     sentences = Sentences(table)
     drawn = Drawn(box=None, pad_edge=False, header_style="bold")
     for heading in grid.headings:

@@ -85,7 +85,7 @@ def rendered(table: Table, runs: str = "../../runs") -> Iterator[tuple[str, str]
     """The file ending and the text of each form; `runs` is where the runs are, seen from the files."""
     grid = lay_out(table)
     yield "tex", latex.draw(table, grid)
-    grid = grid.localised(table.options.get("decimal", "point"))
+    grid = grid.localised(table)
     yield "md", markdown.draw(table, grid)
     yield "html", table_html.draw(table, grid, runs)
     yield "csv", table_csv.render(table)

@@ -3,7 +3,7 @@
 import pytest
 
 from cbam_ablate.aggregate.model import Cell, Difference
-from cbam_ablate.report import digits
+from cbam_ablate.report import comma, digits
 from cbam_ablate.report.digits import Digits
 
 
@@ -115,3 +115,19 @@ def test_there_is_no_negative_zero():
 )
 def test_a_cost_reads_in_its_own_unit(name, value, text):
     assert digits.cost(value, name) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("+1.5 points [+1.2, +1.8], n = 3, p = 0.0084.", "+1,5 points [+1,2; +1,8], n = 3, p = 0,0084."),
+        ("placement block/0.1 and block/0.05.", "placement block/0,1 and block/0,05."),
+        ("betas [0.9,0.999], lr 1.5e-05.", "betas [0,9; 0,999], lr 1,5e-05."),
+        ("Versions of torch differ: 2.13.0 in 2 runs, v1.5 in 1 run.",) * 2,
+        ("To add 1 seed: cbam-ablate train lr=0.1,0.2 seed=0,1 out=a 0.5",) * 2,
+        ("1.5 points: cbam-ablate train 0.5", "1,5 points: cbam-ablate train 0.5"),
+        ("table.filters.lr=0.5: none; seeds 0, 1, 2.",) * 2,
+    ],
+)  # fmt: skip
+def test_numbers_in_words_have_a_decimal_comma_and_names_and_commands_stay(text, shown):
+    assert comma.numbers_in(text) == shown

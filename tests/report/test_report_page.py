@@ -247,6 +247,34 @@ def test_a_browser_sorts_and_filters_the_table(report):
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@pytest.mark.parametrize(
+    "press", ["head.click()", "head.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter'}))"]
+)
+def test_a_browser_sorts_within_groups_whose_headings_stay(stand_in, press):
+    stand_in.build(AXES, outcome)
+    published = [{"label": "SENet", "values": {"test_top1": 99}}]
+    options = {"groups": ["reduction"], "means": ["row"], "published": published}
+    page = write_report(stand_in.root, stand_in.study, options)
+    script = f"""
+      const table = document.querySelector("table.sortable");
+      const rows = () => [...table.tBodies[0].rows].map((row) => row.classList.contains("group")
+        ? row.textContent : row.cells[0].textContent + (row.classList.contains("rule") ? "=" : ""));
+      const head = [...table.tHead.querySelectorAll("th")].find((one) => one.textContent.includes("top-1"));
+      const before = rows();
+      head.{press};
+      const up = rows();
+      head.{press};
+      document.body.dataset.found = [head.tabIndex, before, up, rows()].join(" ; ");
+    """
+    focus, before, up, down = re.search(r'data-found="([^"]*)"', dump(page, script))[1].split(" ; ")
+    assert focus == "0"
+    assert before == "reduction –,none,reduction 4,block,class,reduction 16,block,class,SENet=,mean="
+    assert up == "reduction –,none,reduction 4,class,block,reduction 16,class,block,SENet=,mean="
+    assert down == "reduction –,none,reduction 4,block,class,reduction 16,block,class,SENet=,mean="
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 def test_a_browser_shows_it_light_and_dark(report):
     script = """
       const color = () => getComputedStyle(document.body).backgroundColor;

@@ -15,7 +15,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const value = (row, column) => {
     const cell = row.cells[column];
-    const number = cell.dataset.value === undefined ? Number.parseFloat(cell.textContent) : Number(cell.dataset.value);
+    const number = cell.dataset.value === undefined ? Number.parseFloat(cell.textContent.replace(/(\d),(\d)/, "$1.$2")) : Number(cell.dataset.value);
     return Number.isNaN(number) ? cell.textContent.trim() : number;
   };
   heads.forEach((head, column) => {
@@ -24,14 +24,25 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const down = head.getAttribute("aria-sort") === "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const order = [...body.rows].sort((a, b) => {
+      const compare = (a, b) => {
         const x = value(a, column), y = value(b, column);
         // Empty cells and words stay below numbers, whichever way is up.
         if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1;
         const sign = typeof x === "number" ? x - y : x.localeCompare(y);
         return down ? -sign : sign;
-      });
-      body.append(...order);
+      };
+      // A heading or a rule begins a part of the table, which is sorted by itself.
+      const parts = [{ head: [], rows: [] }];
+      for (const row of [...body.rows]) {
+        const group = row.classList.contains("group"), rule = row.classList.contains("rule");
+        if (group || rule) parts.push({ head: group ? [row] : [], rows: [], rule: rule && !group });
+        if (!group) parts.at(-1).rows.push(row);
+      }
+      for (const { head, rows, rule } of parts) {
+        rows.sort(compare);
+        rows.forEach((row, place) => row.classList.toggle("rule", Boolean(rule) && place === 0));
+        body.append(...head, ...rows);
+      }
     };
     head.addEventListener("click", sort);
     head.addEventListener("keydown", (event) => {
