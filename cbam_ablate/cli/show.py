@@ -1,18 +1,13 @@
-"""What the commands about sweeps print: a plan, and how a sweep ended."""
+"""What the commands about sweeps print of a plan."""
 
-import shlex
 import shutil
 import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from cbam_ablate.cli import fail
-from cbam_ablate.runs.provenance import command
 from cbam_ablate.sweep.ledger import Ledger, Waiting
 from cbam_ablate.sweep.plan import Plan, clock
-from cbam_ablate.sweep.run import Outcome
 from cbam_ablate.sweep.watch import label
 
 HEADINGS = ("run", "status", "cell", "params", "MACs", "time", "memory")
@@ -81,59 +76,3 @@ def _rows(plan: Plan, waiting: dict[str, Waiting]) -> Iterator[tuple[str, ...]]:
             clock(guess.seconds) if guess else UNKNOWN,
             f"{memory / 1024:.1f} GiB" if memory else UNKNOWN,
         )
-
-
-def close(outcome: Outcome, arguments: Sequence[str]) -> int:
-    """Prints and writes the table of what is done, then what is missing and how to get it."""
-    plan = outcome.plan
-    if outcome.left:
-        planned = shlex.join(["cbam-ablate", "plan", *_without(arguments, "detach")])
-        print(
-            f"{plan.summary()}\nHanded over. {planned} shows how the runs stand, "
-            f"cbam-ablate table study={plan.study} store={plan.store.root} what is done, and the same "
-            "command without detach=true waits for the rest."
-        )
-        return 0
-    from cbam_ablate.report import render_terminal, write_table
-
-    if outcome.unwritten:
-        table, where = _table_of(plan), plan.store.root
-        told = f"Nothing was written: {where} may only be read ({outcome.unwritten})"
-    else:
-        table, where = write_table(plan.store.root, plan.study), plan.store.study(plan.study)
-        told = f"Written: {where}/table.md, .tex, .csv, .html, .json"
-    print(f"{render_terminal(table)}\n\n{plan.summary()}. {told}")
-    if not outcome.missing:
-        return 0
-    failed = {key: state for key, state in outcome.missing.items() if state.name == "failed"}
-    diverged = [key for key, state in failed.items() if state.diverged]
-    labels = {cell.key: label(cell.axes) for cell in plan.cells}
-    lines = [f"{len(outcome.missing)} of {len(plan.runs)} runs are not finished"]
-    lines += [f"  {key} {labels[key]}: {state.failure}: {state.error}" for key, state in failed.items()]
-    others = len(outcome.missing) - len(failed)
-    lines += [f"  {others} not run or stopped"] if others else []
-    again = shlex.join(["cbam-ablate", "train", *_without(arguments, "sweep.mode")])
-    if diverged:
-        lines.append(
-            f"{len(diverged)} diverged, which is what came out: they stay so until sweep.mode=retry trains "
-            "them again. A lower optimizer.lr or optimizer.clip_norm makes other runs"
-        )
-    if len(diverged) < len(outcome.missing):
-        lines.append(f"The same command goes on: {again}")
-    if failed:
-        lines.append(f"Only the failed ones: {again} sweep.mode=retry")
-        lines.append(f"Tracebacks: {plan.store.root / 'runs'}/<run>/traceback.txt")
-    return fail("\n".join(lines), outcome.exit_code)
-
-
-def _table_of(plan: Plan) -> Any:
-    """The table of a plan whose manifest was not written."""
-    from cbam_ablate.aggregate.records import unwritten_study
-    from cbam_ablate.report.write import table_of
-    from cbam_ablate.sweep.manifest import content_of
-
-    return table_of(unwritten_study(plan.store.root, content_of(plan, command())))
-
-
-def _without(arguments: Sequence[str], name: str) -> list[str]:
-    return [text for text in arguments if not text.startswith(f"{name}=")]

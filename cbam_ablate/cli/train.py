@@ -98,7 +98,8 @@ def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
     if asked.unfinished():
         launcher.warm_up()
 
-    from cbam_ablate.cli.show import close, show
+    from cbam_ablate.cli.ending import close
+    from cbam_ablate.cli.show import show
     from cbam_ablate.runs.provenance import command
     from cbam_ablate.sweep.plan import plan_outline
     from cbam_ablate.sweep.run import run_plan

@@ -72,12 +72,12 @@ def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True)
     if not keys:
         return outcome
     wanted = [plan.runs[key] for key in keys]
-    for cfg in {(cfg.data.name, cfg.data.root, cfg.data.cache): cfg for cfg in wanted}.values():
-        prepare(cfg)
-    if plan.base.sweep.mode == "force":
-        plan.set_aside()
-    log.info("study %s: %s", plan.study, plan.summary())
     try:
+        for cfg in {(cfg.data.name, cfg.data.root, cfg.data.cache): cfg for cfg in wanted}.values():
+            prepare(cfg)
+        if plan.base.sweep.mode == "force":
+            plan.set_aside()
+        log.info("study %s: %s", plan.study, plan.summary())
         if plan.base.sweep.detach:
             launch(path, keys)
             outcome.left = True

@@ -60,9 +60,10 @@ def test_a_store_that_may_only_be_read_is_printed(asked, theirs, open_folder, ca
     assert rows[0] == rows[1]
 
     code, out, err = asked("report", STUDY)
-    assert code == 1
+    assert code == 0
     assert "placement" in out
-    assert "no report was written (Permission denied); out=FOLDER" in err
+    assert "nothing was written: " in err
+    assert "may only be read (Permission denied); out=FOLDER" in err
     assert asked("report", STUDY, f"out={mine / 'report'}")[0] == 0
     assert (mine / "report" / "report.html").is_file()
 
@@ -79,11 +80,18 @@ def test_a_store_that_may_only_be_read_is_printed(asked, theirs, open_folder, ca
 
 
 def test_a_read_only_sweep_prints_the_table_of_what_is_there(asked, theirs):
-    for name in ("name=theirs", "name=another", "name=null"):
+    page = str(theirs / "studies" / "theirs" / "report.html")
+    lacking = "none: the store doesn't hold this sweep"
+    for name, report in (("name=theirs", page), ("name=another", lacking), ("name=null", lacking)):
         code, out, _ = asked("train", "-m", *SWEEP, name, "sweep.mode=read_only")
         assert code == 0
         assert "block" in out
-        assert f"4 done, 0 to run. Nothing was written: {theirs} may only be read (Permission denied)" in out
+        assert "4 done, 0 to run." in out
+        assert out.splitlines()[-3:] == [
+            f"table     above; nothing was written: {theirs} may only be read (Permission denied)",
+            f"report    {report}",
+            "failures  none",
+        ]
 
 
 def test_what_a_store_that_may_only_be_read_lacks_is_told_and_not_trained(asked):

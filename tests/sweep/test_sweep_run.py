@@ -121,7 +121,6 @@ def test_a_job_past_its_time_limit_is_ended_and_classified(cli, words, sabotage)
     assert states(cli) == {0: "finished", 1: "timeout"}
 
 
-@pytest.mark.slow
 def processes(cli):
     """The process that trained each seed."""
     found = {}
