@@ -10,8 +10,10 @@ from cbam_ablate.aggregate.records import Study
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.errors import ConfigError
 
-FIELDS = {"label", "cite", "metric", "values"}
-FORM = "{label: TEXT, cite: KEY, metric: NAME, values: [{AXIS: VALUE, ..., value: NUMBER}]}"
+FIELDS = {"label", "cite", "metric", "of", "values"}
+FORM = (
+    "{label: TEXT, cite: KEY, metric: NAME, of: {OPTION: VALUE}, values: [{AXIS: VALUE, ..., value: NUMBER}]}"
+)
 ROW_FORM = "{label: TEXT, cite: KEY, values: {METRIC: NUMBER}}"
 
 
@@ -20,7 +22,8 @@ def read_references(
 ) -> tuple[list[Reference], list[str]]:
     """The references for these rows, and sentences about numbers that no row matches.
 
-    `shown` are the table's quantities; references to others are left out. Raises `ConfigError` for an entry
+    `shown` are the table's quantities; references to others are left out, and so are those `of` another
+    network or data set than any row's. Raises `ConfigError` for an entry
     of another form.
     """
     found, odd = [], []
@@ -30,29 +33,43 @@ def read_references(
         if metric not in shown:
             odd.append(f"{entry['label']}: has numbers for {metric}, which is no column of this table.")
             continue
-        texts = [""] * len(settings)
+        texts, whole = [""] * len(settings), _options(entry.get("of", {}), study)
+        of = [i for i, setting in enumerate(settings) if matches(setting.axes, whole, study)]
+        if not of:
+            odd.append(f"{entry['label']}: left out, as no row is of its {_told(whole)}.")
+            continue
         for wanted, value in items:
-            rows = [i for i, setting in enumerate(settings) if matches(setting.axes, wanted, study)]
+            rows = [i for i in of if matches(settings[i].axes, wanted, study)]
             for index in rows:
                 texts[index] = str(value)
             if not rows:
-                place = ", ".join(f"{name} {spell(level)}" for name, level in wanted.items())
-                odd.append(f"{entry['label']}: no row for {place}, {value}.")
+                odd.append(f"{entry['label']}: no row for {_told(wanted)}, {value}.")
         cite = str(entry.get("cite") or "")
         found.append(Reference(label=str(entry["label"]), cite=cite, quantity=metric, values=texts))
     return found, odd
+
+
+def _told(wanted: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {spell(level)}" for name, level in wanted.items())
+
+
+def _options(wanted: Any, swept: Swept) -> dict[str, Any]:
+    if not isinstance(wanted, dict):
+        raise ConfigError(f"table.references: of: {wanted!r:.80} is not of the form {{OPTION: VALUE}}")
+    return {axis_named("references", str(name), swept): value for name, value in wanted.items()}
 
 
 def reference_items(entry: Any, swept: Swept) -> list[tuple[dict[str, Any], Any]]:
     """A reference's numbers, each with the axis values that it is for. Raises `ConfigError`."""
     if not isinstance(entry, dict) or not {"label", "values"} <= set(entry) <= FIELDS:
         raise ConfigError(f"table.references: {entry!r:.80} is not of the form {FORM}")
+    _options(entry.get("of", {}), swept)
     found = []
     for item in entry["values"] if isinstance(entry["values"], list) else [entry["values"]]:
         if not isinstance(item, dict) or "value" not in item:
             raise ConfigError(f"table.references: {item!r:.80} has no value; the form is {FORM}")
-        wanted = {axis_named("references", str(n), swept): v for n, v in item.items() if n != "value"}
-        found.append((wanted, item["value"]))
+        place = {name: value for name, value in item.items() if name != "value"}
+        found.append((_options(place, swept), item["value"]))
     return found
 
 

@@ -290,19 +290,6 @@ def test_a_metric_of_ones_own_is_shown_without_bold_until_its_direction_is_decla
     assert [row.cell("calibration").best for row in ranked.rows] == [False, True, False]
 
 
-def test_published_numbers_stand_by_the_rows_they_belong_to(stand_in):
-    declared = [
-        {
-            "label": "a repository",
-            "cite": "repo2023",
-            "values": [{"placement": "none", "value": "84.36"}, {"placement": "stage", "value": 1}],
-        }
-    ]
-    table = make(stand_in, THREE, placements, {"references": declared})
-    assert table.references[0].values == ["84.36", "", ""]
-    assert any("a repository: no row" in note for note in table.notes)
-
-
 def test_more_seeds_are_advised_with_the_command_that_adds_them(stand_in):
     table = make(stand_in, THREE, lambda chosen: 0)
     advice = [sentence for sentence in table.advice if "more seed" in sentence]

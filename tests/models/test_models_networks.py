@@ -17,8 +17,8 @@ EVERY_DEPTH = [
     for name in OURS
     for depth in BACKBONES[name].depths
 ]
-NARROW = {"resnet": 4, "resnet_preact": 4, "resnet_cifar": 4, "resnet_imagenet": 8, "resnext": 64, "vgg": 4,
-          "mobilenet": 8, "residual_attention": 16, "residual_attention_imagenet": 4,
+NARROW = {"resnet": 4, "resnet_preact": 4, "resnet_cifar": 4, "resnet_cifar_preact": 4, "resnet_imagenet": 8,
+          "resnext": 64, "vgg": 4, "mobilenet": 8, "residual_attention": 16, "residual_attention_imagenet": 4,
           "wide_resnet": 16, "resnext_cifar": 16}  # fmt: skip
 
 

@@ -22,6 +22,7 @@ MILLIONS = {
     "backbone=wide_resnet": 36.5,
     "backbone=resnext_cifar": 34.4,
     "backbone=resnet_cifar depth=164": 1.704,
+    "backbone=resnet_cifar_preact depth=164": 1.7,
 }
 
 

@@ -32,3 +32,17 @@ def test_a_study_plans_and_its_table_holds_before_anything_ran(study, tmp_path):
     markdown = (tmp_path / "studies" / study / "table.md").read_text()
     assert "0/" in markdown
     assert "no row for" not in markdown
+    assert "as no row is of" not in markdown
+
+
+BESIDE = [name for name in STUDIES if "references:" in (conf_dir() / "study" / f"{name}.yaml").read_text()]
+
+
+@pytest.mark.parametrize("study", BESIDE)
+def test_published_numbers_don_t_stand_beside_another_data_set(study, tmp_path):
+    other = ["data=synthetic", *(["data.store_size=null"] if study.startswith("cbam_table") else [])]
+    plan = make_plan([f"study={study}", f"store={tmp_path}", *other, "seed=0"])
+    freeze(plan, ["cbam-ablate", "train", f"study={study}"])
+    table = write_table(tmp_path, study)
+    assert table.references == []
+    assert any("as no row is of its data.name" in note for note in table.notes)

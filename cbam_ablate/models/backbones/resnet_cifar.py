@@ -1,8 +1,9 @@
 """Residual networks of three stages for CIFAR.
 
 `resnet_cifar`: ResNet-20 to -110 (He et al., 2015, arXiv 1512.03385, section 4.2), and of bottlenecks
-ResNet-164 (He et al., 2016, arXiv 1603.05027, its original units). `wide_resnet`: Zagoruyko and Komodakis,
-2016, arXiv 1605.07146. `resnext_cifar`: ResNeXt-29 (Xie et al., 2016, arXiv 1611.05431, section 5.2).
+ResNet-164 (He et al., 2016, arXiv 1603.05027, its original units). `resnet_cifar_preact`: that paper's
+pre-activation units. `wide_resnet`: Zagoruyko and Komodakis, 2016, arXiv 1605.07146. `resnext_cifar`:
+ResNeXt-29 (Xie et al., 2016, arXiv 1611.05431, section 5.2).
 """
 
 from functools import partial
@@ -36,6 +37,19 @@ def resnet_cifar(model: ModelConfig, classes: int, channels: int) -> nn.Module:
     block = partial(Bottleneck if deep else BasicBlock, pad=pad)
     stages = residual_stages(block, width, widths, [(depth - 2) // layers] * 3, gates)
     return Network(stem, stages, widths, gates, nn.Linear(widths[-1], classes))
+
+
+def resnet_cifar_preact(model: ModelConfig, classes: int, channels: int) -> nn.Module:
+    """Three stages of pre-activation blocks with a last BN and ReLU; depths and widths as `resnet_cifar`."""
+    depth, width = depth_and_width(model)
+    gates = Gates(model.attention)
+    deep = depth in BOTTLENECKS
+    factor, layers = (4, 9) if deep else (1, 6)
+    widths = [factor * width, 2 * factor * width, 4 * factor * width]
+    block = partial(PreActivation, bottleneck=deep)
+    stages = residual_stages(block, width, widths, [(depth - 2) // layers] * 3, gates)
+    stages[-1] += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
+    return Network(conv(channels, width, 3), stages, widths, gates, nn.Linear(widths[-1], classes))
 
 
 def wide_resnet(model: ModelConfig, classes: int, channels: int) -> nn.Module:
