@@ -90,14 +90,18 @@ def constants(study: Study, names: Names, shown: set[str]) -> list[str]:
 
 
 def _inert(study: Study) -> set[str]:
-    """Options without effect in any run, judged from one run for each value of each axis."""
+    """Options without effect in any run, judged from one run for each value of each axis.
+
+    Of numbers it matters only whether they are 0.
+    """
     if any(is_foreign(record.facts.get("rule", "")) for record in study.records.values()):
         return set()
     typical: dict[Any, str] = {}
     for place in study.places:
         for name, value in place.axes.items():
             if name != SEED:
-                typical.setdefault((name, hashable(value)), place.key)
+                kind = bool(value) if isinstance(value, int | float) else hashable(value)
+                typical.setdefault((name, kind), place.key)
     keys = set(typical.values()) or {place.key for place in study.places[:1]}
     found: set[str] | None = None
     for key in sorted(keys):

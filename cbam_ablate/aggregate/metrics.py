@@ -1,6 +1,7 @@
 """What can stand in a table's columns: printed name, unit, and which direction is better."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from cbam_ablate.errors import ConfigError
@@ -52,10 +53,15 @@ COSTS = tuple(name for name, metric in METRICS.items() if metric.kind == "cost")
 def complete(values: dict[str, float]) -> dict[str, float]:
     """Adds the error rates, percent, to the accuracies that are there."""
     for name, value in list(values.items()):
-        head, found, k = name.rpartition("_top")
-        if found:
-            values[f"{head}_error{k}"] = 100 - value
+        if error := _error_of(name):
+            values[error] = 100 - value
     return values
+
+
+@cache
+def _error_of(accuracy: str) -> str:
+    head, found, k = accuracy.rpartition("_top")
+    return f"{head}_error{k}" if found else ""
 
 
 def chosen_on_test(name: str) -> bool:

@@ -1,6 +1,6 @@
 """From the store to records: what each run of a study measured, or why it didn't; nothing goes silently."""
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -12,9 +12,10 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.runs.lines import read_results
 from cbam_ablate.runs.provenance import is_foreign
-from cbam_ablate.runs.results import FORMAT, SECTIONS, problem_of, read_object
+from cbam_ablate.runs.results import FORMAT, SECTIONS, problem_of, read_object, stored_result
 
 SEED = "seed"
+LARGEST = sys.float_info.max
 THEN = ", then "
 """Between what the processes of one run differ in, where several trained it."""
 OUTCOMES = {
@@ -119,7 +120,7 @@ def planned_study(manifest: dict[str, Any], values: Mapping[str, dict[str, float
 def _with_records(found: Study, root: RunStore | None, lines: Mapping[str, dict[str, Any]]) -> Study:
     for key in dict.fromkeys(place.key for place in found.places):
         if key in lines or root is None:
-            record, odd = _line_record(key, lines[key])
+            record, odd = line_record(key, lines[key])
         else:
             record, odd = read_record(root, key)
         found.records[key] = record
@@ -183,19 +184,26 @@ def _declared(study: str, manifest: dict[str, Any], path: Path) -> Study:
 
 def read_record(store: RunStore, key: str) -> tuple[Record, list[str]]:
     """A run's record, and sentences about what is odd in its folder."""
+    record, odd, _ = look(store, key)
+    return record, odd
+
+
+def look(store: RunStore, key: str) -> tuple[Record, list[str], dict[str, Any] | None]:
+    """A run's record, sentences about what is odd in its folder, and its result where it has finished."""
     folder = f"{store.root}/runs/{key}"
-    result, wrong = read_object(f"{folder}/result.json")
-    if wrong:
-        return _refused(key, "unreadable", f"result.json {wrong}")
+    result, problem = stored_result(folder)
+    if problem:
+        return *_refused(key, *problem), None
     if result is not None:
-        return parse_result(key, result)
+        record, odd = parse_result(key, result)
+        return record, odd, result if record.finished else None
     state = store.run(key).state()
-    _, problem = read_object(f"{folder}/status.json")
-    odd = [f"Run {key}: status.json {problem}."] if problem else []
-    return _unfinished(key, state), odd
+    _, wrong = read_object(f"{folder}/status.json")
+    odd = [f"Run {key}: status.json {wrong}."] if wrong else []
+    return _unfinished(key, state), odd, None
 
 
-def _line_record(key: str, line: dict[str, Any]) -> tuple[Record, list[str]]:
+def line_record(key: str, line: dict[str, Any]) -> tuple[Record, list[str]]:
     """The record of a run that is a line beside the manifest, and sentences about what is odd in it."""
     if "metrics" in line:
         return parse_result(key, line)
@@ -221,7 +229,7 @@ def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
     values: dict[str, float] = {}
     odd = []
     for name, value in [*parts["metrics"].items(), *parts["cost"].items()]:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if type(value) in (int, float) and -LARGEST <= value <= LARGEST:
             values[name] = value
         elif value is not None:
             odd.append(f"Run {key}: {name} is {value!r:.40}, not a number; it is left out.")

@@ -1,6 +1,6 @@
 """The report's own tables: their places, the comparisons and the effects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -10,8 +10,9 @@ from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Difference, Effect
 from cbam_ablate.aggregate.names import rough
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
+from cbam_ablate.config.overrides import spell
 from cbam_ablate.report import digits
-from cbam_ablate.report.figures import value_text
+from cbam_ablate.report.figures import value_texts
 from cbam_ablate.report.markup import plain
 
 
@@ -68,12 +69,13 @@ def _seeds(found: Difference) -> str:
 
 def effects_of(table: Table) -> tuple[list[str], Lines]:
     names = {axis.name: plain(axis.label) for axis in table.axes}
+    texts = {name: value_texts(table, name) for name in names}
     labels = {quantity.name: plain(quantity.label) for quantity in table.quantities}
     lines = [
         [
             Place("label", labels[effect.quantity]),
             Place("text", " × ".join(names[axis] for axis in effect.axes)),
-            Place("text", _contrast(table, effect)),
+            Place("text", _contrast(texts, effect)),
             Place("", _size(effect), effect.value),
             Place("", str(effect.n), effect.n),
             Place("", "" if effect.p_holm is None else f"{effect.p_holm:.2g}", effect.p_holm),
@@ -83,9 +85,9 @@ def effects_of(table: Table) -> tuple[list[str], Lines]:
     return ["result", "effect", "levels", "size [95 % interval]", "seeds", "p after Holm"], lines
 
 
-def _contrast(table: Table, effect: Effect) -> str:
+def _contrast(texts: Mapping[str, Mapping[str, str]], effect: Effect) -> str:
     return "; ".join(
-        f"{value_text(table, axis, level)} against {value_text(table, axis, against)}"
+        f"{texts[axis][spell(level)]} against {texts[axis][spell(against)]}"
         for axis, level, against in zip(effect.axes, effect.levels, effect.against, strict=True)
     )
 

@@ -1,13 +1,12 @@
 """Packs a study into one small folder, a store without checkpoints, to be kept and tabulated elsewhere."""
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.aggregate.records import Study, load_study
+from cbam_ablate.aggregate.records import Study, line_record, look, read_manifest, read_record
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import plots, table_json
 from cbam_ablate.report.page import drawn_of
@@ -16,8 +15,7 @@ from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import make_aside, write_json
 from cbam_ablate.runs.lines import NAME as LINES
 from cbam_ablate.runs.lines import read_results
-from cbam_ablate.runs.together import NAME as HISTORIES
-from cbam_ablate.runs.together import lines_for_many
+from cbam_ablate.runs.together import HISTORIES, RESULTS, history_for_many, result_for_many
 
 RUN_FILES = ("config.json", "history.jsonl", "status.json")
 MOST_FOLDERS = 1000
@@ -38,13 +36,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
     earlier export of the same study is replaced, but for what else is at its top, such as a README.md.
     Raises `ConfigError` where a run is at work, or something else is in the way.
     """
-    found = RunStore(store)
-    loaded = load_study(store, study)
-    running = [key for key, record in loaded.records.items() if record.state == "running"]
-    if running:
-        raise ConfigError(
-            f"study={study}: {', '.join(running[:3])} are at work; export it when they have ended"
-        )
+    found, declared = RunStore(store), read_manifest(store, study)
     folder = Path(target) if target is not None else Path("results") / study
     if folder.exists() and any(folder.iterdir()) and not _is_export(folder, study):
         raise ConfigError(f"to={folder}: holds something else than an export of study {study}")
@@ -62,8 +54,8 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
                 (aside / path.name).symlink_to(path.readlink())
             elif path.is_dir() and path.name not in FOLDERS:
                 shutil.copytree(path, aside / path.name, symlinks=True)
-        _copy_runs(loaded, found, packed)
-        _tabulate(found, packed, study, list(loaded.records), options)
+        _copy_runs(declared, found, packed)
+        _tabulate(declared, found, packed, options)
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)
@@ -73,23 +65,22 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
     return folder
 
 
-def _tabulate(
-    store: RunStore, packed: RunStore, study: str, keys: Sequence[str], options: dict[str, Any]
-) -> None:
+def _tabulate(study: Study, store: RunStore, packed: RunStore, options: dict[str, Any]) -> None:
     """Makes table and figures of what was packed, with the predictions of the store's runs at hand for it."""
-    borrowed = [packed.run(key).predictions for key in keys if store.run(key).predictions.is_file()]
+    lent = [key for key in study.records if os.path.isfile(f"{store.root}/runs/{key}/predictions.npz")]
+    borrowed = [packed.run(key).predictions for key in lent]
     for path in borrowed:
         path.parent.mkdir(exist_ok=True)
         path.symlink_to(store.run(path.parent.name).predictions.absolute())
-    loaded, values = load_study(packed.root, study), {**told_before(packed.root, study), **options}
-    table = write_table(packed.root, study, values, loaded=loaded)
-    for plot in drawn_of(loaded, table, values, packed)[2]:
+    values = {**told_before(packed.root, study.name), **options}
+    table = write_table(packed.root, study.name, values, loaded=study)
+    for plot in drawn_of(study, table, values, store)[2]:
         plots.save(plot, packed.root / "figures", ["png"])
     for path in borrowed:
         path.unlink()
         if not any(path.parent.iterdir()):
             path.parent.rmdir()
-    _copy(packed.study(study), packed.root, SHOWN)
+    _copy(packed.study(study.name), packed.root, SHOWN)
 
 
 def _options(table: Path) -> dict[str, Any]:
@@ -104,49 +95,64 @@ def _is_export(folder: Path, study: str) -> bool:
 
 
 def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
+    """Reads each run once, and gives the study the records of what is at the target.
+
+    Raises `ConfigError` where some are at work.
+    """
     target.make_writable()
-    if len(study.records) <= MOST_FOLDERS:
-        for key in study.records:
-            _copy_run(store.run(key), target.run(key))
-        return
-    here = read_results(target.study(study.name))  # of what has no folders already
-    there, folder = target.root / "runs" / HISTORIES, target.study(study.name)
-    with there.open("wb") as histories, (folder / LINES).open("w", encoding="utf-8") as results:
-        for key, record in study.records.items():
-            run = store.run(key)
-            line = here.get(key) or (_result(run) if record.finished else None)
-            if line is None:
-                _copy_run(run, target.run(key))
-                continue
-            results.write(json.dumps(line, allow_nan=False) + "\n")
-            histories.write(lines_for_many(run.path))
-            _copy_metrics(run, target.run(key))
+    study.root, lines = target.root, read_results(store.study(study.name))
+    keys, running = list(dict.fromkeys(place.key for place in study.places)), []
+    many = [target.root / "runs" / name for name in (RESULTS, HISTORIES)]
+    with many[0].open("wb") as results, many[1].open("wb") as histories:
+        for key in keys:
+            run, result = store.run(key), None
+            if key in lines:
+                record, odd = line_record(key, lines[key])
+            else:
+                record, odd, result = look(store, key)
+            if result is not None:
+                _without_hosts(result)
+            if record.state == "running":
+                running.append(key)
+            elif record.finished and (len(keys) > MOST_FOLDERS or not os.path.isdir(run.path)):
+                results.write(result_for_many(key, result) if result is not None else b"")
+                histories.write(history_for_many(run.path))
+                _copy_metrics(run, target)
+            else:
+                _copy_run(run, target, result)
+                if not record.finished and key not in lines:
+                    record, odd = read_record(target, key)
+            study.records[key] = record
+            study.warnings += odd
+    for path in many:
+        if not path.stat().st_size:
+            path.unlink()
+    if running:
+        raise ConfigError(
+            f"study={study.name}: {', '.join(running[:3])} are at work; export it when they have ended"
+        )
 
 
-def _copy_run(run: Run, target: Run) -> None:
-    _copy(run.path, target.path, RUN_FILES)
+def _copy_run(run: Run, target: RunStore, result: dict[str, Any] | None) -> None:
+    _copy(run.path, target.run(run.key).path, RUN_FILES)
     _copy_metrics(run, target)
-    result = _result(run)
     if result is not None:
-        write_json(target.path / "result.json", result)
+        write_json(target.run(run.key).path / "result.json", result)
 
 
-def _copy_metrics(run: Run, target: Run) -> None:
+def _copy_metrics(run: Run, target: RunStore) -> None:
     folder = f"{run.path}/metrics"
     if os.path.isdir(folder):
         names = [name for name in os.listdir(folder) if name.endswith(".json")]
-        _copy(Path(folder), target.path / "metrics", names)
+        _copy(Path(folder), target.run(run.key).path / "metrics", names)
 
 
-def _result(run: Run) -> dict[str, Any] | None:
-    """A run's result without names of machines; None where there is none."""
-    result = run.result()
-    if result is not None:
-        history = result.get("provenance_history")
-        for process in (result["provenance"], *(history if isinstance(history, list) else [])):
-            if isinstance(process, dict):
-                process.pop("host", None)
-    return result
+def _without_hosts(result: dict[str, Any]) -> None:
+    """Takes the names of machines out of a result."""
+    history = result.get("provenance_history")
+    for process in (result["provenance"], *(history if isinstance(history, list) else [])):
+        if isinstance(process, dict):
+            process.pop("host", None)
 
 
 def _copy(source: Path, target: Path, names: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,6 +22,7 @@ STROKES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0
 """Told apart in grey."""
 GREY = "#7b8089"
 MOST_ROWS = 40
+"""Rows of a list, and values along a heat map's side, that are named."""
 MOST_NAMED = 12
 MOST_NUMBERS = 400
 """Places of a heat map up to which each has its number."""
@@ -164,8 +164,10 @@ def heat_map(axes: Axes, table: Table, result: Quantity, pair: tuple[Axis, Axis]
             text = f"{value:.4g}" if shown.exponent else shown.text(value)
             color = "#000000" if value > middle else "#ffffff"
             axes.text(j, i, text, ha="center", va="center", color=color, fontsize="smaller")
-    axes.set_xticks(range(len(xs)), [value_text(table, across.name, x) for x in xs])
-    axes.set_yticks(range(len(ys)), [value_text(table, down.name, y) for y in ys])
+    for axis, values, put in ((across, xs, axes.set_xticks), (down, ys, axes.set_yticks)):
+        places = range(0, len(values), -(-len(values) // MOST_ROWS))
+        texts = value_texts(table, axis.name)
+        put(places, [texts[spell(values[place])] for place in places])
     axes.set_xlabel(plain(across.label))
     axes.set_ylabel(plain(down.label))
     axes.grid(False)
@@ -184,8 +186,9 @@ def main_effects(axes: Axes, table: Table, result: Quantity) -> None:
         axes.plot([low, high], [place, place], color=color, linewidth=1.5)
         _dot(axes, effect.value, place, color, effect.significant)
     axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=0.8)
+    texts = {axis.name: value_texts(table, axis.name) for axis in table.axes}
     ticks = [
-        f"{names[axis]}: {value_text(table, axis, level)} − {value_text(table, axis, against)}"
+        f"{names[axis]}: {texts[axis][spell(level)]} − {texts[axis][spell(against)]}"
         for one in shown
         for axis, level, against in zip(one.axes, one.levels, one.against, strict=True)
     ]
@@ -196,10 +199,11 @@ def main_effects(axes: Axes, table: Table, result: Quantity) -> None:
     axes.set_xlabel(f"{plain(result.label)}, main effect{f', {unit}' if unit else ''}")
 
 
-def value_text(table: Table, axis: str, value: Any) -> str:
-    """An axis's value as the table's rows print it, without LaTeX."""
-    found = (row.labels[axis] for row in table.rows if spell(row.axes[axis]) == spell(value))
-    return plain(next(found, spell(value)))
+def value_texts(table: Table, axis: str) -> dict[str, str]:
+    """What the table's rows print for an axis's values, as options spell them, without LaTeX."""
+    own = next((one.values for one in table.axes if one.name == axis), [])
+    printed = {spell(row.axes[axis]): row.labels[axis] for row in reversed(table.rows)}
+    return {text: plain(printed.get(text, text)) for text in (*map(spell, own), *printed)}
 
 
 def main_effects_of(table: Table, result: Quantity) -> list[Effect]:

@@ -4,10 +4,12 @@ import errno
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cbam_ablate.runs.files import read_bytes
+from cbam_ablate.runs.together import RESULTS, lines_of
 
 FORMAT = 1
 """The version of result.json and manifest.json that is read and written here."""
@@ -25,11 +27,21 @@ class Problem(NamedTuple):
 
 def read_result(folder: Path | str, key: str) -> tuple[dict[str, Any] | None, Problem | None]:
     """A run's result where it has finished, or what is wrong with it; None twice where there is none."""
-    result, wrong = read_object(f"{folder}/result.json")
-    problem = Problem("unreadable", f"result.json {wrong}") if wrong else None
+    result, problem = stored_result(folder)
     if result is not None:
         problem = problem_of(key, result)
     return (None, problem) if problem else (result, None)
+
+
+def stored_result(folder: Path | str) -> tuple[dict[str, Any] | None, Problem | None]:
+    """What a run's result.json holds, or its line of an export; None with a problem where it is no object."""
+    name = "result.json"
+    result, wrong = read_object(f"{folder}/{name}")
+    if result is None and not wrong and (line := lines_of(folder, RESULTS)):
+        name = f"its line of runs/{RESULTS}"
+        result, wrong = parse_object(line)
+        (result or {}).pop("run", None)
+    return result, Problem("unreadable", f"{name} {wrong}") if wrong else None
 
 
 def problem_of(key: str, result: dict[str, Any]) -> Problem | None:
@@ -44,21 +56,32 @@ def problem_of(key: str, result: dict[str, Any]) -> Problem | None:
     if missing:
         return Problem("unreadable", f"result.json has no {', '.join(missing)}")
     rule = str(result["selection"].get("rule"))
-    if re.search(r"(?<![a-z])test", rule.lower()):
+    if _names_test(rule):
         return Problem("chosen on test data", f"its epoch was chosen by {rule}: test data chooses nothing")
     return None
+
+
+@cache
+def _names_test(rule: str) -> bool:
+    return re.search(r"(?<![a-z])test", rule.lower()) is not None
 
 
 def read_object(path: str | Path) -> tuple[dict[str, Any] | None, str]:
     """A JSON object, or None with what is wrong; None and no words where there is no file."""
     try:
-        value = json.loads(read_bytes(path))
+        return parse_object(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
-    except (ValueError, RecursionError):
-        return None, "is cut short or not JSON"
     except OSError as error:
         return None, f"can't be read ({os.strerror(error.errno or 0)})"
+
+
+def parse_object(content: bytes) -> tuple[dict[str, Any] | None, str]:
+    """A JSON object, or None with what is wrong."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None, "is cut short or not JSON"
     if not isinstance(value, dict):
         return None, "holds no JSON object"
     return value, ""

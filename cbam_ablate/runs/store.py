@@ -15,7 +15,7 @@ from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify
 from cbam_ablate.runs.files import parse_lines, read_json, read_lines, write_json
 from cbam_ablate.runs.naming import names_of
 from cbam_ablate.runs.results import DENIED, Problem, read_result
-from cbam_ablate.runs.together import history_of
+from cbam_ablate.runs.together import HISTORIES, RESULTS, keys_of_many, lines_of
 
 
 class State(NamedTuple):
@@ -69,10 +69,10 @@ class Run:
         return read_result(self.path, self.key)[1]
 
     def history(self) -> list[dict[str, Any]]:
-        own = self.path / "history.jsonl"
-        return (
-            read_lines(own) if own.exists() else parse_lines(history_of(self.path).decode(errors="replace"))
-        )
+        own = self.path / HISTORIES
+        if own.exists():
+            return read_lines(own)
+        return parse_lines(lines_of(self.path, HISTORIES).decode(errors="replace"))
 
     def status(self) -> dict[str, Any]:
         return read_json(self.path / "status.json") or {}
@@ -133,9 +133,10 @@ class RunStore:
         return Run(self.root / "runs" / key)
 
     def runs(self) -> list[Run]:
-        """Every run folder, by key."""
+        """Every run, by key: its folder, or where an export has it as a line the folder it would have."""
         folder = self.root / "runs"
-        return [Run(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+        own = {path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
+        return [Run(path) for path in sorted(own | {folder / key for key in keys_of_many(folder)})]
 
     def find(self, word: str) -> Run:
         """The run whose key starts so, or that is called so. Raises `ConfigError` where that isn't one."""
@@ -174,6 +175,8 @@ class RunStore:
     def set_aside(self, run: Run) -> None:
         """Moves a run's folder to `replaced`, to be trained anew. Raises `StoreError` where it is trained."""
         if not run.path.exists():
+            if lines_of(run.path, RESULTS):
+                (run.path / "claims").mkdir(parents=True)  # from here on its folder counts, not its line
             return
         if acquire(run.path) is None:
             who = describe(holder(run.path) or {})

@@ -61,7 +61,8 @@ def guess_all(
     With `probe_threads`, networks that the store doesn't know are timed with so many; of one whose step
     fails nothing is known.
     """
-    known, once = _known(store, device), Memo()
+    once = Memo()
+    known = _known(store, device, runs, once)
     typical = {name: _typical(rates) for name, rates in known.items()}
     every = [rate for rates in known.values() for rate in rates if rate.macs]
     guesses: dict[str, Guess] = {}
@@ -94,21 +95,27 @@ def _typical(rates: Sequence[_Known]) -> _Known:
     return _Known(seconds, max(rate.memory_mib for rate in rates), rates[0].macs)
 
 
-def _known(store: RunStore, device: torch.device) -> dict[str, list[_Known]]:
-    """Rates of the finished runs on this kind of device, by network."""
+def _known(
+    store: RunStore, device: torch.device, runs: Mapping[str, RunConfig], once: Memo
+) -> dict[str, list[_Known]]:
+    """Rates of the finished runs on this kind of device, by network; the configs of `runs` are known."""
     here, known, names = device_name(device), dict[str, list[_Known]](), dict[str, str]()
     for run in store.runs():
         result = run.result()
         if result is None or result["provenance"].get("device") != here:
             continue
-        config = run.config()
+        config = {} if run.key in runs else run.config()
         if config is None:
             continue
         try:
-            text = repr([config.get("data"), config.get("model")])
-            if text not in names:
-                names[text] = network_of(from_dict(config))
-            cost, name = result["cost"], names[text]
+            if run.key in runs:
+                name = network_of(runs[run.key], once)
+            else:
+                text = repr([config.get("data"), config.get("model")])
+                if text not in names:
+                    names[text] = network_of(from_dict(config))
+                name = names[text]
+            cost = result["cost"]
             memory = float(cost["peak_memory_mib"] or 0)
             rate = _Known(1 / cost["images_per_second"], memory, int(cost["macs"]))
             known.setdefault(name, []).append(rate)

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from cbam_ablate.cli import run
+from cbam_ablate.report import export
+from cbam_ablate.runs import RunStore
 
 SMALL = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", "train.batch_size=64"]
 SMALL += ["train.precision=fp32", "train.threads=1", "train.device=cpu", "hydra.launcher.jobs=0"]
@@ -109,6 +111,28 @@ def test_an_export_can_be_tabulated_elsewhere(swept, tmp_path, capsys):
     assert run("export", [f"study={study}", f"store={store}", f"to={tmp_path / 'kept'}"]) == 0
     assert list((tmp_path / "kept").rglob("*.pt")) == []
     assert run("table", [f"study={study}", f"store={tmp_path / 'kept'}", "--check"]) == 0
+
+
+@pytest.mark.parametrize("folders", [1000, 1], ids=["folders", "lines"])
+def test_an_exports_finished_runs_are_planned_and_trained_as_done(
+    swept, tmp_path, capsys, monkeypatch, folders
+):
+    monkeypatch.setattr(export, "MOST_FOLDERS", folders)
+    kept = tmp_path / "kept"
+    assert run("export", [f"study={swept[1]}", f"store={swept[0]}", f"to={kept}"]) == 0
+    assert (kept / "runs" / "results.jsonl").exists() == (folders == 1)
+    words = ["-m", *SMALL, "placement=none,block", "train.epochs=1", f"store={kept}"]
+    assert run("plan", [*words, "seed=0,1,2"]) == 0
+    assert "6 distinct, 4 done, 2 to run, about" in capsys.readouterr().out
+    assert run("train", [*words, "seed=0,1"]) == 0
+    assert not list(kept.glob("runs/*/checkpoints"))
+    assert run("train", [*words, "seed=0,1,2", "sweep.extend=true"]) == 0
+    assert len(list(kept.glob("runs/*/checkpoints"))) == 2
+    assert run("train", [*words, "seed=0,1", "sweep.mode=force", "sweep.extend=true"]) == 0
+    assert len(list(kept.glob("runs/*/checkpoints"))) == 6
+    found = {one.key: one.result()["metrics"]["test_top1"] for one in RunStore(kept).runs()}
+    assert len(found) == 6
+    assert all(found[key] == result["metrics"]["test_top1"] for key, result in results(swept[0]).items())
 
 
 def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path, capsys):
