@@ -38,7 +38,8 @@ test-cuda: setup ## what is for CUDA: on a GPU, or where PyTorch has none on one
 	PYTHONPATH="$(CURDIR)/tests/cuda/pretend" $(BIN)/python -m pytest -n 2 --dist worksteal -m cuda tests/cuda
 
 test-faults: setup ## kills, stops, wrong clocks, full disks, odd files: at most 20 minutes
-	$(BIN)/python -m pytest -n 2 -m faults tests/faults
+	tests/packages.sh mkfs.exfat exfatprogs exfat-fuse
+	$(BIN)/python -m pytest -n 2 -m faults -rs tests/faults
 
 test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'

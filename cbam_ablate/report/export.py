@@ -99,7 +99,7 @@ def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
 
     Raises `ConfigError` where some are at work.
     """
-    target.make_writable()
+    (target.root / "runs").mkdir()
     study.root, lines = target.root, read_results(store.study(study.name))
     keys, running = list(dict.fromkeys(place.key for place in study.places)), []
     many = [target.root / "runs" / name for name in (RESULTS, HISTORIES)]

@@ -133,6 +133,17 @@ def _add(claims: Path, highest: Path | None, extra: dict[str, Any]) -> Claim | N
     return Claim(path, identity)
 
 
+def why_no_links(file: str) -> str | None:
+    """Why no hard link can be made of a file, in the system's words; None where it can."""
+    link = f"{file}.{uuid.uuid4().hex[:8]}"
+    try:
+        os.link(file, link)
+    except OSError as error:
+        return os.strerror(error.errno or 0) if error.errno in NO_LINKS else None
+    os.unlink(link)
+    return None
+
+
 def _highest(claims: Path) -> Path | None:
     """The claim that counts; copies that a file synchroniser made under other names don't."""
     try:

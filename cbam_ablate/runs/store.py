@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import logging
 import os
 import tempfile
 from collections.abc import Iterable
@@ -11,11 +12,13 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from cbam_ablate.errors import ConfigError, StoreError
-from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify
+from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify, why_no_links
 from cbam_ablate.runs.files import parse_lines, read_json, read_lines, write_json
 from cbam_ablate.runs.naming import names_of
 from cbam_ablate.runs.results import DENIED, Problem, read_result
 from cbam_ablate.runs.together import HISTORIES, RESULTS, keys_of_many, lines_of
+
+log = logging.getLogger(__name__)
 
 
 class State(NamedTuple):
@@ -121,13 +124,22 @@ class RunStore:
         self.root = Path(root)
 
     def make_writable(self) -> None:
-        """Makes the store's folder. Raises `StoreError` where it can't be written to."""
+        """Makes the store's folder. Raises `StoreError` where it can't be written to.
+
+        A word says where runs will have to be claimed without hard links.
+        """
         try:
             (self.root / "runs").mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root / "runs"):
-                pass
+            with tempfile.NamedTemporaryFile(dir=self.root / "runs", prefix=".") as file:
+                why = why_no_links(file.name)
         except OSError as error:
             raise StoreError(f"store={self.root}: can't be written to ({error.strerror})") from error
+        if why is not None:
+            log.warning(
+                "store=%s: has no hard links (%s); runs are claimed by files that nobody else has made",
+                self.root,
+                why,
+            )
 
     def run(self, key: str) -> Run:
         return Run(self.root / "runs" / key)

@@ -58,6 +58,28 @@ def without_links(tmp_path):
 
 
 @pytest.fixture
+def exfat(tmp_path):
+    """A folder on a real exFAT file system, which has neither hard links nor owners."""
+    image, folder = tmp_path / "image", tmp_path / "exfat"
+    folder.mkdir()
+    image.touch()
+    os.truncate(image, 64 << 20)
+    device = ""
+    try:
+        subprocess.run(["mkfs.exfat", image], check=True, capture_output=True)
+        found = subprocess.run(["losetup", "-f", "--show", image], check=True, capture_output=True, text=True)
+        device = found.stdout.strip()
+        if subprocess.run(["mount", "-t", "exfat", device, folder], capture_output=True).returncode:
+            subprocess.run(["mount.exfat-fuse", device, folder], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        subprocess.run(["losetup", "-d", device], check=True) if device else None
+        pytest.skip(f"exFAT can't be mounted here ({error})")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["losetup", "-d", device], check=True)
+
+
+@pytest.fixture
 def until():
     """Waits for something to become true, at most `seconds`."""
 

@@ -77,5 +77,25 @@ def test_of_two_commands_that_train_anew_one_does_and_the_other_says_who(cli, wo
 def test_where_there_are_no_hard_links_runs_are_trained_all_the_same(cli, tiny, without_links):
     done = cli("train", "-m", *tiny, "train.epochs=1", "seed=0,1", env=without_links, cold=True)
     assert done.returncode == 0, done.stderr
+    assert "has no hard links (Operation not permitted)" in done.stderr
     assert [(path / "claims" / "1.json").exists() for path in cli.runs().values()] == [True, True]
     assert all(cli.result(key)["metrics"] for key in cli.runs())
+
+
+def test_on_exfat_two_commands_train_each_run_once_and_a_killed_one_goes_on(cli, tiny, exfat, until):
+    on_exfat = type(cli)(exfat / "outputs")
+    sweep = ["train", "-m", *tiny, "train.epochs=6", "train.batch_size=32", "seed=0,1,2"]
+    killed = on_exfat.start(*sweep)
+
+    def one_epoch_is_saved():
+        return any((folder / "checkpoints" / "last.pt").exists() for folder in on_exfat.runs().values())
+
+    assert on_exfat.kill_when(killed, one_epoch_is_saved) == -signal.SIGKILL
+    both = [on_exfat.start(*sweep), on_exfat.start(*sweep)]
+    ends = [process.communicate(timeout=240)[1] for process in both]
+    assert "has no hard links" in "".join(ends)
+    assert on_exfat(*sweep).returncode == 0
+    assert len(on_exfat.runs()) == 3
+    for key in on_exfat.runs():
+        assert [record["epoch"] for record in on_exfat.history(key)] == list(range(1, 7))
+        assert on_exfat.result(key)["metrics"]
