@@ -1,6 +1,7 @@
 """What the table shows, in sentences: what can be told apart, and how much each axis moves the result."""
 
 from cbam_ablate.aggregate.compare import TASK, Contest
+from cbam_ablate.aggregate.metrics import widest
 from cbam_ablate.aggregate.model import Cell, Difference, Effect, Quantity, Row
 from cbam_ablate.aggregate.names import Names, probability, rough
 
@@ -107,12 +108,20 @@ def _listed(names: list[str]) -> str:
 
 def _sensitivity(unsettled: list[Difference], quantity: Quantity) -> list[str]:
     sizes = sorted(found.smallest for found in unsettled if found.smallest is not None)
-    if not sizes:
+    there = [size for size in sizes if size <= widest(quantity.name, quantity.unit)]
+    none = len(sizes) - len(there)
+    if none and not there:
+        counts = sorted({found.n for found in unsettled if found.smallest is not None})
+        n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        return [f"With n = {n} and these spreads no difference could have been shown with 80 % power."]
+    if not there:
         return []
-    ends = list(dict.fromkeys([rough(sizes[0]), rough(sizes[-1])]))
+    ends = list(dict.fromkeys([rough(there[0]), rough(there[-1])]))
     return [
         "Smallest difference that these n and spreads could have shown with 80 % power: "
-        f"{' to '.join(ends)}{unit_text(quantity)}."
+        f"{' to '.join(ends)}{unit_text(quantity)}"
+        + f"; in {none} comparison{'s' * (none > 1)} none at all" * (none > 0)
+        + "."
     ]
 
 

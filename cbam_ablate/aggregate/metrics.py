@@ -1,5 +1,6 @@
 """What can stand in a table's columns: printed name, unit, and which direction is better."""
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
@@ -47,6 +48,9 @@ METRICS = {
 """The metrics that every run stores, `..._error1` and `..._error5` being 100 less the accuracy; and what
 `cbam-ablate measure` finds."""
 
+RANGES = {"auroc": 1, "auroc_ovo": 1, "average_precision": 1, "kappa": 2, "mcc": 2, "brier": 2}
+"""How far apart two values of a metric without unit can be."""
+
 COSTS = tuple(name for name, metric in METRICS.items() if metric.kind == "cost")
 
 
@@ -62,6 +66,16 @@ def complete(values: dict[str, float]) -> dict[str, float]:
 def _error_of(accuracy: str) -> str:
     head, found, k = accuracy.rpartition("_top")
     return f"{head}_error{k}" if found else ""
+
+
+def widest(name: str, unit: str) -> float:
+    """How far apart two values of a result can be; infinitely far where nothing says so."""
+    if unit == "%":
+        return 100
+    if name in METRICS and METRICS[name].unit == "%":
+        return 1
+    part = next((part for part in ("last_test_", "test_", "val_") if name.startswith(part)), "")
+    return RANGES.get(name.removeprefix(part), math.inf)
 
 
 def chosen_on_test(name: str) -> bool:

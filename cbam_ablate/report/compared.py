@@ -45,7 +45,7 @@ def comparisons_of(table: Table) -> tuple[list[str], Lines]:
                 continue
             shown = digits.of_differences([found], quantity.unit, digits.exponent_of([found.value]), None)
             text = digits.difference(found, shown) + (f" {shown.heading}" if shown.heading else "")
-            numbered = [found.p, found.p_holm, found.d_z, found.hedges_g, found.smallest]
+            numbered = [found.p, found.p_holm, found.d_z, found.hedges_g]
             lines.append(
                 [
                     Place("text", plain(label(row))),
@@ -53,6 +53,7 @@ def comparisons_of(table: Table) -> tuple[list[str], Lines]:
                     Place("", text + " *" * found.significant, found.value),
                     Place("", str(found.n), found.n),
                     *(Place("", "" if value is None else rough(value), value) for value in numbered),
+                    Place("", digits.could_show(found, quantity), found.smallest),
                     Place("", _seeds(found)),
                 ]
             )

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cbam_ablate.aggregate.metrics import widest
 from cbam_ablate.aggregate.model import Cell, Difference, Quantity
+from cbam_ablate.aggregate.names import rough
 
 MINUS = "−"
 UNCERTAIN = {"%": 2}
@@ -109,6 +111,13 @@ def difference(found: Difference, digits: Digits) -> str:
         low, high = (digits.text(bound, signed=True) for bound in found.interval)
         text += f" [{low}, {high}]"
     return text if found.n == found.seeds else f"{text} ({found.n} of {found.seeds} pairs)"
+
+
+def could_show(found: Difference, quantity: Quantity) -> str:
+    """The smallest difference that n and spread could have shown, or that there is none."""
+    if found.smallest is None:
+        return ""
+    return rough(found.smallest) if found.smallest <= widest(quantity.name, quantity.unit) else "none"
 
 
 def cost(value: float | None, name: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cbam_ablate.aggregate.model import Cell, Difference, Row, Table
-from cbam_ablate.report.grid import Grid, Text
+from cbam_ablate.aggregate.model import Cell, Difference, Quantity, Row, Table
+from cbam_ablate.report.digits import could_show
+from cbam_ablate.report.grid import Grid, Heading, Text
 from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.report.legend import legend
 from cbam_ablate.report.markup import Sentences, plain
@@ -86,7 +87,7 @@ def fragment(table: Table, grid: Grid, link: Link, whole: bool = False) -> Marku
             (
                 sentences.plain(grid.breaks.get(index, "")),
                 index > 0 and index in grid.breaks,
-                [_cell(text, link, sentences) for text in line],
+                [_cell(*one, link, sentences) for one in zip(line, grid.headings, strict=True)],
             )
             for index, line in enumerate(grid.lines)
         ],
@@ -94,7 +95,7 @@ def fragment(table: Table, grid: Grid, link: Link, whole: bool = False) -> Marku
     )
 
 
-def _cell(text: Text, link: Link, sentences: Sentences) -> Markup:
+def _cell(text: Text, heading: Heading, link: Link, sentences: Sentences) -> Markup:
     shown = escape(plain(text.text))
     if text.kind == "label":
         cite = escape(f" [{text.cite}]") if text.cite else ""
@@ -110,18 +111,18 @@ def _cell(text: Text, link: Link, sentences: Sentences) -> Markup:
     if target:
         marked = f'<a href="{escape(target)}">{marked}</a>'
     value = "" if text.value is None else f' data-value="{text.value!r}"'
-    title = (
-        f' title="{escape(sentences.numbers(_title(text)))}"' if text.cell is not None and text.cell.n else ""
-    )
+    told = sentences.numbers(_title(text, heading)) if text.cell is not None and text.cell.n else ""
+    title = f' title="{escape(told)}"' if told else ""
     return Markup(f'<td class="{text.kind}"{value}{title}>{marked}</td>')
 
 
-def _title(text: Text) -> str:
+def _title(text: Text, heading: Heading) -> str:
     """What a pointer over a number shows: everything known about it."""
-    if text.cell is None:
+    if text.cell is None or heading.quantity is None:
         return ""
     if text.kind == "difference":
-        return "" if text.cell.difference is None else difference_title(text.cell.difference)
+        found = text.cell.difference
+        return "" if found is None else difference_title(found, heading.quantity)
     return cell_title(text.cell)
 
 
@@ -132,7 +133,7 @@ def cell_title(cell: Cell) -> str:
     return "; ".join([*parts, f"runs {' '.join(cell.run_keys)}"])
 
 
-def difference_title(found: Difference) -> str:
+def difference_title(found: Difference, quantity: Quantity) -> str:
     parts = [f"{found.n} of {found.seeds} pairs"]
     if found.p is not None and found.p_holm is not None:
         parts += [f"p {found.p:.3g}", f"after Holm {found.p_holm:.3g}"]
@@ -141,5 +142,5 @@ def difference_title(found: Difference) -> str:
     if found.hedges_g is not None:
         parts.append(f"Hedges' g {found.hedges_g:.2f}")
     if found.smallest is not None:
-        parts.append(f"could have shown {found.smallest:.2g}")
+        parts.append(f"could have shown {could_show(found, quantity)}")
     return "; ".join(parts)

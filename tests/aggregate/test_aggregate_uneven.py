@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
+from cbam_ablate.aggregate.metrics import widest
 from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.report import markdown, table_csv
+from cbam_ablate.report.digits import could_show
 from cbam_ablate.report.plots import plots_of
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.provenance import FOREIGN_RULE
@@ -88,6 +90,33 @@ def test_intervals_of_rates_and_of_their_differences_end_where_these_do(stand_in
     assert none.interval == (0, 100)
     assert block.interval == (0, 100)
     assert block.difference.interval == (-100, 100)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            {"none": [10.0, 90.0], "block": [80.0, 11.0]},
+            "With n = 2 and these spreads no difference could have been",
+        ),
+        (
+            {"none": [50.0, 52.0, None], "block": [51.0, 52.9, None], "class": [90.0, 10.0, 70.0]},
+            " points; in 1 comparison none at all.",
+        ),
+    ],
+)
+def test_no_difference_beyond_the_whole_range_could_have_been_shown(stand_in, rows, said):
+    table = make(stand_in, rows)
+    assert any(said in sentence for sentence in table.findings)
+    found = [row.cell("test_top1").difference for row in table.rows[1:]]
+    quantity = table.quantities[0]
+    assert [could_show(one, quantity) == "none" for one in found] == [one.smallest > 100 for one in found]
+    assert "none" in {could_show(one, quantity) for one in found}
+
+
+def test_fractions_and_correlations_have_a_range_and_losses_have_none():
+    assert [widest("test_top1", ""), widest("test_top1", "%"), widest("val_mcc", "")] == [1, 100, 2]
+    assert widest("test_loss", "nats") == widest("mine", "") == np.inf
 
 
 def test_each_data_set_has_a_best_row_of_its_own(stand_in):
