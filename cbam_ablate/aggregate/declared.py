@@ -2,20 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from cbam_ablate.aggregate.classes import class_options
 from cbam_ablate.aggregate.metrics import COSTS, METRICS, describe
-from cbam_ablate.aggregate.options import axis_named, one_way, taken, values_of
+from cbam_ablate.aggregate.options import axis_named, matches, one_way, taken, values_of
 from cbam_ablate.aggregate.records import SEED
-from cbam_ablate.aggregate.references import published_items, reference_items
+from cbam_ablate.aggregate.references import published_items, reference_items, reference_of
 from cbam_ablate.config.output import BOOTSTRAP_FROM, TableConfig
 from cbam_ablate.config.overrides import same, spell
 from cbam_ablate.config.rules import wrong
 from cbam_ablate.errors import ConfigError
+from cbam_ablate.metrics.crossed import FROM
 from cbam_ablate.metrics.kept import asked
 
 MOST_DIGITS = 12
@@ -24,10 +25,15 @@ MEANS = ("row", "column")
 
 @dataclass
 class Declared:
-    """What a sweep will vary, by dotted name, and what all its runs will share."""
+    """What a sweep will vary, by dotted name, and what all its runs will share.
+
+    `cells` are its axis values, `replaced` the values that its study declares and the command replaces.
+    """
 
     axes: Mapping[str, list[Any]]
     constants: Mapping[str, Any]
+    cells: Sequence[Mapping[str, Any]] = ()
+    replaced: Mapping[str, list[Any]] = field(default_factory=dict)
 
 
 def table_problems(
@@ -62,6 +68,8 @@ def _checks(options: TableConfig, declared: Declared, own: Mapping[str, str]) ->
             yield partial(taken, option, {name: value}, declared)
     for name, value in options.baseline.items():
         yield partial(_baseline, name, value, declared)
+    for name in options.digits if isinstance(options.digits, dict) else ():
+        yield partial(_digits_of, name, options.metrics, own)
     for entry in options.references:
         yield partial(_reference, entry, declared, own)
     for entry in options.published:
@@ -148,10 +156,35 @@ def _metric(name: str, own: Mapping[str, str], better: str = "") -> None:
     describe(name, set(), {name: found} if found else {}, known)
 
 
+def _digits_of(name: str, shown: Sequence[str], own: Mapping[str, str]) -> None:
+    if name not in (*METRICS, *shown) and asked(name, own) is None:
+        listed = ", ".join(dict.fromkeys([*shown, *METRICS]))
+        raise ConfigError(f"table.digits.{name}: there is no metric of that name; there are {listed}")
+
+
 def _reference(entry: Any, declared: Declared, own: Mapping[str, str]) -> None:
-    reference_items(entry, declared)
+    items = reference_items(entry, declared)
     if "metric" in entry:
         _metric(str(entry["metric"]), own)
+    whole = reference_of(entry, declared)
+    cells = [cell for cell in declared.cells if matches(cell, whole, declared)]
+    for wanted, value in items:
+        if cells and not any(matches(cell, wanted, declared) for cell in cells):
+            _possible(entry["label"], wanted, value, declared)
+
+
+def _possible(label: Any, wanted: Mapping[str, Any], number: Any, declared: Declared) -> None:
+    """Raises `ConfigError` for a published number whose row the study, even whole, doesn't have."""
+    for name, value in wanted.items():
+        known = [*declared.axes.get(name, []), *declared.replaced.get(name, [])]
+        if known and value is not None and not any(same(value, other) for other in known):
+            listed = ", ".join(dict.fromkeys(spell(other) for other in known))
+            raise ConfigError(
+                f"table.references: {label}: {name}={spell(value)}: no run has it; it takes {listed}"
+            )
+    if all(name in declared.axes and name not in declared.replaced for name in wanted):
+        place = ", ".join(f"{name} {spell(value)}" for name, value in wanted.items())
+        raise ConfigError(f"table.references: {label}: no row for {place}, {number}")
 
 
 def _published(entry: Any, declared: Declared, own: Mapping[str, str]) -> None:
@@ -167,4 +200,9 @@ def _seeds(options: TableConfig, seeds: int) -> None:
         raise ConfigError(
             f"table.interval=bootstrap: {seeds} seed{'s' * (seeds != 1)}, and a bootstrap of fewer than "
             f"{BOOTSTRAP_FROM} covers too little; table.interval=t"
+        )
+    if options.interval == "both" and seeds < FROM:
+        raise ConfigError(
+            f"table.interval=both: {seeds} seed{'s' * (seeds != 1)}, and an interval over seeds and test "
+            f"images needs {FROM}; table.interval=t"
         )

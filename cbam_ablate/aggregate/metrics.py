@@ -54,6 +54,11 @@ RANGES = {"auroc": 1, "auroc_ovo": 1, "average_precision": 1, "kappa": 2, "mcc":
 COSTS = tuple(name for name, metric in METRICS.items() if metric.kind == "cost")
 
 
+def default_costs(pivoted: bool) -> list[str]:
+    """The costs that a table shows where it isn't told which."""
+    return [] if pivoted else ["params", "macs", "train_seconds"]
+
+
 def complete(values: dict[str, float]) -> dict[str, float]:
     """Adds the error rates, percent, to the accuracies that are there."""
     for name, value in list(values.items()):

@@ -78,12 +78,9 @@ def left_out(settings: list[Setting], quantities: list[Quantity]) -> list[str]:
     return sentences
 
 
-def of_no_metric(
-    options: TableConfig, study: Study, shown: Iterable[str], own: Mapping[str, str]
-) -> list[str]:
+def of_no_metric(options: TableConfig, measured: Iterable[str], own: Mapping[str, str]) -> list[str]:
     """One sentence for each name in `digits` and `better` that is no metric, and so changes nothing."""
-    measured = {name for record in study.records.values() for name in record.values}
-    known = {*METRICS, *shown, *measured}
+    known = {*METRICS, *measured}
     digits = options.digits if isinstance(options.digits, dict) else {}
     return [
         f"table.{option}.{name}: there is no metric of that name."

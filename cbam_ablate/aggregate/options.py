@@ -77,9 +77,17 @@ def values_of(axis: str, swept: Swept) -> list[Any]:
     return list(swept.axes.get(axis, [swept.constants.get(axis)]))
 
 
-def matches(axes: Mapping[str, Any], wanted: Mapping[str, Any], study: Study) -> bool:
+def matches(axes: Mapping[str, Any], wanted: Mapping[str, Any], swept: Swept) -> bool:
     """Whether a setting has the wanted values, of its axes or of what all runs share."""
-    return all(same(axes.get(name, study.constants.get(name)), value) for name, value in wanted.items())
+    return all(same(axes.get(name, swept.constants.get(name)), value) for name, value in wanted.items())
+
+
+def passes(axes: Mapping[str, Any], filters: Mapping[str, list[Any]]) -> bool:
+    """Whether a setting passes the filters; an axis without effect passes any filter on it."""
+    return all(
+        axes.get(axis) is None or any(same(axes[axis], value) for value in values)
+        for axis, values in filters.items()
+    )
 
 
 def axes_of(study: Study) -> list[str]:
@@ -102,17 +110,12 @@ def taken(option: str, declared: Mapping[str, Any], swept: Swept) -> dict[str, l
 
 
 def keep(study: Study, options: TableConfig) -> list[Place]:
-    """The places that pass the filters; an axis without effect passes any filter on it.
+    """The places that pass the filters.
 
     Raises `ConfigError` where none is left, or a filter names no axis or no value of it.
     """
-    places = study.places
-    for axis, values in taken("filters", options.filters, study).items():
-        places = [
-            place
-            for place in places
-            if place.axes.get(axis) is None or any(same(place.axes[axis], value) for value in values)
-        ]
+    filters = taken("filters", options.filters, study)
+    places = [place for place in study.places if passes(place.axes, filters)]
     if not places:
         raise ConfigError("table.filters: no cell of the study passes them all")
     return places
@@ -140,18 +143,25 @@ def split_axes(study: Study, options: TableConfig, settings: list[Setting]) -> t
     down = [*grouped, *_named("rows", options.rows, study)]
     across = _named("columns", options.columns, study)
     one_way(down, across)
-    study.warnings += [
-        f"{name} was not swept: it is {spell(study.constants[name])} in every run."
-        for name in dict.fromkeys([*down, *across])
-        if name not in axes and name != SEED
-    ]
-    if SEED in [*down, *across]:
-        study.warnings.append("seed makes no rows or columns: each result takes in all its seeds.")
+    study.warnings += not_swept([*down, *across], study)
     rest = [name for name in axes if name not in [*down, *across] and name in varying]
     across = [name for name in dict.fromkeys(across) if name in varying]
     across += [name for name in rest if follows(settings, name, across)]
     shown = [name for name in dict.fromkeys([*down, *rest]) if name in axes and name not in across]
     return shown, across
+
+
+def not_swept(named: Iterable[str], swept: Swept) -> list[str]:
+    """A sentence for each of the named axes that makes no rows or columns."""
+    found = [
+        f"{name} was not swept: it is {spell(swept.constants[name])} in every run."
+        for name in dict.fromkeys(named)
+        if name not in swept.axes and name != SEED
+    ]
+    return [
+        *found,
+        *["seed makes no rows or columns: each result takes in all its seeds."] * (SEED in set(named)),
+    ]
 
 
 def one_way(down: Iterable[str], across: Iterable[str]) -> None:

@@ -1,12 +1,11 @@
 """Published numbers that a study declares, beside its rows or as rows of their own, with their sources."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cbam_ablate.aggregate.layout import Setting
 from cbam_ablate.aggregate.model import Published, Reference
 from cbam_ablate.aggregate.options import Swept, axis_named, matches
-from cbam_ablate.aggregate.records import Study
 from cbam_ablate.config.overrides import spell
 from cbam_ablate.errors import ConfigError
 
@@ -18,28 +17,27 @@ ROW_FORM = "{label: TEXT, cite: KEY, values: {METRIC: NUMBER}}"
 
 
 def read_references(
-    declared: list[Any], settings: list[Setting], study: Study, shown: list[str]
+    declared: list[Any], settings: list[Setting], swept: Swept, shown: list[str]
 ) -> tuple[list[Reference], list[str]]:
     """The references for these rows, and sentences about numbers that no row matches.
 
     `shown` are the table's quantities; references to others are left out, and so are those `of` another
-    network or data set than any row's. Raises `ConfigError` for an entry
-    of another form.
+    network or data set than any row's. Raises `ConfigError` for an entry of another form.
     """
     found, odd = [], []
     for entry in declared:
-        items = reference_items(entry, study)
+        items = reference_items(entry, swept)
         metric = str(entry.get("metric", shown[0]))
         if metric not in shown:
             odd.append(f"{entry['label']}: has numbers for {metric}, which is no column of this table.")
             continue
-        texts, whole = [""] * len(settings), _options(entry.get("of", {}), study)
-        of = [i for i, setting in enumerate(settings) if matches(setting.axes, whole, study)]
+        texts, whole = [""] * len(settings), reference_of(entry, swept)
+        of = [i for i, setting in enumerate(settings) if matches(setting.axes, whole, swept)]
         if not of:
             odd.append(f"{entry['label']}: left out, as no row is of its {_told(whole)}.")
             continue
         for wanted, value in items:
-            rows = [i for i in of if matches(settings[i].axes, wanted, study)]
+            rows = [i for i in of if matches(settings[i].axes, wanted, swept)]
             for index in rows:
                 texts[index] = str(value)
             if not rows:
@@ -59,11 +57,16 @@ def _options(wanted: Any, swept: Swept) -> dict[str, Any]:
     return {axis_named("references", str(name), swept): value for name, value in wanted.items()}
 
 
+def reference_of(entry: Mapping[str, Any], swept: Swept) -> dict[str, Any]:
+    """The options of the network and data that all of a reference's numbers are of."""
+    return _options(entry.get("of", {}), swept)
+
+
 def reference_items(entry: Any, swept: Swept) -> list[tuple[dict[str, Any], Any]]:
     """A reference's numbers, each with the axis values that it is for. Raises `ConfigError`."""
     if not isinstance(entry, dict) or not {"label", "values"} <= set(entry) <= FIELDS:
         raise ConfigError(f"table.references: {entry!r:.80} is not of the form {FORM}")
-    _options(entry.get("of", {}), swept)
+    reference_of(entry, swept)
     found = []
     for item in entry["values"] if isinstance(entry["values"], list) else [entry["values"]]:
         if not isinstance(item, dict) or "value" not in item:

@@ -26,7 +26,7 @@ from cbam_ablate.aggregate.layout import (
 )  # fmt: skip
 from cbam_ablate.aggregate.means import marginals
 from cbam_ablate.aggregate.measured import OWN, add_inference, add_metrics, own_metrics
-from cbam_ablate.aggregate.metrics import METRICS, chosen_on_test, complete, describe
+from cbam_ablate.aggregate.metrics import METRICS, chosen_on_test, complete, default_costs, describe
 from cbam_ablate.aggregate.model import Axis, Cell, Effect, Quantity, Row, Table, tidy, tidy_pair
 from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.notes import failures, left_out, mixtures, of_no_metric
@@ -50,7 +50,6 @@ from cbam_ablate.metrics.kept import Asked
 from cbam_ablate.runs.provenance import is_foreign
 
 PLACEMENT = "model.attention.placement"
-DEFAULT_COSTS = ["params", "macs", "train_seconds"]
 
 
 def build_table(study: Study, values: Mapping[str, Any] | None = None, *, trained: bool = True) -> Table:
@@ -98,11 +97,12 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None, *, traine
     single = single_pairs(quiet, [setting_text(setting.axes, names) for setting in settings], base)
     references, without_row = read_references(options.references, settings, study, shown)
     published, without_place = read_published(options.published, study, shown, across)
+    measured = {name for record in study.records.values() for name in record.values}
     notes = [
         *mixtures(study, settings, rows),
         *failures(settings, names),
         *left_out(settings, quantities),
-        *of_no_metric(options, study, shown, own),
+        *of_no_metric(options, {*shown, *measured}, own),
         *without_row,
         *without_place,
         *single,
@@ -141,7 +141,7 @@ def _quantities(
 ) -> list[Quantity]:
     finished = [record for record in study.records.values() if record.finished]
     known = {name for record in finished for name in record.values}
-    costs = options.costs if options.costs is not None else ([] if pivoted else DEFAULT_COSTS)
+    costs = options.costs if options.costs is not None else default_costs(pivoted)
     found = []
     for name in dict.fromkeys([*options.metrics, *costs]):
         better = options.better.get(name, "")

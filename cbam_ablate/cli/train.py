@@ -107,6 +107,8 @@ def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
     plan = plan_outline(asked)
     if plan.base.sweep.dry_run:
         return show(plan)
+    if asked.ignored:
+        print("\n".join(asked.ignored), flush=True)
     launcher.guesses = plan.guesses
     outcome = run_plan(plan, launcher.launch, command(), launcher.alone)
     callbacks.on_multirun_end(config=asked.composed, config_name=main_config())

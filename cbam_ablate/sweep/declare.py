@@ -32,13 +32,17 @@ def axis_name(name: str) -> str:
 
 @dataclass
 class Declaration:
-    """Fixed tokens, and the axes in declared order as lists of tokens of one value."""
+    """Fixed tokens, and the axes in declared order as lists of tokens of one value.
+
+    `replaced` are the values that a study declares of axes which the command gives others.
+    """
 
     fixed: list[Token]
     grids: list[dict[str, list[Token]]]
     zipped: list[list[str]] = field(default_factory=list)
     around: dict[str, Any] = field(default_factory=dict)
     exclude: list[dict[str, list[Any]]] = field(default_factory=list)
+    replaced: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def axes(self) -> list[str]:
@@ -80,6 +84,9 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
         {axis_name(name): value for name, value in (node.get("around") or {}).items()},
         [_matcher(entry) for entry in node.get("exclude") or []],
     )
+    for name, token in ((name, token) for grid in [params, *joined] for name, token in grid.items()):
+        if name in given:
+            declaration.replaced.setdefault(name, []).extend(one.values[0] for one in single_values(token))
     _check_names(declaration, given)
     _check_exclusions(declaration, [*joined, params, given])
     return declaration

@@ -11,6 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.aggregate.declared import Declared, table_problems
+from cbam_ablate.aggregate.ignored import ignored
 from cbam_ablate.config.canonical import canonical_json, flatten, resolved, run_key
 from cbam_ablate.config.compose import compose, file_of, make_loader, study_of, typed
 from cbam_ablate.config.hydra_node import refuse_sweeping, refuse_unused
@@ -23,7 +24,7 @@ from cbam_ablate.config.where import looking, searched
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
-from cbam_ablate.sweep.declare import declare, expand
+from cbam_ablate.sweep.declare import Declaration, declare, expand
 from cbam_ablate.sweep.named import NAME, begun_without, keep_seeds, name_said
 from cbam_ablate.sweep.other_code import whatever_code
 
@@ -34,7 +35,8 @@ class Outline:
 
     `study` and `axes` are empty for a single run. `composed` is Hydra's one composition for the command, by
     `loader`, of the tokens that stand for one value; `source` is the study's file. `named` is a sweep that
-    the command gave a name, which grows; `notes` are what is worth a word of it.
+    the command gave a name, which grows; `notes` are what is worth a word of it, `ignored` what its table's
+    options change nothing in.
     """
 
     study: str
@@ -48,6 +50,7 @@ class Outline:
     source: Path | None = None
     named: bool = False
     notes: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
 
     @property
     def callbacks(self) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     unread = unread_options(cell.cfg for cell in cells)
     if unread:
         raise ConfigError("\n".join([*unread, "Nothing was started."]))
-    _refuse_table(base, declaration.axes, cells)
+    unused = _check_table(base, declaration, cells)
     runs: dict[str, RunConfig] = {}
     for cell in cells:
         runs.setdefault(cell.key, cell.cfg)
@@ -118,6 +121,7 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
         source,
         study == name,
         notes,
+        unused,
     )
 
 
@@ -151,13 +155,15 @@ def refuse_broken(cells: Sequence[Cell]) -> None:
     )
 
 
-def _refuse_table(base: RunConfig, axes: Sequence[str], cells: Sequence[Cell]) -> None:
-    """Raises `ConfigError` where the table that the study declares could not be made of these cells."""
-    values = {name: {repr(cell.axes[name]): cell.axes[name] for cell in cells} for name in axes}
+def _check_table(base: RunConfig, declaration: Declaration, cells: Sequence[Cell]) -> list[str]:
+    """What of the study's table changes nothing. Raises `ConfigError` where none can be made of the cells."""
+    values = {name: {repr(cell.axes[name]): cell.axes[name] for cell in cells} for name in declaration.axes}
     swept = {name: [value for value in one.values() if value is not None] for name, one in values.items()}
-    problems = table_problems(base.table, Declared(swept, flatten(base)), base.metrics.own)
+    declared = Declared(swept, flatten(base), [cell.axes for cell in cells], declaration.replaced)
+    problems = table_problems(base.table, declared, base.metrics.own)
     if problems:
         raise ConfigError("\n".join([*problems, "Nothing was started."]))
+    return ignored(base.table, declared, base.metrics.own)
 
 
 def _name(axes: Sequence[str], runs: Mapping[str, RunConfig], once: Memo) -> str:

@@ -143,7 +143,7 @@ def plan_outline(asked: Outline) -> Plan:
         slots,
         (_lanes(launcher) if asked.study else 1) or len(slots),
         source=asked.source,
-        notes=[*asked.notes, *notes],
+        notes=[*asked.notes, *asked.ignored, *notes],
         callbacks=asked.callbacks,
         named=asked.named,
     )

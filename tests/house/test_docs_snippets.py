@@ -116,6 +116,8 @@ def test_every_table_option_that_is_shown_is_one():
 
 def ends(declaration):
     cells = expand(declaration)
+    for name, tokens in ((name, tokens) for grid in declaration.grids for name, tokens in grid.items()):
+        declaration.replaced.setdefault(name, []).extend(token.values[0] for token in tokens)
     return cells[:: max(1, len(cells) - 1)]
 
 
