@@ -90,8 +90,8 @@ def pareto_front(points: Sequence[tuple[float, float]], better: str) -> list[int
     return front
 
 
-def curves(axes: Axes, rows: Sequence[Curves], name: str) -> None:
-    """The mean over seeds by epoch, with a band of one standard deviation."""
+def curves(axes: Axes, rows: Sequence[Curves], name: str, steps: str = "epoch") -> None:
+    """The mean over seeds by epoch, with a band of one standard deviation, and of how many seeds it is."""
     for row, color, stroke in zip(rows, COLORS, STROKES, strict=False):
         epochs = row.epochs
         n = (~np.isnan(row.values)).sum(axis=0)
@@ -102,7 +102,7 @@ def curves(axes: Axes, rows: Sequence[Curves], name: str) -> None:
             color=color,
             linestyle=stroke,
             linewidth=1.4,
-            label=f"{row.label} (n = {len(row.values)})",
+            label=f"{row.label} (n = {_counts(n)})",
         )
         if len(row.values) > 1:
             squares = np.nansum((row.values - mean) ** 2, axis=0)
@@ -115,9 +115,14 @@ def curves(axes: Axes, rows: Sequence[Curves], name: str) -> None:
         axes.set_ylim(bottom=float(np.nanmin(late)), top=float(np.nanmax(late)))
         axes.margins(y=0.05)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(steps)
     axes.set_ylabel(name)
     axes.legend(frameon=False, fontsize="smaller")
+
+
+def _counts(n: NDArray[np.int64]) -> str:
+    """Of how many seeds a curve is: `3`, or `2 to 3` where some lack epochs."""
+    return f"{n.max()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
 
 
 def forest(axes: Axes, table: Table, result: Quantity) -> None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from cbam_ablate.aggregate import Record, Study, Table, load_study
 from cbam_ablate.aggregate.classes import AXIS
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.metrics import COSTS
-from cbam_ablate.aggregate.model import Row
+from cbam_ablate.aggregate.model import Quantity, Row
 from cbam_ablate.aggregate.notes import FACTS
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.config.output import FigureConfig
@@ -23,6 +23,7 @@ from cbam_ablate.report import classes, comma, plots
 from cbam_ablate.report.compared import Lines, Place, comparisons_of, effects_of, said
 from cbam_ablate.report.grid import Grid
 from cbam_ablate.report.lay_out import lay_out
+from cbam_ablate.report.learning import Curve, curve_in, curve_of
 from cbam_ablate.report.markup import Sentences, plain
 from cbam_ablate.report.table_html import fill, fragment, page
 from cbam_ablate.report.write import folder_of, table_of, told_before, write_table
@@ -168,7 +169,9 @@ def _runs(
     """For each row of the table, its runs: result, config and learning curve."""
     whole = len(study.records) <= MOST_CURVES
     result = next(quantity for quantity in table.quantities if quantity.kind == "result")
-    heads = ["run", "seed", plain(result.label), "validation curve" if whole else "", "files"]
+    every = (key for row in table.rows for key in row.run_keys)
+    curve = curve_in(every, result, store) if whole else None
+    heads = ["run", "seed", plain(result.label), curve.label if curve else "", "files"]
     found = []
     for row in table.rows:
         count = f"{row.n}/{row.expected}" if row.missing else str(row.n)
@@ -179,7 +182,7 @@ def _runs(
                 "heads": heads,
                 "lines": said(
                     [
-                        _run(study, study.records[key], result.name, store, folder, words if whole else None)
+                        _run(study, study.records[key], result, store, folder, curve, words)
                         for key in row.run_keys
                     ],
                     words,
@@ -193,13 +196,15 @@ def _runs(
 def _run(
     study: Study,
     record: Record,
-    metric: str,
+    result: Quantity,
     store: RunStore,
     folder: str,
-    words: Callable[[str], str] | None,
+    curve: Curve | None,
+    words: Callable[[str], str],
 ) -> list[Place]:
-    """A run's line; its curve is told in `words`, without them left out."""
-    value = record.values.get(metric)
+    """A run's line, its curve told in `words`."""
+    value = record.values.get(result.name)
+    shown = "" if value is None else f"{value:.2f}" if result.unit == "%" else f"{value:.5g}"
     files = Markup(" ").join(
         Markup('<a href="{}/{}/{}">{}</a>').format(folder, record.key, name, name.partition(".")[0])
         for name in ("config.json", "history.jsonl", "result.json")
@@ -209,18 +214,17 @@ def _run(
     return [
         Place("text", Markup("<code>{}</code>").format(record.key)),
         Place("", spell(seed)),
-        Place("failed" if value is None else "", record.why if value is None else f"{value:.2f}", value),
-        Place(
-            "", Markup(sparkline(list(plots.curve_of(store, record.key).values()), words)) if words else ""
-        ),
+        Place("failed" if value is None else "", record.why if value is None else shown, value),
+        Place("", Markup(sparkline(curve_of(store, record.key, curve.name), curve, words)) if curve else ""),
         Place("text", files),
     ]
 
 
-def sparkline(values: list[float], words: Callable[[str], str] = str) -> str:
+def sparkline(found: Mapping[int, float], curve: Curve, words: Callable[[str], str] = str) -> str:
     """A small curve, thinned to at most `POINTS` points and told in `words`; empty for fewer than two."""
-    if len(values) < 2:
+    if len(found) < 2:
         return ""
+    values = list(found.values())
     step = max(1, -(-len(values) // POINTS))
     thin = values[::step] if (len(values) - 1) % step == 0 else [*values[::step], values[-1]]
     low, high = min(thin), max(thin)
@@ -229,7 +233,8 @@ def sparkline(values: list[float], words: Callable[[str], str] = str) -> str:
         f"{100 * index / (len(thin) - 1):.1f},{30 - scale * (value - low):.1f}"
         for index, value in enumerate(thin)
     )
-    text = words(f"validation top-1 from {values[0]:.2f} to {values[-1]:.2f} % over {len(values)} epochs")
+    ends = " to ".join(curve.text(value) for value in (values[0], values[-1]))
+    text = escape(words(f"{curve.label} from {ends} over {len(values)} {curve.steps}s"))
     return (
         f'<svg class="curve" viewBox="0 0 100 32" preserveAspectRatio="none" role="img" aria-label="{text}">'
         f'<title>{text}</title><polyline points="{points}"/></svg>'

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -22,6 +21,7 @@ from cbam_ablate.aggregate.model import Difference, Effect, Quantity, Table
 from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import figures
+from cbam_ablate.report.learning import OURS, curve_in, curves_of
 from cbam_ablate.report.markup import plain
 from cbam_ablate.runs import RunStore
 
@@ -41,7 +41,6 @@ STYLE: Any = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
 NAMES = ("pareto", "curves", "differences", "heat_map", "main_effects")
-CURVE = "val_top1"
 FONTS = {"sans": ["DejaVu Sans"], "serif": ["STIXGeneral", "DejaVu Serif"]}
 DATED = {"pdf": "CreationDate", "png": "Software"}
 """What a file would say of when or by what it was made."""
@@ -105,15 +104,18 @@ def _pareto(table: Table, result: Quantity, store: RunStore, style: FigureConfig
 
 def _learning(table: Table, result: Quantity, store: RunStore, style: FigureConfig) -> Plot | None:
     chosen = figures.rows_to_draw(table, result)
-    shown = [_curves(plain(label(row)), row.cell(result.name).run_keys, store) for row in chosen]
+    runs = [(plain(label(row)), row.cell(result.name).run_keys) for row in chosen]
+    curve = curve_in((key for _, keys in runs for key in keys), result, store)
+    shown = [curves_of(text, keys, store, curve.name) for text, keys in runs]
     shown = [one for one in shown if one.values.shape[1] > 1]
     if not shown:
         return None
     band = ", band of one standard deviation" if any(len(one.values) > 1 for one in shown) else ""
-    over = "mean over the seeds that have the epoch" if band else "one seed"
+    over = f"mean over the seeds that have the {curve.steps}" if band else "one seed"
     some = f" (baselines and the best of {len(table.rows)} rows)" if len(shown) < len(table.rows) else ""
-    caption = f"Validation accuracy by epoch: {over}{band}{some}."
-    draw = partial(figures.curves, rows=shown, name="validation top-1, %")
+    what = "Validation accuracy" if curve.name == OURS else curve.label
+    caption = f"{what} by {curve.steps}: {over}{band}{some}."
+    draw = partial(figures.curves, rows=shown, name=curve.title, steps=curve.steps)
     return Plot("curves", "Learning curves", caption, draw, style)
 
 
@@ -160,24 +162,6 @@ def _intervals(found: Sequence[Difference | Effect]) -> str:
 
 def _cut(count: int) -> str:
     return f"; the first {figures.MOST_ROWS} of {count}" if count > figures.MOST_ROWS else ""
-
-
-def _curves(name: str, keys: list[str], store: RunStore) -> figures.Curves:
-    """Validation accuracy of each run by its own epochs."""
-    histories = [found for key in keys if (found := curve_of(store, key))]
-    epochs = np.array(sorted({epoch for history in histories for epoch in history}), dtype=np.int64)
-    values = [[history.get(int(epoch), np.nan) for epoch in epochs] for history in histories]
-    return figures.Curves(name, epochs, np.array(values).reshape(len(histories), len(epochs)))
-
-
-def curve_of(store: RunStore, key: str) -> dict[int, float]:
-    """Validation accuracy by epoch, percent; lines of a history that hold none are left out."""
-    found: dict[int, float] = {}
-    for place, record in enumerate(store.run(key).history(), 1):
-        epoch, value = record.get("epoch", place), record.get(CURVE)
-        if isinstance(value, int | float) and isinstance(epoch, int | float) and value == value:
-            found[int(epoch)] = float(value)
-    return dict(sorted(found.items()))
 
 
 def _figure(plot: Plot) -> Figure:

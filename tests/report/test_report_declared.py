@@ -5,11 +5,12 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.cli import run
-from cbam_ablate.report import latex
-from cbam_ablate.report.plots import _curves
+from cbam_ablate.report import figures, latex
+from cbam_ablate.report.learning import curves_of
 from cbam_ablate.runs import RunStore
 
 PLACEMENT, REDUCTION = "model.attention.placement", "model.attention.reduction"
@@ -113,6 +114,11 @@ def test_learning_curves_are_by_their_own_epochs_and_lack_what_is_missing(stand_
     for key, epochs in zip(keys, ([1, 2, 3], [1, 3]), strict=True):
         lines = [json.dumps({"epoch": epoch, "val_top1": 10.0 * epoch}) for epoch in epochs]
         (stand_in.run(key) / "history.jsonl").write_text("\n".join(lines) + "\n")
-    found = _curves("block", keys, RunStore(stand_in.root))
+    found = curves_of("block", keys, RunStore(stand_in.root))
     assert found.epochs.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(found.values, [[10, 20, 30], [10, np.nan, 30]])
+    axes = Figure().subplots()
+    figures.curves(axes, [found], "validation top-1, %")
+    assert axes.lines[0].get_xdata().tolist() == [1, 2, 3]
+    assert axes.lines[0].get_ydata().tolist() == [10, 20, 30]
+    assert axes.lines[0].get_label() == "block (n = 1 to 2)"

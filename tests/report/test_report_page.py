@@ -10,6 +10,7 @@ import pytest
 
 from cbam_ablate.report import write_table
 from cbam_ablate.report.figures import pareto_front
+from cbam_ablate.report.learning import Curve
 from cbam_ablate.report.page import sparkline, write_report
 
 PLACEMENT, REDUCTION = "model.attention.placement", "model.attention.reduction"
@@ -205,7 +206,9 @@ def test_the_pareto_front_keeps_what_nothing_beats():
 
 
 def test_a_long_curve_is_thinned_but_keeps_its_ends():
-    drawn = sparkline([float(value) for value in range(1000)])
+    curve = Curve("val_top1", "validation top-1", "%", "epoch")
+    drawn = sparkline({epoch: float(epoch) for epoch in range(1000)}, curve)
+    assert "validation top-1 from 0.00 % to 999.00 % over 1000 epochs" in drawn
     points = re.search(r'points="([^"]*)"', drawn)[1].split()
     assert len(points) <= 62
     assert (points[0], points[-1]) == ("0.0,30.0", "100.0,2.0")

@@ -6,6 +6,7 @@ import json
 import random
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
@@ -176,6 +177,19 @@ def test_csv_holds_the_numbers_in_full(stand_in):
     assert [row[PLACEMENT] for row in rows] == ["none", "block", "class"]
     assert float(rows[1]["test_top1"]) == table.rows[1].cell("test_top1").value
     assert float(rows[1]["test_top1_difference"]) == pytest.approx(3, abs=0.2)
+
+
+def test_no_level_of_an_axis_reads_back_as_a_missing_one(stand_in, tmp_path):
+    axes = {PLACEMENT: ["none", "block"], REDUCTION: ["null", "none", 4], "seed": [0, 1]}
+    stand_in.build(axes, score)
+    table = build_table(load_study(stand_in.root, stand_in.study))
+    (tmp_path / "table.csv").write_text(table_csv.render(table))
+    read = pd.read_csv(tmp_path / "table.csv")
+    levels = list(zip(read[PLACEMENT], read[REDUCTION], strict=True))
+    assert len(set(levels)) == len(table.rows) == 4
+    assert sum(n for n in read.groupby([PLACEMENT, REDUCTION])["n"].sum()) == 8
+    assert levels == list(to_frame(table).index)
+    assert {"(null)", "none", "4", "(no effect)"} == set(read[REDUCTION])
 
 
 def test_a_dataframe_is_indexed_by_the_axes(stand_in):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cbam_ablate.errors import ConfigError, UserError
+from cbam_ablate.report.page import write_report
 from cbam_ablate.runs import RunStore
 
 REAL = Path(__file__).parent / "real"
@@ -99,6 +101,17 @@ def test_histories_of_imported_runs_are_kept(imported):
     root = imported(REAL / "lightning").root
     (history, *_) = [run.history() for run in RunStore(root).runs()]
     assert [row["epoch"] for row in history] == [9, 19, 29, 30]
+
+
+def test_the_report_of_imported_runs_has_curves_of_their_metric_by_their_steps(imported):
+    root = imported(REAL / "lightning", "metric=val_acc").root
+    text = write_report(root, "study").read_text()
+    assert ">val_acc</th>" in text
+    assert re.search(r'aria-label="val_acc from [\d.]+ to [\d.]+ over 3 steps"', text)
+    drawing = text.partition('id="figure-curves"')[2].partition("</figure>")[0]
+    assert "val_acc by step" in drawing
+    shown = [int(found) for found in re.findall(r">(\d+)<", drawing)]
+    assert max(shown) >= 25
 
 
 @pytest.mark.parametrize(
