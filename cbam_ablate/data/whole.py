@@ -79,11 +79,12 @@ class Whole:
         if made is None:
             size = (len(chosen), self.size, self.size, self.channels)
             made = torch.empty(size, dtype=torch.uint8, device=self.pixels.device)
-        places = list(made)
+        places, inference = list(made), torch.is_inference_mode_enabled()
 
         def fill(part: range) -> None:
-            for place in part:
-                put(places[place], one(chosen[place], place))
+            with torch.inference_mode(inference):  # a mode is of one thread
+                for place in part:
+                    put(places[place], one(chosen[place], place))
 
         threads = torch.get_num_threads() if made.is_cpu else 1
         spread([range(first, len(chosen), threads) for first in range(threads)], fill)

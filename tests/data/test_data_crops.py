@@ -36,16 +36,18 @@ def stream(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
 def test_a_box_is_resized_as_torchvision_resizes_it(whole, threads):
     boxes = torch.tensor([[3, 5, 20, 30, 0], [0, 0, 37, 37, 1], [50, 1, 40, 39, 0], [2, 2, 8, 9, 1]])
     rows = torch.tensor([0, 1, 2, 0])
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        made = whole.resized(rows, boxes)
-    finally:
-        torch.set_num_threads(before)
+    made = whole.resized(rows, boxes)
     for image, row, (top, left, height, width, flip) in zip(made, rows, boxes.tolist(), strict=True):
         source = whole.image(int(row)).permute(2, 0, 1)
         theirs = resized_crop(source, top, left, height, width, [32, 32], antialias=True)
@@ -53,9 +55,12 @@ def test_a_box_is_resized_as_torchvision_resizes_it(whole, threads):
         assert (image.permute(2, 0, 1).int() - theirs.int()).abs().max() <= 1
 
 
-def test_the_middle_is_cut_as_torchvision_cuts_it(whole):
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])
+def test_the_middle_is_cut_as_torchvision_cuts_it(whole, threads, mode):
     rows = torch.tensor([0, 1, 2])
-    for image, row in zip(whole.centres(rows), rows, strict=True):
+    with mode():
+        cut = whole.centres(rows)
+    for image, row in zip(cut, rows, strict=True):
         theirs = center_crop(whole.image(int(row)).permute(2, 0, 1), [32, 32])
         assert torch.equal(image.permute(2, 0, 1), theirs)
 
