@@ -46,7 +46,7 @@ test-engines: setup ## the same study on joblib, submitit, a real Slurm and a re
 	tests/packages.sh slurmctld slurm-wlm munge
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m engines -rs tests/engines
 
-test-hydra14: setup ## what touches Hydra, on Hydra 1.4 and OmegaConf 2.4
+test-hydra14: setup ## the same on Hydra 1.4 and OmegaConf 2.4, at most 10 minutes on 2 cores
 	tests/hydra14.sh
 
 bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json

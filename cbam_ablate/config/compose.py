@@ -60,7 +60,9 @@ ConfigStore.instance().store(name=SCHEMA, node=RunConfig)
 def load_config(overrides: Iterable[str] = ()) -> RunConfig:
     """The config that these tokens of the command line make: typed, automatic values filled in, checked.
 
-    Raises `ConfigError` with one line for each thing wrong: the value, the rule, the alternatives.
+    Raises `ConfigError` with one line for each thing wrong: the value, the rule, the alternatives. Of an
+    option given twice the last counts, as in Hydra's `compose`, so that a list of words can be varied:
+    `load_config([*words, "seed=1"])`. A command line, where that would be a slip, refuses it.
     """
     overrides = list(overrides)
     with looking(more=searched(overrides)):
@@ -198,7 +200,8 @@ def typed(composed: DictConfig) -> RunConfig:
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key}: has no value; pick a choice of its group, or set it") from error
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
+        where = error.full_key or _unreadable(node)
+        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
     for name, field, value in leaves(cfg):
         wanted = type(field.default_factory()) if callable(field.default_factory) else object
         if wanted in (dict, list) and value is not None and not isinstance(value, wanted):
@@ -206,6 +209,16 @@ def typed(composed: DictConfig) -> RunConfig:
     cfg.store = check_store(cfg.store)
     found: RunConfig = cfg
     return found
+
+
+def _unreadable(node: DictConfig) -> str:
+    """The option whose reference gives what it can't hold; OmegaConf 2.4 doesn't name it."""
+    for name, _, _ in leaves(RunConfig()):
+        try:
+            OmegaConf.select(node, name)
+        except OmegaConfBaseException:
+            return name
+    return "config"
 
 
 def study_of(composed: DictConfig) -> str | None:

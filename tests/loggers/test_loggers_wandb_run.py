@@ -107,10 +107,8 @@ def test_offline_a_run_is_w_and_bs_own_file(store, wandb_server):
     run = store.train(store.config("logger=wandb", "logger.wandb.mode=offline"))
     store.train(store.config("logger=wandb", "logger.wandb.mode=offline"))
     (file,) = store.root.glob(f"wandb/offline-run-*-{run.key}/*.wandb")
-    wandb = os.path.join(os.path.dirname(sys.executable), "wandb")
-    read = subprocess.run(
-        [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", file]
+    read = subprocess.run(command, capture_output=True, text=True, check=True)
     assert read.stdout.count('"val_top1"') >= len(EPOCHS)
     assert wandb_server.runs == {}
     assert f"cbam-ablate wandb push run={run.key}" in store.lines[-1]
