@@ -43,7 +43,7 @@ class Interrupted(Exception):
 
 @dataclass
 class Progress:
-    """How far a run has come: epochs, steps of the next, seconds of training; how many runs `fused`."""
+    """How far a run has come: epochs, steps of the next, seconds of training."""
 
     epoch: int = 0
     step: int = 0
@@ -53,7 +53,6 @@ class Progress:
     chosen_by: str = "val_top1"
     seconds: float = 0.0
     epoch_seconds: float = 0.0
-    fused: int = 1
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -72,8 +71,10 @@ class Trainer:
     `stop` is asked after every step; where it says yes the run is saved and `Interrupted` raised. Once it
     has run, `outputs` are its predictions of test, last_test and val: without the last epoch's where that is
     the chosen one, and none where they are too large to keep.
-    `make_steps` makes what does the steps.
+    `make_steps` makes what does the steps. `together` is how many runs the process began to train as one.
     """
+
+    together = 1
 
     def __init__(
         self,
@@ -127,7 +128,8 @@ class Trainer:
             group.update(ours)
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
-        self.done = self.choice.go_on(Progress(**state["progress"]), self.cfg.train.epochs)
+        known = {name: value for name, value in state["progress"].items() if name != "fused"}  # of 0.1
+        self.done = self.choice.go_on(Progress(**known), self.cfg.train.epochs)
         if self.done.epoch > self.cfg.train.epochs:
             raise ConfigError(
                 f"train.epochs={self.cfg.train.epochs}: {source} has trained {self.done.epoch} epochs already"
@@ -156,7 +158,7 @@ class Trainer:
     def origin(self) -> dict[str, Any]:
         """How this process trains: what makes its steps faster, and how many runs it trains together."""
         found: dict[str, Any] = {"accelerators": self.accelerators()}
-        return {**found, "fused": self.done.fused} if self.done.fused > 1 else found
+        return {**found, "fused": self.together} if self.together > 1 else found
 
     def cast(self) -> torch.autocast:
         return autocast(self.device, self.precision)

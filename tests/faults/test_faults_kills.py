@@ -66,6 +66,24 @@ def _pids(folder):
 
 
 @pytest.mark.slow
+def test_a_group_whose_process_is_killed_ends_alone_and_the_table_says_so(cli, tiny, until):
+    jobs = ["hydra/launcher=fused", "hydra.launcher.jobs=1"]
+    sweep = cli.start("train", "-m", *tiny, "train.epochs=12", "train.batch_size=32", "seed=0,1,2", *jobs)
+    until(lambda: len(list(cli.store.glob("runs/*/checkpoints/last.pt"))) == 3)
+    os.kill(_pids(next(iter(cli.runs().values())))[0], signal.SIGKILL)
+    _, err = sweep.communicate(timeout=240)
+    assert sweep.returncode == 0, err
+    assert "failed (killed)" in err
+    ways = {key: [one.get("fused") for one in cli.result(key)["provenance_history"]] for key in cli.runs()}
+    assert list(ways.values()) == [[3, None]] * 3
+    assert [len(cli.history(key)) for key in ways] == [12, 12, 12]
+    text = next((cli.store / "studies").glob("*/table.md")).read_text()
+    assert (
+        "Ways of training (fused runs share a step and its seconds) differ: fused, then separate in 3" in text
+    )
+
+
+@pytest.mark.slow
 def test_jobs_end_with_a_killed_parent_and_the_same_command_goes_on(cli, tiny):
     sweep = ["train", "-m", *tiny, "train.epochs=15", "train.batch_size=32", "seed=0,1"]
     process = cli.start(*sweep)

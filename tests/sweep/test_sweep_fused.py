@@ -77,7 +77,7 @@ def test_the_same_command_goes_on_after_a_kill(cli, words, launcher):
     for key, log in logs(cli).items():
         assert [record["epoch"] for record in cli.history(key)] == list(range(1, 13))
         if launcher or "goes on from its own last.pt" in log:
-            assert cli.result(key)["provenance"]["fused"] > 1
+            assert cli.result(key)["provenance_history"][0]["fused"] > 1
     assert any("goes on from its own last.pt" in log for log in logs(cli).values())
 
 

@@ -191,19 +191,18 @@ def test_the_best_weights_on_disk_are_those_that_the_last_checkpoint_means(cli, 
     )
 
 
-def test_a_run_goes_on_in_the_number_format_and_the_company_that_it_began_in(between):
+def test_a_run_goes_on_in_the_number_format_that_it_began_in(between):
     cfg, checkpoints, _ = between
     cfg.train.precision = "auto"
     last = torch.load(checkpoints / "last.pt", weights_only=True)
-    last["progress"]["fused"] = 4
+    last["progress"]["fused"] = 4  # as version 0.1 wrote it
     torch.save({**last, "precision": "bf16", "key": run_key(cfg)}, checkpoints / "last.pt")
     best = torch.load(checkpoints / "best.pt", weights_only=True)
     torch.save({**best, "key": run_key(cfg)}, checkpoints / "best.pt")
     target = checkpoints.parents[1] / run_key(cfg)
     checkpoints.parent.rename(target)
     assert run_one(cfg).name == "finished"
-    found = json.loads((target / "result.json").read_text())["provenance"]
-    assert (found["precision"], found["fused"]) == ("bf16", 4)
+    assert json.loads((target / "result.json").read_text())["provenance"]["precision"] == "bf16"
 
 
 @pytest.mark.parametrize(

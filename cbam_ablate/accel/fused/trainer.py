@@ -34,12 +34,7 @@ class CantFuse(RuntimeError):
 
 
 class Lane(Trainer):
-    """One of the runs that are trained together: everything of a `Trainer` but the step.
-
-    `together` is how many there were at the start.
-    """
-
-    together = 1
+    """One of the runs that are trained together: everything of a `Trainer` but the step."""
 
     def begin_epoch(self, totals: Totals) -> None:
         """From here on the epoch's totals are kept in `totals`, which goes on from what is there."""
@@ -99,7 +94,6 @@ class FusedTrainer:
         self._try()
         for lane in lanes:
             lane.together = len(lanes)
-            lane.done.fused = max(lane.done.fused, lane.together)
 
     def run(self) -> None:
         """Trains to the last epoch; each run then looks at the test set once."""
