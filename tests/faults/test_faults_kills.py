@@ -78,9 +78,7 @@ def test_a_group_whose_process_is_killed_ends_alone_and_the_table_says_so(cli, t
     assert list(ways.values()) == [[3, None]] * 3
     assert [len(cli.history(key)) for key in ways] == [12, 12, 12]
     text = next((cli.store / "studies").glob("*/table.md")).read_text()
-    assert (
-        "Ways of training (fused runs share a step and its seconds) differ: fused, then separate in 3" in text
-    )
+    assert "differ: fused, then separate in 3 runs" in text
 
 
 @pytest.mark.slow
