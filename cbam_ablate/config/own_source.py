@@ -22,6 +22,8 @@ from cbam_ablate.errors import ConfigError
 
 SCHEME = "conf"
 BOOLEAN, NUMBERS = "tag:yaml.org,2002:bool", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+NO_NAMES = (*NUMBERS, "tag:yaml.org,2002:null")
+AXES = "write an axis by its name, as in {seed: '0,1'}"
 OCTAL = re.compile(r"[-+]?0[0-7_]+")
 OF_AXES = (
     *(f"hydra.sweeper.{name}" for name in ("params", "grids", "around", "exclude")),
@@ -83,6 +85,9 @@ def _in(node: yaml.Node, prefix: str, option: str) -> Iterator[tuple[int, str]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             name = f"{prefix}{key.value}"
+            if option in OF_AXES and key.tag in NO_NAMES:
+                yield key.start_mark.line + 1, f"{option}: {key.value or 'null'} is no option; {AXES}"
+                continue
             yield from _scalar(key, "", key=True)
             if name != "defaults":
                 inner = "" if name in OF_AXES else f"{name}."

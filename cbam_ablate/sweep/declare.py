@@ -80,7 +80,7 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
     declaration = Declaration(
         fixed,
         grids,
-        [[axis_name(name) for name in group] for group in node.get("zip") or []],
+        [_together(group) for group in node.get("zip") or []],
         {axis_name(name): value for name, value in (node.get("around") or {}).items()},
         [_matcher(entry) for entry in node.get("exclude") or []],
     )
@@ -155,6 +155,12 @@ def _spell(value: Any) -> str:
     return ",".join(
         f"[{','.join(map(str, item))}]" if isinstance(item, list) else _spell(item) for item in value
     )
+
+
+def _together(group: Any) -> list[str]:
+    if not isinstance(group, list) or not all(isinstance(name, str) for name in group):
+        raise ConfigError(f"hydra.sweeper.zip: {group}: give lists of axes, as in [[depth, seed]]")
+    return [axis_name(name) for name in group]
 
 
 def _matcher(entry: Any) -> dict[str, list[Any]]:

@@ -58,6 +58,14 @@ MISTAKES = {
         "# @package _global_\ntable: {labels: {on: compiled}}\n",
         "line 2: on is true to YAML; write 'on' in quotes, or true",
     ),
+    "a number for an axis": (
+        "# @package _global_\nhydra:\n  sweeper:\n    grids: [{seed: 1, 1: 3}]\n",
+        "line 4: hydra.sweeper.grids: 1 is no option; write an axis by its name, as in {seed: '0,1'}",
+    ),
+    "nothing for an axis": (
+        "# @package _global_\ntable: {filters: {null: 3}}\n",
+        "line 2: table.filters: null is no option; write an axis by its name",
+    ),
     "an octal number": (
         "# @package _global_\nseed: 010\n",
         "line 2: seed: 010 is 8 to YAML, octal; write 8 or 10",

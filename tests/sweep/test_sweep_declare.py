@@ -40,6 +40,12 @@ def test_zipped_axes_advance_together():
     ]
 
 
+@pytest.mark.parametrize("group", ["[1]", "[[seed,2]]"])
+def test_what_is_zipped_are_lists_of_axes(group):
+    with pytest.raises(ConfigError, match="give lists of axes"):
+        make_plan([*BASE, "seed=0,1", f"hydra.sweeper.zip={group}"])
+
+
 def test_zipped_axes_of_different_lengths_are_refused():
     with pytest.raises(ConfigError, match=r"seed has 2, train\.epochs has 3"):
         make_plan([*BASE, "seed=0,1", "train.epochs=1,2,3", "hydra.sweeper.zip=[[seed,train.epochs]]"])
