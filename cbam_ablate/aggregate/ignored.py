@@ -24,11 +24,13 @@ def ignored(options: TableConfig, declared: Declared, own: Mapping[str, str] | N
 
 def _labels(options: TableConfig, declared: Declared) -> list[str]:
     names = Names(options.labels, declared.axes)
-    for name, value in declared.constants.items():
-        # A caption may hold any of them.
+    every = _every(declared)
+    # A caption may hold what all runs share.
+    for name, values in {**{name: [value] for name, value in declared.constants.items()}, **every}.items():
         names.axis(name)
-        names.value(name, value)
-    return names.unused(_every(declared), [*METRICS, *options.metrics])
+        for value in values:
+            names.value(name, value)
+    return names.unused(every, [*METRICS, *options.metrics])
 
 
 def _every(declared: Declared) -> Mapping[str, list[Any]]:

@@ -25,6 +25,7 @@ class Names:
     def __init__(self, labels: Mapping[str, Any], dotted: Iterable[str]) -> None:
         self._labels = flat_labels(labels)
         self._used: set[str] = set()
+        self._covered: dict[str, str] = {}
         self._dotted = list(dotted)
 
     def axis(self, dotted: str) -> str:
@@ -48,14 +49,15 @@ class Names:
         return self._label([name]) or default
 
     def _label(self, names: Iterable[str]) -> str | None:
-        name = next((name for name in names if name in self._labels), None)
-        if name is None:
+        found = [name for name in names if name in self._labels]
+        if not found:
             return None
-        self._used.add(name)
-        return self._labels[name]
+        self._used.add(found[0])
+        self._covered |= dict.fromkeys(found[1:], found[0])
+        return self._labels[found[0]]
 
     def unused(self, axes: Mapping[str, Iterable[Any]], metrics: Iterable[str]) -> list[str]:
-        """A sentence for each label of something that the study doesn't have."""
+        """A sentence for each label of something that the study doesn't have, or that has a label already."""
         known = {*self._used, *metrics}
         for dotted, values in axes.items():
             known.update(_spellings(dotted))
@@ -63,9 +65,16 @@ class Names:
                 text = spell(value)
                 known.update([text, *(f"{name}{sign}{text}" for name in _spellings(dotted) for sign in "=.")])
         return [
-            f"table.labels.{name}: this study has no axis, value or metric of that name."
-            for name in self._labels
-            if name not in known
+            *(
+                f"table.labels.{name}: this study has no axis, value or metric of that name."
+                for name in self._labels
+                if name not in known and name not in self._covered
+            ),
+            *(
+                f"table.labels.{name}: table.labels.{other} counts instead."
+                for name, other in self._covered.items()
+                if name not in self._used
+            ),
         ]
 
 

@@ -95,7 +95,8 @@ def read_published(
             else:
                 own = {name: level for name, level in place.items() if name in across}
                 cells.append({"axes": own, "quantity": metric, "value": str(value)})
-        found.append(Published(label=str(entry["label"]), cite=str(entry.get("cite") or ""), cells=cells))
+        if cells:
+            found.append(Published(label=str(entry["label"]), cite=str(entry.get("cite") or ""), cells=cells))
     return found, odd
 
 

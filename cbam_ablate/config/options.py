@@ -61,6 +61,16 @@ def _schema() -> Any:
     return OmegaConf.structured(RunConfig)
 
 
+PLAINLY: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    dict: "a mapping, say {name: value}",
+}
+"""Types as errors call them."""
+
+
 def coerce(key: str, value: Any) -> Any:
     """The value as the schema types it. Raises `ConfigError` naming value and type."""
     section, _, name = key.rpartition(".")
@@ -76,8 +86,9 @@ def coerce(key: str, value: Any) -> Any:
         OmegaConf.update(node, name, value, merge=False)  # of an assignment's conversions OmegaConf 2.4 warns
         made = node[name] if not (isinstance(value, str) and "${" in value) else value
     except (OmegaConfBaseException, ValueError, OverflowError) as error:
-        plain = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind)
-        wanted = plain or str(kind).replace(" | None", ", or null").replace("int", "a whole number")
+        wanted = PLAINLY.get(kind) or str(kind).replace(" | None", ", or null").replace(
+            "int", "a whole number"
+        )
         wanted = re.sub(r"^list\[.*?\]+", "a list, say [a,b]", wanted)
         raise ConfigError(f"{key}={value}: must be {wanted}") from error
     return OmegaConf.to_container(made) if OmegaConf.is_config(made) else made

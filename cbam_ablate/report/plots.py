@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -211,8 +211,12 @@ def _style(style: FigureConfig) -> Iterator[None]:
 
 
 def svg(plot: Plot) -> str:
-    """The figure as an SVG element that takes its text's colour from the page."""
+    """The figure as an SVG element that takes its text's colour and letters from the page.
+
+    It is laid out by wide letters, as a browser without the paper's font takes others.
+    """
     out = io.StringIO()
+    plot = replace(plot, style=replace(plot.style, font="sans"))
     with _style(plot.style):
         _figure(plot).savefig(out, format="svg", transparent=True, metadata={"Date": None})
     text = out.getvalue()

@@ -97,6 +97,10 @@ def published(**place):
     [
         ({"labels": {"blok": "In blocks"}}, "table.labels.blok: this study has no axis"),
         ({"labels": {"reduction": {3: "r=3"}}}, "table.labels.reduction.3: this study has no axis"),
+        (
+            {"labels": {"block": "x", "placement": {"block": "y"}}},
+            "table.labels.block: table.labels.placement.block",
+        ),
         ({"better": {"mine": "up"}}, "table.better.mine: there is no metric of that name"),
         ({"columns": ["seed"]}, "seed makes no rows or columns"),
         ({"rows": ["depth"]}, "model.depth was not swept"),

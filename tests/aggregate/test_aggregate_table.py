@@ -214,6 +214,7 @@ def test_what_has_no_place_in_the_table_is_said(stand_in):
     ]
     assert [sentence for sentence in said if sentence not in table.notes] == []
     assert "reduction.4" not in " ".join(table.notes)
+    assert [one.label for one in table.published] == ["SENet"]
 
 
 def test_nested_labels_name_an_axiss_values_and_stand_in_no_heading(stand_in):
@@ -223,6 +224,14 @@ def test_nested_labels_name_an_axiss_values_and_stand_in_no_heading(stand_in):
     assert [axis.label for axis in table.row_axes] == ["placement", "reduction"]
     assert table.rows[0].labels == {PLACEMENT: "In blocks", REDUCTION: "r = 4"}
     assert table.rows[3].labels == {PLACEMENT: "class", REDUCTION: "16"}
+
+
+def test_a_label_that_another_one_covers_is_said(stand_in):
+    labels = {"placement": {"block": "In blocks"}, "block": "Blocks", "class": "Once"}
+    table = make(stand_in, THREE, placements, {"labels": labels})
+    assert [row.labels[PLACEMENT] for row in table.rows] == ["none", "In blocks", "Once"]
+    said = "table.labels.block: table.labels.placement.block counts instead."
+    assert [note for note in table.notes if "labels" in note] == [said]
 
 
 def test_labels_rename_axes_values_and_metrics(stand_in):
