@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from cbam_ablate import __version__
@@ -139,8 +140,19 @@ def run(command: str, arguments: list[str]) -> int:
         from cbam_ablate.errors import UserError
 
         if isinstance(error, UserError | OSError):
-            return fail(str(error))
+            return fail(_denied(error) if isinstance(error, PermissionError) else str(error))
         return fail(f"{type(error).__name__}: {error}\n(a bug of ours; HYDRA_FULL_ERROR=1 shows where)")
+
+
+def _denied(error: PermissionError) -> str:
+    from cbam_ablate.runs.files import owner_of
+
+    if error.filename is None:
+        return str(error)
+    where = Path(os.fsdecode(error.filename))
+    there = os.path.lexists(where)
+    whose = f": it is {owner_of(where)}'s, and chmod -R g+rX lets its group read it" if there else ""
+    return f"{where}: {error.strerror}{whose}"
 
 
 def fail(message: str, code: int = 1) -> int:

@@ -82,11 +82,12 @@ def _places(outcome: Outcome) -> dict[str, str]:
         table = f"cbam-ablate table {of_study}, of what is done"
     else:
         table = f"{folder}/table.md, .tex, .csv, .html, .json"
-    return {"table": table, "report": _report(plan, folder, of_study), "failures": _failures(plan)}
+    makes = f"cbam-ablate report {of_study}{' out=FOLDER' if outcome.unwritten else ''}"
+    return {"table": table, "report": _report(plan, folder, makes), "failures": _failures(plan)}
 
 
-def _report(plan: Plan, folder: Path, of_study: str) -> str:
-    page, makes = folder / "report.html", f"cbam-ablate report {of_study}"
+def _report(plan: Plan, folder: Path, makes: str) -> str:
+    page = folder / "report.html"
     try:
         made = page.stat().st_mtime
     except OSError:

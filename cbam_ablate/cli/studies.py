@@ -1,5 +1,7 @@
 """Which study a command is about."""
 
+import contextlib
+import os
 from typing import Any
 
 from cbam_ablate.errors import StoreError
@@ -10,6 +12,8 @@ def take_study(values: dict[str, Any]) -> tuple[RunStore, str]:
     """Takes `store` and `study` out of a command's values; raises `StoreError` naming those there are."""
     store, study = RunStore(values.pop("store")), values.pop("study", None)
     folder = store.root / "studies"
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.listdir(folder)  # what may not be read isn't taken for what isn't there
     there = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
     if study not in there:
         listed = f"; there are {', '.join(there)}" if there else "; it holds none"

@@ -111,6 +111,17 @@ def test_runs_that_another_user_may_not_read_are_told_and_not_trained_again(lab,
     assert contents(lab / "runs") == before
 
 
+@pytest.mark.parametrize(
+    "command", [["train", *SWEEP], ["table", "study=ours"], ["runs"]], ids=lambda words: words[0]
+)
+def test_a_store_that_another_user_may_not_read_is_told_with_its_owner(lab, capsys, second_user, command):
+    for name in ("runs", "studies"):
+        (lab / name).mkdir(mode=0o700)
+    with second_user():
+        assert run(command[0], [*command[1:], f"store={lab}"]) == 1
+    assert capsys.readouterr().err.count("Permission denied: it is root's, and chmod") == 1
+
+
 def test_a_run_in_a_folder_that_is_not_the_groups_to_write_is_left_with_a_word(lab, capsys, second_user):
     words = [*SMALL, "train.epochs=1", f"store={lab}"]
     with umask(0o002):
