@@ -197,10 +197,10 @@ def _mistakes(axes: Axes, mistakes: Sequence[Mistake], images: Picture, names: S
     for place, (number, true, predicted, sure) in enumerate(mistakes):
         row, column = divmod(place, columns)
         height = 1 / -(-len(mistakes) // columns)
-        inner = axes.inset_axes((column / columns, 1 - (row + 1) * height, 1 / columns, 0.72 * height))
+        inner = axes.inset_axes((column / columns, 1 - (row + 1) * height, 1 / columns, 0.64 * height))
         pixels = images(number)
         inner.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray")
         inner.set_title(
-            f"{names[true]}, taken for\n{names[predicted]} ({100 * sure:.0f} %)", fontsize="smaller"
+            f"{names[true]}, taken for\n{names[predicted]} ({100 * sure:.0f} %)", fontsize="smaller", pad=2
         )
         inner.axis("off")

@@ -139,7 +139,9 @@ def forest(axes: Axes, table: Table, result: Quantity) -> None:
     axes.invert_yaxis()
     axes.margins(y=0.12)
     unit = "points" if result.unit == "%" else result.unit
-    axes.set_xlabel(f"{plain(result.label)}, difference to the baseline{f', {unit}' if unit else ''}")
+    axes.set_xlabel(
+        f"{plain(result.label)}, difference to the baseline{f', {unit}' if unit else ''}", loc="right"
+    )
 
 
 def _dot(axes: Axes, x: float, y: float, color: str, filled: bool) -> None:
@@ -201,7 +203,7 @@ def main_effects(axes: Axes, table: Table, result: Quantity) -> None:
     axes.invert_yaxis()
     axes.margins(y=0.12)
     unit = "points" if result.unit == "%" else result.unit
-    axes.set_xlabel(f"{plain(result.label)}, main effect{f', {unit}' if unit else ''}")
+    axes.set_xlabel(f"{plain(result.label)}, main effect{f', {unit}' if unit else ''}", loc="right")
 
 
 def value_texts(table: Table, axis: str) -> dict[str, str]:
