@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
     if not arguments or (re.match(r"[a-z]+=", arguments[0]) and not Path(arguments[0]).exists()):
         raise ConfigError("import: which source? a file, a folder or an MLflow address comes first")
     source, arguments = arguments[0], arguments[1:]
+    others = [text for text in arguments if "=" not in text]
+    if others:
+        raise ConfigError(f"{others[0]}: after the one source ({source}) come options, name=value")
     values = read_arguments(arguments, OPTIONS, ("table",))
     from cbam_ablate.report import render_terminal, write_table
     from cbam_ablate.sources.found import count
@@ -47,8 +50,7 @@ def main(arguments: list[str]) -> int:
     ]
     found = load(source, study, wanted_of(values, tuple(shape)), values.get("format", ""), command)
     root = Path(values["store"]) / "imported" / study
-    put(root, found, options)
-    print(render_terminal(write_table(root, study)))
+    print(render_terminal(put(root, found, options, lambda store: write_table(store, study))))
     done = sum(run.state == "finished" for run in found.runs)
     print(f"\n{count(len(found.runs), 'run')}, {done} finished, to {root}")
     print(f"Its table again: {shlex.join(['cbam-ablate', 'table', f'study={study}', f'store={root}'])}")
@@ -71,7 +73,10 @@ def wanted_of(values: dict[str, Any], shown: tuple[str, ...] = ()) -> Any:
 
     metrics = _names(values.get("metric", ""))
     better: dict[str, str] = {}
-    for part in _names(values.get("better", "")):
+    said = values.get("better", "")
+    if isinstance(said, dict):  # better.NAME=up
+        said = ",".join(f"{name}:{way}" for name, way in said.items())
+    for part in _names(said):
         name, colon, way = part.rpartition(":")
         if not colon and not metrics:
             raise ConfigError(f"better={part}: of which metric? metric=NAME, or better=NAME:{part}")

@@ -30,7 +30,7 @@ def runs_of(
     """
     if not rows:
         raise ConfigError("holds no rows")
-    for option, names in (("axes", wanted.axes), ("rows and columns", wanted.shown), ("seed", wanted.seed)):
+    for option, names in (("axes", wanted.axes), ("rows or columns", wanted.shown), ("seed", wanted.seed)):
         for name in names:
             if name not in columns:
                 raise ConfigError(f"{option}={name}: no such column; there are {listed(columns, 40)}")

@@ -1,20 +1,23 @@
 """A folder of its own for every imported study: a store that is whole or not there."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cbam_ablate.errors import StoreError
 from cbam_ablate.runs.files import make_aside, read_json
 from cbam_ablate.sources.load import Study
 from cbam_ablate.sources.write import write_study
 
+Made = TypeVar("Made")
 
-def put(root: Path, study: Study, table: Mapping[str, Any]) -> None:
-    """Puts a study's store at `root`, in place of what an earlier import left there.
 
-    `table` holds table options over those that were found. Raises `StoreError` where something else is there.
+def put(root: Path, study: Study, table: Mapping[str, Any], finish: Callable[[Path], Made]) -> Made:
+    """Puts a study's store at `root`, in place of what an earlier import left there; gives what `finish` did.
+
+    `table` holds table options over those that were found. `finish` is given the store before it is put
+    there: where it raises, all stays as it was. Raises `StoreError` where something else is there.
     """
     name = study.manifest["study"]
     before = read_json(root / "studies" / name / "manifest.json") or {}
@@ -28,9 +31,11 @@ def put(root: Path, study: Study, table: Mapping[str, Any]) -> None:
         raise StoreError(f"store={root.parent.parent}: can't be written to ({error.strerror})") from None
     try:
         write_study(aside, study.runs, manifest)
+        made = finish(aside)
         if root.exists():
             shutil.rmtree(root)
         aside.rename(root)
+        return made
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise

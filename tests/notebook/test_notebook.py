@@ -54,7 +54,7 @@ def test_a_stored_study_is_shown_and_nothing_is_written(stand_in):
     ("call", "text"),
     [
         (lambda: tabulate(FRAME, metric="f1"), "metric=f1: no such column"),
-        (lambda: tabulate(FRAME, rows=["width"]), "rows and columns=width: no such column"),
+        (lambda: tabulate(FRAME, rows=["width"]), "rows or columns=width: no such column"),
         (lambda: tabulate(FRAME, better="up"), "better=up: of which metric?"),
         (lambda: tabulate(FRAME[:0]), "holds no rows"),
         (lambda: tabulate(FRAME, metric="acc", colour="red"), "table.colour: no such option"),

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from cbam_ablate.errors import ConfigError, StoreError, UserError
+from cbam_ablate.report import check_table
 
 WIDE = """method,kernel,seed,test_acc,train_loss
 none,,0,90.0,0.31
@@ -267,3 +268,20 @@ def test_ten_thousand_rows_are_one_file_not_folders(csv, imported):
     assert list((root / "runs").iterdir()) == []
     assert len((root / "studies" / "study" / "results.jsonl").read_text().splitlines()) == 300
     assert json.loads((root / "studies" / "study" / "manifest.json").read_text())["axes"]["seed"] == [0, 1, 2]
+
+
+def test_a_table_that_can_not_be_made_leaves_the_import_that_was_there(csv, imported, tmp_path):
+    before = imported(csv(WIDE)).table
+    with pytest.raises(ConfigError, match=r"table\.metrics=nope: no run measured it"):
+        imported(csv(WIDE.replace("93.5", "94.5")), "table.metrics=[nope]")
+    root = tmp_path / "imported" / "study"
+    assert json.loads((root / "studies" / "study" / "table.json").read_text()) == before
+    assert check_table(root, "study") == []
+    assert [path.name for path in root.parent.iterdir()] == ["study"]
+
+
+def test_a_direction_is_said_for_all_metrics_or_each(csv, imported):
+    for words in (["better=down", "metric=test_acc"], ["better=test_acc:down"], ["better.test_acc=down"]):
+        assert imported(csv(WIDE), *words).table["quantities"][0]["better"] == "down"
+    with pytest.raises(ConfigError, match="after the one source"):
+        imported(csv(WIDE), "other.csv")
