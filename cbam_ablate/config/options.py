@@ -90,7 +90,10 @@ def coerce(key: str, value: Any) -> Any:
             "int", "a whole number"
         )
         wanted = re.sub(r"^list\[.*?\]+", "a list, say [a,b]", wanted)
-        raise ConfigError(f"{key}={value}: must be {wanted}") from error
+        if wanted == PLAINLY[float] and isinstance(value, int):
+            wanted = "a smaller number"
+        shown = text if len(text := str(value)) < 60 else f"{text[:20]}..."
+        raise ConfigError(f"{key}={shown}: must be {wanted}") from error
     return OmegaConf.to_container(made) if OmegaConf.is_config(made) else made
 
 

@@ -93,8 +93,9 @@ def wrong(name: str, rule: Any, value: Any) -> list[str]:
         return []
     if not isinstance(value, int | float) or isinstance(value, bool):
         return []
-    if rule["high"] is None and rule["below"] is None and abs(value) > LARGEST:
-        return [f"{name}={str(value)[:20]}...: must be at most {LARGEST}"]
+    most = next((bound for bound in (rule["high"], rule["below"]) if bound is not None), LARGEST)
+    if abs(value) > max(most, LARGEST) and isinstance(value, int):
+        return [f"{name}={str(value)[:20]}...: must be at most {show(most)}"]
     bounds = {
         "at least": (rule["low"], lambda bound: value >= bound),
         "at most": (rule["high"], lambda bound: value <= bound),

@@ -225,7 +225,7 @@ def test_one_meaning_has_one_key(words, same):
         ("store='~no_such_user'", "no such user"),
         ("model.attention.mlp_bias=2", "true or false"),
         ("seed=010", "leading 0"),
-        (f"optimizer.lr={'9' * 800}", "a number"),
+        (f"optimizer.lr={'9' * 800}", "a smaller number"),
     ],
 )
 def test_what_is_easily_mistaken_is_refused(word, part):

@@ -73,6 +73,7 @@ def test_a_single_run_cannot_be_left(cli, tiny):
     [
         ("hydra.launcher.num_cpus=none", "hydra.launcher.num_cpus=none: must be a number"),
         ("hydra.launcher.num_gpus=-1", "at least 0"),
+        ("hydra.launcher.num_gpus=1.5", "a part of one GPU or whole GPUs"),
         ("train.device=cuda:1", "choose train.device=auto"),
         ("detach=true", "hydra.launcher.address=auto"),
     ],
