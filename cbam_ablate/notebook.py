@@ -153,8 +153,8 @@ def run_study(words: Sequence[str], *, quiet: bool = False, **options: Any) -> S
     from cbam_ablate.runs import RunStore
     from cbam_ablate.sweep.outline import make_outline
 
-    if isinstance(words, str):
-        raise ConfigError(f"run_study({words!r}): a list of words, as in [{words!r}]")
+    if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+        raise ConfigError(f"run_study({words!r}): a list of words, as in ['study=quick', 'seed=0,1,2']")
     words = [word for word in words if word not in ("-m", "--multirun")]
     asked = make_outline(words)
     code, lines = _train(words, quiet)
@@ -193,4 +193,4 @@ def _train(words: Sequence[str], quiet: bool) -> tuple[int, list[str]]:
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) and names else tuple(names)
+    return (names,) if isinstance(names, str) and names else tuple(map(str, names))

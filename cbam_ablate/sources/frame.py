@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cbam_ablate.errors import ConfigError, DataError
 from cbam_ablate.sources.found import Found, Wanted, listed
-from cbam_ablate.sources.rows import runs_of
+from cbam_ablate.sources.rows import NAMES, runs_of
 from cbam_ablate.sources.text import whole
 
 if TYPE_CHECKING:
@@ -34,7 +34,15 @@ def read(path: Path, wanted: Wanted) -> tuple[list[Found], list[str]]:
 
 
 def from_frame(frame: "pd.DataFrame", wanted: Wanted) -> tuple[list[Found], list[str]]:
-    """The runs of a DataFrame, long or wide; a named index counts as columns. Raises `UserError`."""
+    """The runs of a DataFrame, long or wide; a named index counts as columns. Raises `UserError`.
+
+    Named columns, as a pivot table has them, are values of the option of that name.
+    """
+    if not (hasattr(frame, "iloc") and hasattr(frame, "columns")):
+        raise ConfigError(
+            f"{type(frame).__name__}: needs a DataFrame of pandas, as pd.read_csv or pd.DataFrame give one"
+        )
+    frame = _unpivoted(frame, wanted)
     if any(name is not None for name in frame.index.names):
         clash = [str(name) for name in frame.index.names if name in frame.columns]
         if clash:
@@ -45,6 +53,14 @@ def from_frame(frame: "pd.DataFrame", wanted: Wanted) -> tuple[list[Found], list
     if twice:
         raise ConfigError(f"{twice[0]}: two columns of the DataFrame are called so")
     return _runs({name: frame.iloc[:, index].tolist() for index, name in enumerate(names)}, wanted)
+
+
+def _unpivoted(frame: "pd.DataFrame", wanted: Wanted) -> "pd.DataFrame":
+    name = frame.columns.name
+    if frame.columns.nlevels > 1 or not isinstance(name, str) or name.lower() in NAMES:
+        return frame
+    metric = wanted.metrics[0] if wanted.metrics else "value"
+    return frame.melt(var_name=name, value_name=metric, ignore_index=False).dropna(subset=[metric])
 
 
 def _name(name: Any) -> str:

@@ -42,6 +42,18 @@ def test_an_index_of_several_levels_counts_as_columns():
     assert tabulate(long, metric="acc").to_frame().equals(tabulate(FRAME, metric="acc").to_frame())
 
 
+@pytest.mark.parametrize("across", ["seed", "kernel"])
+def test_a_pivot_table_is_the_table_that_it_was_made_of(across):
+    wide = FRAME.pivot_table(
+        index=[name for name in ("method", "kernel", "seed") if name != across], columns=across, values="acc"
+    )
+    shown = tabulate(wide, metric="acc").to_frame()
+    plain = tabulate(FRAME, metric="acc").to_frame()
+    assert sorted(shown.index.names) == ["kernel", "method"]
+    assert shown.reorder_levels(["method", "kernel"])["acc"].to_dict() == plain["acc"].to_dict()
+    assert set(shown["n"]) == {3}
+
+
 def test_a_stored_study_is_shown_and_nothing_is_written(stand_in):
     stand_in.build({"optimizer.lr": [0.1, 0.2], "seed": [0, 1]}, lambda axes: 90 + axes["optimizer.lr"])
     before = sorted(stand_in.root.rglob("*"))
@@ -58,7 +70,10 @@ def test_a_stored_study_is_shown_and_nothing_is_written(stand_in):
         (lambda: tabulate(FRAME, better="up"), "better=up: of which metric?"),
         (lambda: tabulate(FRAME[:0]), "holds no rows"),
         (lambda: tabulate(FRAME, metric="acc", colour="red"), "table.colour: no such option"),
+        (lambda: tabulate([{"acc": 1}]), "list: needs a DataFrame of pandas"),
+        (lambda: tabulate("runs.csv"), "str: needs a DataFrame of pandas"),
         (lambda: run_study("study=quick"), "a list of words"),
+        (lambda: run_study([0, 1]), "a list of words"),
         (lambda: run_study(["depth=19x"]), "depth"),
     ],
 )
