@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -42,6 +44,13 @@ def refuse_unused(hydra: DictConfig) -> None:
             value = value.get(part) if isinstance(value, dict) else None
         if value not in standing:
             found.append(f"hydra.{name}={spell(value)}: has no effect here: {why}")
+    for section in ("help", "hydra_help"):
+        given, usual = plain[section], _hydras(section)
+        found += [
+            f"hydra.{section}.{name}: has no effect here: cbam-ablate COMMAND --help says what there is"
+            for name in given
+            if given[name] != usual.get(name)
+        ]
     for name in ("job_logging", "hydra_logging"):
         chosen = plain["runtime"]["choices"].get(f"hydra/{name}")
         if chosen not in LOGGINGS or plain[name].get("root") or plain[name].get("handlers"):
@@ -54,6 +63,13 @@ def refuse_unused(hydra: DictConfig) -> None:
         )
     if found:
         raise ConfigError("\n".join(found))
+
+
+@cache
+def _hydras(group: str) -> Any:
+    """What Hydra's own default of one of its groups holds."""
+    text = (files("hydra.conf") / "hydra" / group / "default.yaml").read_text(encoding="utf-8")
+    return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
 
 
 def refuse_sweeping(hydra: DictConfig) -> None:

@@ -38,6 +38,9 @@ SINGLE = ("study", "store", "name")
 HYDRAS = ("hydra.launcher", "hydra.sweeper", "hydra.callbacks", "hydra.job", "hydra.run", "hydra.sweep")
 OF_SWEEPS = ("hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher", "hydra.sweep.")
 """What a single run has no use for."""
+BY_HYDRA = tuple(
+    f"hydra.{name}." for name in ("runtime", "overrides", "job.config_name", "job.override_dirname")
+)
 
 MOST_VALUES = 100_000
 
@@ -214,6 +217,8 @@ def verify(tokens: Iterable[Token], sweeping: bool) -> None:
                 found.append(f"{token.text}: an option of Hydra's own takes one value")
             elif name in HYDRAS and not isinstance(override.value(), dict):
                 found.append(f"{token.text}: {name} is a section; {name}.NAME=VALUE sets an option of it")
+            elif f"{name}.".startswith(BY_HYDRA):
+                found.append(f"{token.text}: is filled in by Hydra; there is nothing to set")
             elif not sweeping and name.startswith(OF_SWEEPS):
                 found.append(f"{token.text}: is of sweeps, and this is one run; add -m, which makes it one")
             continue

@@ -139,6 +139,7 @@ def test_what_is_forced_is_set():
 UNUSED = [
     "hydra.run.dir=x", "hydra.sweep.dir=x", "hydra.sweep.subdir=x", "hydra.output_subdir=x",
     "hydra.verbose=true", "hydra.job.name=x", "hydra.job.chdir=true", "hydra.job.num=3",
+    "hydra.help.app_name=x", "hydra.runtime.cwd=x", "hydra.overrides.task=[x]",
     "hydra/job_logging=default", "hydra/hydra_logging=colorlog", "hydra/sweeper=basic",
 ]  # fmt: skip
 
