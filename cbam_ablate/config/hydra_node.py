@@ -49,7 +49,7 @@ def refuse_unused(hydra: DictConfig) -> None:
         found += [
             f"hydra.{section}.{name}: has no effect here: cbam-ablate COMMAND --help says what there is"
             for name in given
-            if given[name] != usual.get(name)
+            if given[name] != usual.get(name, "???")
         ]
     for name in ("job_logging", "hydra_logging"):
         chosen = plain["runtime"]["choices"].get(f"hydra/{name}")
