@@ -31,6 +31,10 @@ GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
 LEADING_ZERO = re.compile(r"[+-]?0\d+")
 
 
+NUMBER_OR_KEYS = {"table.digits"}
+"""Options that are one number, or hold free keys."""
+
+
 @cache
 def dotted_names() -> dict[str, Any]:
     """Every option's dotted name, and `dict` for those that hold free keys."""
@@ -50,10 +54,8 @@ def dotted_names() -> dict[str, Any]:
 
 def holder_of(key: str) -> str | None:
     """The option with free keys that a dotted name is, or is inside."""
-    return next(
-        (name for name, kind in dotted_names().items() if kind is dict and f"{key}.".startswith(f"{name}.")),
-        None,
-    )
+    names = (name for name, kind in dotted_names().items() if kind is dict or name in NUMBER_OR_KEYS)
+    return next((name for name in names if f"{key}.".startswith(f"{name}.")), None)
 
 
 @cache

@@ -141,7 +141,7 @@ def test_labels_of_what_is_swept_shared_measured_or_replaced_are_not_said_to_do_
 @pytest.mark.parametrize("command", ["plan", "train"])
 def test_a_command_says_what_its_table_ignores_and_refuses_what_can_not_be(cli, tiny, command):
     words = ["-m", *tiny, "placement=none,block", "train.epochs=1"]
-    bad = cli(command, *words, "table.digits={tset_top1:2}", "table.interval=both")
+    bad = cli(command, *words, "table.digits.tset_top1=2", "table.interval=both")
     assert bad.returncode == 1
     assert "table.digits.tset_top1: there is no metric" in bad.stderr
     assert "table.interval=both: 1 seed" in bad.stderr
