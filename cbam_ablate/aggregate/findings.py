@@ -1,5 +1,7 @@
 """What the table shows, in sentences: what can be told apart, and how much each axis moves the result."""
 
+from collections.abc import Callable
+
 from cbam_ablate.aggregate.compare import TASK, Contest
 from cbam_ablate.aggregate.metrics import widest
 from cbam_ablate.aggregate.model import Cell, Difference, Effect, Quantity, Row
@@ -145,6 +147,7 @@ def unit_text(quantity: Quantity) -> str:
     return " points" if quantity.unit == "%" else f" {quantity.unit}".rstrip()
 
 
-def label(row: Row) -> str:
-    """A row by its axis values."""
-    return "/".join(text for name, text in row.labels.items() if row.axes[name] is not None) or "the only row"
+def label(row: Row, words: Callable[[str], str] = str) -> str:
+    """A row by its axis values, each in `words`."""
+    parts = [words(text) for name, text in row.labels.items() if row.axes[name] is not None]
+    return "/".join(parts) or "the only row"

@@ -100,7 +100,7 @@ def _rows(values: dict[str, Any]) -> tuple[RunStore, list[str], list[Run]]:
             if store.run(key).state().name == "finished" and store.run(key).best.exists()
         }
         if by_seed:
-            rows[plain(label(row))] = by_seed
+            rows[label(row, plain)] = by_seed
     if not rows:
         raise StoreError(f"study={name}: no run of it is finished and still has its checkpoint")
     shared = set.intersection(*(set(seeds) for seeds in rows.values()))

@@ -59,7 +59,7 @@ def seen_rows(table: Table, study: Study) -> list[Seen]:
     store, found = RunStore(study.root), []
     result = next(quantity for quantity in table.quantities if quantity.kind == "result")
     for row in rows_to_draw(table, result):
-        seen = Seen(plain(label(row)), [], [], [])
+        seen = Seen(label(row, plain), [], [], [])
         for key in row.cell(result.name).run_keys:
             try:
                 predictions = RunMetrics(store.run(key)).predictions()

@@ -48,7 +48,7 @@ def comparisons_of(table: Table) -> tuple[list[str], Lines]:
             numbered = [found.p, found.p_holm, found.d_z, found.hedges_g]
             lines.append(
                 [
-                    Place("text", plain(label(row))),
+                    Place("text", label(row, plain)),
                     Place("label", plain(quantity.label)),
                     Place("", text + " *" * found.significant, found.value),
                     Place("", str(found.n), found.n),

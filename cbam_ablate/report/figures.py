@@ -59,7 +59,7 @@ def pareto(axes: Axes, table: Table, result: Quantity) -> None:
         )  # fmt: skip
     for index in range(len(rows)) if len(rows) <= MOST_NAMED else front:
         axes.annotate(
-            plain(label(rows[index])),
+            label(rows[index], plain),
             points[index],
             textcoords="offset points",
             xytext=(6, 4),
@@ -135,7 +135,7 @@ def forest(axes: Axes, table: Table, result: Quantity) -> None:
         axes.plot([low, high], [place, place], color=color, linewidth=1.5)
         _dot(axes, difference.value, place, color, difference.significant)
     axes.axvline(0, color=axes.xaxis.label.get_color(), linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [plain(label(row)) for row, _ in shown])
+    axes.set_yticks(range(len(shown)), [label(row, plain) for row, _ in shown])
     axes.invert_yaxis()
     axes.margins(y=0.12)
     unit = "points" if result.unit == "%" else result.unit

@@ -84,7 +84,7 @@ def draw(table: Table, grid: Grid) -> str:
 
 def _runs(table: Table) -> list[str]:
     """Comments that name each row's runs."""
-    return [_comment(f"{markup.plain(label(row))}: {' '.join(row.run_keys)}") for row in table.rows]
+    return [_comment(f"{label(row, markup.plain)}: {' '.join(row.run_keys)}") for row in table.rows]
 
 
 def _comment(text: str) -> str:

@@ -41,7 +41,7 @@ def draw(table: Table, grid: Grid) -> str:
 
 def _runs(table: Table) -> str:
     """A comment that names each row's runs."""
-    rows = (f"{markup.plain(label(row))}: {' '.join(row.run_keys)}" for row in table.rows)
+    rows = (f"{label(row, markup.plain)}: {' '.join(row.run_keys)}" for row in table.rows)
     # A comment may hold neither its own end nor two hyphens.
     named = "\n".join(escape(re.sub(r"-(?=-)|[<>]", "", row)) for row in rows)
     return f"<!-- runs\n{named}\n-->"

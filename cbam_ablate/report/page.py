@@ -177,7 +177,7 @@ def _runs(
         count = f"{row.n}/{row.expected}" if row.missing else str(row.n)
         found.append(
             {
-                "title": words(plain(label(row))),
+                "title": words(label(row, plain)),
                 "seeds": f"{count} seed{'s' * (count != '1')}",
                 "heads": heads,
                 "lines": said(

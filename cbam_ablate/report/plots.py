@@ -104,7 +104,7 @@ def _pareto(table: Table, result: Quantity, store: RunStore, style: FigureConfig
 
 def _learning(table: Table, result: Quantity, store: RunStore, style: FigureConfig) -> Plot | None:
     chosen = figures.rows_to_draw(table, result)
-    runs = [(plain(label(row)), row.cell(result.name).run_keys) for row in chosen]
+    runs = [(label(row, plain), row.cell(result.name).run_keys) for row in chosen]
     curve = curve_in((key for _, keys in runs for key in keys), result, store)
     shown = [curves_of(text, keys, store, curve.name) for text, keys in runs]
     shown = [one for one in shown if one.values.shape[1] > 1]

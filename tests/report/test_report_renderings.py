@@ -260,3 +260,11 @@ def test_terminal_takes_no_markup_from_texts(stand_in, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     table = make(stand_in, table={"labels": {"placement": "[red]x[/red]"}})
     assert "[red]x[/red]" in terminal.render(table, color=True)
+
+
+def test_a_row_is_named_in_words_where_one_of_its_labels_is_latex(stand_in):
+    labels = {"placement": {"block": "50 % & #"}, "reduction": {4: "$r=4$"}}
+    axes = {PLACEMENT: ["block", "class"], REDUCTION: [4, 16], "seed": [0, 1]}
+    table = make(stand_in, axes, {"labels": labels})
+    assert "\n% 50 % & #/r=4: " in latex.render(table)
+    assert "\n50 % \\& #/r=4: " in markdown.render(table)
