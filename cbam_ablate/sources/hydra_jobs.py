@@ -29,6 +29,8 @@ def read(root: Path, wanted: Wanted) -> tuple[list[Found], list[str]]:
     others' configs there.
     """
     jobs = list(holders(root, lambda folders, _: ".hydra" in folders))
+    if not jobs:
+        raise ConfigError("holds no Hydra jobs: no folder in it has a .hydra")
     parser = OverridesParser.create()
     overrides = {job: _overrides(job, parser) for job in jobs}
     overridden = dict.fromkeys(name for told in overrides.values() for name in told)

@@ -113,6 +113,8 @@ def load(source: str, study: str, wanted: Wanted, kind: str = "", command: list[
     except ConfigError as error:
         message = str(error)
         raise ConfigError(message if message.startswith(source) else f"{source}: {message}") from None
+    if not runs:
+        raise ConfigError(f"{source}: holds no runs as {kind} leaves them")
     name_runs(runs, study)
     return study_of(runs, notes, study, wanted, command or ["cbam-ablate", "import", source])
 
@@ -138,6 +140,7 @@ def study_of(runs: list[Found], notes: list[str], study: str, wanted: Wanted, co
         *places(runs, layout),
         *_states(runs),
         *oddities(runs, shown),
+        *(_ends(runs, shown) if wanted.step == "last" else ()),
         *more,
         *guessed,
     ]
@@ -148,6 +151,19 @@ def study_of(runs: list[Found], notes: list[str], study: str, wanted: Wanted, co
     }
     manifest = manifest_of(runs, study, layout.axes, layout.seed, command, table, notes)
     return Study(runs, manifest)
+
+
+def _ends(runs: list[Found], shown: list[str]) -> list[str]:
+    """A sentence for each metric whose last values are of different steps."""
+    found = []
+    for name in shown:
+        last = [max((row["epoch"] for row in run.history if name in row), default=None) for run in runs]
+        steps = sorted({step for step in last if isinstance(step, int | float)})
+        if len(steps) > 1:
+            found.append(
+                f"{name}: the last values are of steps {steps[0]:g} to {steps[-1]:g}; step= takes one of all."
+            )
+    return found
 
 
 def _states(runs: list[Found]) -> list[str]:

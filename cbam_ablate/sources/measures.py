@@ -60,14 +60,13 @@ def choose_metrics(runs: Sequence[Found], named: Sequence[str]) -> tuple[list[st
         for name, value in run.values.items() if run.state == "finished" else ():
             if number(value) is not None and name not in COSTS:
                 known[name] = known.get(name, 0) + 1
-    for name in named:
-        if name not in known:
-            have = listed(known, 40) or "none"
-            raise ConfigError(f"metric={name}: no run measured it; there are {have}")
-    if named:
-        return list(dict.fromkeys(named)), []
     if not known:
         return [], []
+    for name in named:
+        if name not in known:
+            raise ConfigError(f"metric={name}: no run measured it; there are {listed(known, 40)}")
+    if named:
+        return list(dict.fromkeys(named)), []
     shown = _best_guess([name for name in known if known[name] >= 0.5 * max(known.values())])
     others = [name for name in known if name not in shown]
     if not others:

@@ -122,9 +122,19 @@ def test_the_report_of_imported_runs_has_curves_of_their_metric_by_their_steps(i
         ("99", "didn't reach step 99"),
     ],
 )
-def test_a_step_that_can_not_be_taken_is_said(found, step, said):
+@pytest.mark.parametrize("metrics", [(), ("val_acc",)])
+def test_a_step_that_can_not_be_taken_is_said(found, step, said, metrics):
     with pytest.raises(UserError, match=said):
-        found(REAL / "lightning", step=step)
+        found(REAL / "lightning", step=step, metrics=metrics)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("hydra", "holds no Hydra jobs"), ("wandb", "lightning: holds no runs as wandb")],
+)
+def test_a_folder_of_another_kind_than_was_said_is_one_clear_line(found, kind, said):
+    with pytest.raises(ConfigError, match=said):
+        found(REAL / "lightning", kind=kind)
 
 
 @pytest.fixture
@@ -175,6 +185,8 @@ def test_an_event_file_that_was_cut_short_is_said_and_read_up_to_there(tmp_path,
     study = found(tmp_path)
     assert "1 event file is cut short or damaged (seed1/" in study.notes
     assert list(study.values.values()) == [pytest.approx(0.4), pytest.approx(0.3)]
+    assert "acc: the last values are of steps 3 to 4; step= takes one of all." in study.notes
+    assert "last values" not in found(tmp_path, step="3").notes
 
 
 @pytest.fixture
