@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,23 @@ def test_a_bad_word_is_refused_before_anything_runs(cli, tiny, word, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert cli.runs() == {}
+
+
+def test_a_ray_task_without_a_gpu_is_a_cpu_run_where_there_is_one(cli, tiny):
+    """On the device that tests/cuda/pretend makes up."""
+    pytest.importorskip("ray")
+    pretend = str(Path(__file__).parents[1] / "cuda" / "pretend")
+    env = {"PYTHONPATH": os.pathsep.join([pretend, os.environ.get("PYTHONPATH", "")])}
+    words = ["train", *(word for word in tiny if not word.startswith("train.device"))]
+    assert cli(*words, "seed=9", env=env, cold=True).returncode == 0
+    (there,) = cli.runs()
+    assert cli.result(there)["provenance"]["device"] == "cuda: pretended"
+    ray = ["hydra/launcher=ray", "hydra.launcher.num_gpus=0"]
+    done = cli(*words[:1], "-m", *words[1:], "seed=0,1", *ray, env=env, cold=True)
+    assert done.returncode == 0, done.stderr
+    devices = [cli.result(key)["provenance"]["device"] for key in cli.runs() if key != there]
+    assert len(devices) == 2
+    assert all(device.startswith("cpu") for device in devices)
 
 
 def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch):
