@@ -72,17 +72,18 @@ def _free(
 
     The box covers none of `others`, nor does the line to it cross one of `names`.
     """
+    there, named = (np.array(boxes).reshape(-1, 4) for boxes in (others, names))
     for middle, distance in _places(point, room, float(max(area[2:] - area[:2])), scale):
         box = _around(middle, *(room / 2))
-        if (box[:2] < area[:2]).any() or (box[2:] > area[2:]).any() or _cover(box, others):
+        if (box[:2] < area[:2]).any() or (box[2:] > area[2:]).any() or _cover(box, there):
             continue
-        if distance < LEADER or not any(_cover(one, names) for one in _along(point, middle, scale)):
+        if distance < LEADER or not any(_cover(one, named) for one in _along(point, middle, scale)):
             return middle, distance
     return None
 
 
-def _cover(box: Box, others: Sequence[Box]) -> bool:
-    there = np.array(others).reshape(-1, 4)
+def _cover(box: Box, there: NDArray[np.float64]) -> bool:
+    """Whether the box has a part in common with one of `there` (N, 4)."""
     return bool(((there[:, :2] < box[2:]) & (there[:, 2:] > box[:2])).all(axis=1).any())
 
 

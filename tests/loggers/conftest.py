@@ -277,7 +277,7 @@ class Store(logging.Handler):
             for epoch in range(1, epochs + 1):
                 writer.epoch({"epoch": epoch, "train_loss": 2.0 / epoch, "val_loss": 2.1 / epoch,
                               "train_top1": score, "val_top1": score + epoch, "lr": 0.1,
-                              "seconds": 1.5})  # fmt: skip
+                              "images_per_second": 900.0, "seconds": 1.5})  # fmt: skip
                 after(epoch)
             if ended == "finished":
                 writer.finish(self.result(run, score))
@@ -294,7 +294,12 @@ class Store(logging.Handler):
             "key": run.key,
             "metrics": {"test_top1": score, "val_top1": score + 2, "test_loss": 1.5, "test_top5": 60.0},
             "selection": {"rule": "highest validation top-1", "epoch": 2, "epochs": 3},
-            "cost": {"params": 17534, "macs": 2633888, "train_seconds": 4.5},
+            "cost": {
+                "params": 17534,
+                "macs": 2633888,
+                "train_seconds": 4.5,
+                "images_per_second": 950.0,
+            },
             "parent": None,
             "provenance": provenance,
         }

@@ -163,6 +163,9 @@ def test_tensorboard_holds_each_epoch_once_and_the_final_metrics(store):
     wanted = [record["val_top1"] for record in run.history()]
     assert [event.value for event in events.Scalars("val_top1")] == pytest.approx(wanted)
     assert events.Scalars("test_top1")[0].value == pytest.approx(run.result()["metrics"]["test_top1"])
+    steps = {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert "images_per_second" in steps
+    assert [tag for tag, each in steps.items() if len(set(each)) < len(each)] == []
     assert store.lines == []
 
 
