@@ -32,4 +32,6 @@ def planned_table(plan: Plan) -> Table:
     table = build_table(planned_study(content_of(plan, []), values), UNTRAINED, trained=False)
     # Of what was counted the columns are laid out as results are, of which a table has at least one.
     table.quantities = [replace(quantity, kind="result") for quantity in table.quantities]
+    for row in table.rows:  # over seeds there is no spread
+        row.cells = {name: replace(cell, sd=None, interval=None) for name, cell in row.cells.items()}
     return table

@@ -60,3 +60,10 @@ def test_a_study_s_parameters_and_macs_are_typeset_untrained(tmp_path, capsys):
     assert re.search(r"1 +block +cbam +5074976 +575871976", capsys.readouterr().out)
     assert "5074976" in (tmp_path / "table.tex").read_text()
     assert not (tmp_path / "none").exists()
+
+
+def test_what_a_network_costs_has_no_spread_over_seeds(tmp_path, capsys):
+    assert table(["study=residual_attention", "of=plan", f"store={tmp_path / 'none'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "1959738" in printed
+    assert "±" not in printed
