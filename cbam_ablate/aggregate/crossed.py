@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from cbam_ablate.aggregate.layout import Setting
 from cbam_ablate.aggregate.records import Study
 from cbam_ablate.aggregate.statistics import Interval, Paired
+from cbam_ablate.config.output import BOTH_FROM
 from cbam_ablate.metrics.crossed import (
-    FROM,
     Variances,
     draws_of,
     interval_of,
@@ -76,7 +76,7 @@ class Crossed:
         interval = self._around(pair.mean, found)
         if self.over == "images":
             return pair._replace(interval=interval)
-        p = None if found is None or pair.n < FROM else p_of(found._replace(mean=pair.mean))
+        p = None if found is None or pair.n < BOTH_FROM else p_of(found._replace(mean=pair.mean))
         return pair._replace(interval=interval, p=p)
 
     def _around(self, value: float, found: Variances | None) -> Interval | None:
@@ -87,11 +87,10 @@ class Crossed:
         return value - half, value + half
 
     def _variances(self, name: str, ones: Sequence[One]) -> Variances | None:
-        if not ones or (self.over == "both" and len(ones) < FROM):
+        if not ones or (self.over == "both" and len(ones) < BOTH_FROM):
             if ones:
-                self._say(
-                    f"{name}: an interval over seeds and test images needs {FROM} seeds; rows have fewer."
-                )
+                needed = f"needs {BOTH_FROM} seeds; rows have fewer."
+                self._say(f"{name}: an interval over seeds and test images {needed}")
             return None
         images = [one.images for one in ones if one.images is not None]
         if len(images) == len(ones):

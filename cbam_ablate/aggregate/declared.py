@@ -12,11 +12,10 @@ from cbam_ablate.aggregate.metrics import COSTS, METRICS, describe
 from cbam_ablate.aggregate.options import axis_named, matches, one_way, taken, values_of
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.references import published_items, reference_items, reference_of
-from cbam_ablate.config.output import BOOTSTRAP_FROM, TableConfig
+from cbam_ablate.config.output import BOOTSTRAP_FROM, BOTH_FROM, TableConfig
 from cbam_ablate.config.overrides import same, spell
 from cbam_ablate.config.rules import wrong
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.metrics.crossed import FROM
 from cbam_ablate.metrics.kept import asked
 
 MOST_DIGITS = 12
@@ -201,8 +200,8 @@ def _seeds(options: TableConfig, seeds: int) -> None:
             f"table.interval=bootstrap: {seeds} seed{'s' * (seeds != 1)}, and a bootstrap of fewer than "
             f"{BOOTSTRAP_FROM} covers too little; table.interval=t"
         )
-    if options.interval == "both" and seeds < FROM:
+    if options.interval == "both" and seeds < BOTH_FROM:
         raise ConfigError(
             f"table.interval=both: {seeds} seed{'s' * (seeds != 1)}, and an interval over seeds and test "
-            f"images needs {FROM}; table.interval=t"
+            f"images needs {BOTH_FROM}; table.interval=t"
         )

@@ -20,8 +20,6 @@ from cbam_ablate.metrics.ranking import auroc_of_draws
 from cbam_ablate.metrics.sample import Floats, Sample, Value
 
 Interval = tuple[float, float]
-FROM = 5
-"""Seeds from which on an interval over both covers 95 % within 1.5 points."""
 DRAWS = 200
 """Bootstrap draws of images: their variance is then known to 10 %, so its root to 5 %."""
 

@@ -17,6 +17,7 @@ from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.models.attended import gates_in, module_of
 from cbam_ablate.models.build import build_model
 from cbam_ablate.models.network import Network
+from cbam_ablate.models.shapes import shaped
 from cbam_ablate.own import reason_of
 from cbam_ablate.registry import Attention, Backbone, facts, find, own_target
 
@@ -85,7 +86,8 @@ class _Multiplied(TorchDispatchMode):
         self.pooled: Size | None = None
 
     def __torch_dispatch__(self, func: Any, types: Iterable[Any], args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = shaped(func, args)
+        out = func(*args, **(kwargs or {})) if out is None else out
         operator = func.overloadpacket
         if operator in MULTIPLYING:
             self.flops += flop_registry[operator](*args, **(kwargs or {}), out_val=out)
