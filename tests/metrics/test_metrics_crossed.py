@@ -5,9 +5,9 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar as oracle
 
 from cbam_ablate.aggregate import build_table, load_study
+from cbam_ablate.config.output import BOTH_FROM
 from cbam_ablate.metrics import Sample
 from cbam_ablate.metrics.crossed import (
-    FROM,
     draws_of,
     interval_of,
     mcnemar,
@@ -28,7 +28,7 @@ def crossed(rng, seeds, images, by_seed, by_image=0.3, own=0.25):
     return seed + rng.normal(0, by_image, (1, images)) + rng.normal(0, own, (seeds, images))
 
 
-@pytest.mark.parametrize("seeds", [FROM, 10])
+@pytest.mark.parametrize("seeds", [BOTH_FROM, 10])
 @pytest.mark.parametrize("by_seed", [0.01, 0.02, 0.1])
 def test_an_interval_over_both_covers_95_percent(seeds, by_seed):
     rng = np.random.default_rng(seeds)
@@ -45,8 +45,8 @@ def test_right_or_wrong_images_are_covered_too_and_seeds_alone_fall_short():
     shifts = rng.normal(0, 0.02, 100_000)  # of all the seeds
     truth = np.clip(difficulty[:20_000] + shifts[:20_000], 0, 1).mean()
     for _ in range(1500):
-        chance = np.clip(rng.choice(difficulty, 500) + rng.choice(shifts, FROM)[:, None], 0, 1)
-        values = (rng.random((FROM, 500)) < chance).astype(float)
+        chance = np.clip(rng.choice(difficulty, 500) + rng.choice(shifts, BOTH_FROM)[:, None], 0, 1)
+        values = (rng.random((BOTH_FROM, 500)) < chance).astype(float)
         found = of_means(values)
         low, high = interval_of(found, "both")
         both.append(low <= truth <= high)
@@ -58,7 +58,7 @@ def test_right_or_wrong_images_are_covered_too_and_seeds_alone_fall_short():
 
 def test_the_test_over_both_rejects_5_percent_of_true_nulls():
     rng = np.random.default_rng(3)
-    p = [p_of(of_means(crossed(rng, FROM, 300, 0.02))) for _ in range(3000)]
+    p = [p_of(of_means(crossed(rng, BOTH_FROM, 300, 0.02))) for _ in range(3000)]
     assert 0.035 <= np.mean(np.array(p) < 0.05) <= 0.065
 
 
