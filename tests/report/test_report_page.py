@@ -264,9 +264,9 @@ def test_a_browser_sorts_within_groups_whose_headings_stay(stand_in, press):
         ? row.textContent : row.cells[0].textContent + (row.classList.contains("rule") ? "=" : ""));
       const head = [...table.tHead.querySelectorAll("th")].find((one) => one.textContent.includes("top-1"));
       const before = rows();
-      head.{press};
+      {press};
       const up = rows();
-      head.{press};
+      {press};
       document.body.dataset.found = [head.tabIndex, before, up, rows()].join(" ; ");
     """
     focus, before, up, down = re.search(r'data-found="([^"]*)"', dump(page, script))[1].split(" ; ")
