@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.options import spell
@@ -44,6 +45,12 @@ def refuse_unused(hydra: DictConfig) -> None:
             value = value.get(part) if isinstance(value, dict) else None
         if value not in standing:
             found.append(f"hydra.{name}={spell(value)}: has no effect here: {why}")
+    for section, names in _settings().items():
+        found += [
+            f"hydra.{section}{name}: Hydra has no such setting; it has {', '.join(names)}"
+            for name in (plain[section.rstrip(".")] if section else plain)
+            if name not in names
+        ]
     for section in ("help", "hydra_help"):
         given, usual = plain[section], _hydras(section)
         found += [
@@ -63,6 +70,14 @@ def refuse_unused(hydra: DictConfig) -> None:
         )
     if found:
         raise ConfigError("\n".join(found))
+
+
+@cache
+def _settings() -> dict[str, list[str]]:
+    """The names of Hydra's settings, and of those below some of them."""
+    known: Any = OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)
+    sections = {f"{name}.": sorted(known[name]) for name in ("run", "sweep", "job")}
+    return {"": sorted([*known, "env"]), **sections}
 
 
 @cache

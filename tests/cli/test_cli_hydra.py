@@ -139,7 +139,8 @@ def test_what_is_forced_is_set():
 UNUSED = [
     "hydra.run.dir=x", "hydra.sweep.dir=x", "hydra.sweep.subdir=x", "hydra.output_subdir=x",
     "hydra.verbose=true", "hydra.job.name=x", "hydra.job.chdir=true", "hydra.job.num=3",
-    "hydra.help.app_name=x", "hydra.runtime.cwd=x", "hydra.overrides.task=[x]",
+    "hydra.help.app_name=x", "+hydra.foo=1", "+hydra.job.foo=1",
+    "hydra.runtime.cwd=x", "hydra.overrides.task=[x]",
     "hydra/job_logging=default", "hydra/hydra_logging=colorlog", "hydra/sweeper=basic",
 ]  # fmt: skip
 
@@ -149,9 +150,15 @@ UNUSED = [
 def test_a_setting_of_hydra_without_effect_is_refused_by_name(tmp_path, capsys, word, flag):
     assert run("train", [*filter(None, [flag]), word, f"store={tmp_path / 'store'}"]) == 1
     err = capsys.readouterr().err
-    assert word.partition("=")[0] in err
+    assert word.partition("=")[0].lstrip("+") in err
     assert "bug of ours" not in err
     assert not (tmp_path / "store").exists()
+
+
+def test_an_option_that_a_launcher_does_not_take_is_refused(tmp_path, capsys):
+    words = ["-m", "seed=0,1", "+hydra.launcher.workers=2", "data=synthetic", f"store={tmp_path / 'store'}"]
+    assert run("train", words) == 1
+    assert "argument 'workers'; hydra.launcher has jobs" in capsys.readouterr().err
 
 
 def test_a_setting_without_effect_is_refused_in_a_study_too(tmp_path, monkeypatch, capsys):

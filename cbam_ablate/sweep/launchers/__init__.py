@@ -2,6 +2,7 @@
 
 import importlib.util
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -35,6 +36,11 @@ def make_launcher(asked: Outline, callbacks: Callbacks) -> RunLauncher:
     if isinstance(kind, type) and issubclass(kind, RunLauncher):
         params: Any = OmegaConf.to_container(node, resolve=True)
         params.pop("_target_")
+        try:
+            signature(kind).bind(**params)
+        except TypeError as error:
+            takes = ", ".join(signature(kind).parameters)
+            raise ConfigError(f"hydra/launcher={choice}: {error}; hydra.launcher has {takes}") from error
         launcher = kind(**params)
     else:
         from cbam_ablate.sweep.launchers.foreign import ForeignLauncher
