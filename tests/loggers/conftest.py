@@ -294,12 +294,7 @@ class Store(logging.Handler):
             "key": run.key,
             "metrics": {"test_top1": score, "val_top1": score + 2, "test_loss": 1.5, "test_top5": 60.0},
             "selection": {"rule": "highest validation top-1", "epoch": 2, "epochs": 3},
-            "cost": {
-                "params": 17534,
-                "macs": 2633888,
-                "train_seconds": 4.5,
-                "images_per_second": 950.0,
-            },
+            "cost": {"params": 17534, "macs": 2633888, "train_seconds": 4.5, "images_per_second": 950.0},
             "parent": None,
             "provenance": provenance,
         }
