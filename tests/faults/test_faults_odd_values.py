@@ -117,6 +117,9 @@ def test_a_label_that_no_file_can_hold_is_refused():
     [
         (["table.order=${seed}"], "table.order"),
         (["~augment=true"], "augment"),
+        (["hydra/sweeper=1"], "Available options in 'hydra/sweeper'"),
+        (["optimizer.lr=1e999"], "optimizer.lr=inf: must be at most 100"),
+        (["placement=none,block", "table.baseline.placement=inf"], "table.baseline.placement: is not finite"),
         (["hydra/launcher=range(0,1,0)"], "hydra/launcher=range(0,1,0): not a name=value"),
         (["metrics.own=interval(0,1)"], "an interval has no list of values"),
         ([f"train.resume_from={300 * 'x'}"], "neither a run key"),

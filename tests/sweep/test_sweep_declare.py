@@ -290,6 +290,11 @@ def test_values_that_make_no_axis_are_refused(word):
         said([word])
 
 
+def test_an_exclusion_is_of_a_number_to_its_last_digit():
+    exclude = "hydra.sweeper.exclude=[{optimizer.lr: 0.1234567}]"
+    assert said(["optimizer.lr=0.1234567,0.1234568", exclude]) == ["optimizer.lr=0.1234568"]
+
+
 def test_an_exclusion_of_a_value_that_there_is_not_is_refused():
     for entry in ("{placement: blok}", "{placement: block, seed: 7}"):
         with pytest.raises(ConfigError, match="is in no cell, so it excludes none"):
