@@ -6,6 +6,7 @@ study= keeps a study's, state= those that are finished, failed, running, interru
 `evaluate run=NAME` takes a run's name as it does a key.
 """
 
+import contextlib
 import difflib
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from cbam_ablate.aggregate.records import Record, Study, load_study, read_record
+from cbam_ablate.aggregate.records import Record, Study, load_study, read_manifest, read_record
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import flatten, from_dict, inert
@@ -77,7 +78,15 @@ def _wanted(texts: list[str]) -> dict[str, list[Any]]:
 
 
 def _of_store(store: RunStore) -> list[Line]:
-    return [_line(run, read_record(store, run.key)[0]) for run in store.runs()]
+    lines = [_line(run, read_record(store, run.key)[0]) for run in store.runs()]
+    if all(line.options for line in lines):
+        return lines
+    known: dict[str, dict[str, Any]] = {}  # of runs that an export has without their config.json
+    for path in store.root.glob("studies/*/manifest.json"):
+        with contextlib.suppress(ConfigError):
+            study = read_manifest(store.root, path.parent.name)
+            known |= {key: study.config(key) for key in study.runs}
+    return [line if line.options else line._replace(options=known.get(line.record.key, {})) for line in lines]
 
 
 def _of_study(values: dict[str, Any]) -> list[Line]:

@@ -124,6 +124,8 @@ def test_an_exports_finished_runs_are_planned_and_trained_as_done(
     words = ["-m", *SMALL, "placement=none,block", "train.epochs=1", f"store={kept}"]
     assert run("plan", [*words, "seed=0,1,2"]) == 0
     assert "6 distinct, 4 done, 2 to run, about" in capsys.readouterr().out
+    assert run("runs", [f"store={kept}", "placement=block"]) == 0
+    assert capsys.readouterr().out.count("finished") == 2
     assert run("train", [*words, "seed=0,1"]) == 0
     assert not list(kept.glob("runs/*/checkpoints"))
     assert run("train", [*words, "seed=0,1,2", "sweep.extend=true"]) == 0

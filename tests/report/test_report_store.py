@@ -35,6 +35,9 @@ def test_all_forms_are_written_beside_the_manifest(stand_in, keys):
     write(stand_in)
     found = {path.name for path in stand_in.folder.iterdir()}
     assert found == {"manifest.json", *(f"table.{ending}" for ending in ("md", "tex", "csv", "html", "json"))}
+    for name in ("table.md", "table.tex", "table.html"):
+        text = " ".join((stand_in.folder / name).read_text().split())
+        assert "of convolutions, linear layers and products of matrices, for one image" in text
 
 
 def test_writing_again_gives_the_same_bytes(stand_in, keys):
