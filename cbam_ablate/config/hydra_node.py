@@ -1,16 +1,20 @@
 """Hydra's own settings, in a study or on the command line: each counts here, or is refused by its name."""
 
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.options import spell
 from cbam_ablate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cbam_ablate.config.overrides import Token
 
 IN_STORE = "runs are in the store and studies beside them; store=FOLDER says where"
 LOGGING = "what a run says is in its folder, and the terminal's part is the program's own"
@@ -33,6 +37,28 @@ STANDING: dict[str, tuple[tuple[Any, ...], str]] = {
 """What settings are that can't be anything else here, and where what they are for is said."""
 SWEEPER = "cbam_ablate"
 LOGGINGS = ("none", "disabled")
+SECTIONS = ("hydra.launcher", "hydra.sweeper", "hydra.callbacks", "hydra.job", "hydra.run", "hydra.sweep")
+OF_SWEEPS = ("hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher", "hydra.sweep.")
+"""What a single run has no use for."""
+BY_HYDRA = tuple(
+    f"hydra.{name}." for name in ("runtime", "overrides", "job.config_name", "job.override_dirname")
+)
+
+
+def wrong_setting(token: "Token", sweeping: bool) -> str:
+    """What is wrong with a word of the command line that sets something of Hydra's, if anything."""
+    name, override = token.name, token.override
+    if token.sweeps:
+        return f"{token.text}: an option of Hydra's own takes one value"
+    if name in SECTIONS and not isinstance(override.value(), dict):
+        return f"{token.text}: {name} is a section; {name}.NAME=VALUE sets an option of it"
+    if f"{name}.".startswith(BY_HYDRA):
+        return f"{token.text}: is filled in by Hydra; there is nothing to set"
+    if not sweeping and name.startswith(OF_SWEEPS):
+        return f"{token.text}: is of sweeps, and this is one run; add -m, which makes it one"
+    if override.is_add() and re.fullmatch(r"hydra\.launcher\.\w+", name):
+        return f"{token.text}: an option that a launcher has is set without +"
+    return ""
 
 
 def refuse_unused(hydra: DictConfig) -> None:

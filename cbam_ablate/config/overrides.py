@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString, RangeSweep, Sweep, ValueType
 from hydra.errors import HydraException
 
+from cbam_ablate.config.hydra_node import wrong_setting
 from cbam_ablate.config.options import (
     ALIASES,
     GROUP_OF,
@@ -34,13 +35,6 @@ __all__ = [
 
 SINGLE = ("study", "store", "name")
 """What a command has one of, swept or not."""
-
-HYDRAS = ("hydra.launcher", "hydra.sweeper", "hydra.callbacks", "hydra.job", "hydra.run", "hydra.sweep")
-OF_SWEEPS = ("hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher", "hydra.sweep.")
-"""What a single run has no use for."""
-BY_HYDRA = tuple(
-    f"hydra.{name}." for name in ("runtime", "overrides", "job.config_name", "job.override_dirname")
-)
 
 MOST_VALUES = 100_000
 
@@ -213,14 +207,8 @@ def verify(tokens: Iterable[Token], sweeping: bool) -> None:
     for token in tokens:
         name, override = token.name, token.override
         if name.startswith("hydra"):
-            if token.sweeps:
-                found.append(f"{token.text}: an option of Hydra's own takes one value")
-            elif name in HYDRAS and not isinstance(override.value(), dict):
-                found.append(f"{token.text}: {name} is a section; {name}.NAME=VALUE sets an option of it")
-            elif f"{name}.".startswith(BY_HYDRA):
-                found.append(f"{token.text}: is filled in by Hydra; there is nothing to set")
-            elif not sweeping and name.startswith(OF_SWEEPS):
-                found.append(f"{token.text}: is of sweeps, and this is one run; add -m, which makes it one")
+            if wrong := wrong_setting(token, sweeping):
+                found.append(wrong)
             continue
         try:
             if wrong := _wrong_form(token, ours):

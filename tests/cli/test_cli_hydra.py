@@ -155,10 +155,12 @@ def test_a_setting_of_hydra_without_effect_is_refused_by_name(tmp_path, capsys, 
     assert not (tmp_path / "store").exists()
 
 
-def test_an_option_that_a_launcher_does_not_take_is_refused(tmp_path, capsys):
-    words = ["-m", "seed=0,1", "+hydra.launcher.workers=2", "data=synthetic", f"store={tmp_path / 'store'}"]
-    assert run("train", words) == 1
-    assert "argument 'workers'; hydra.launcher has jobs" in capsys.readouterr().err
+@pytest.mark.parametrize("launcher", ["local", "joblib"])
+def test_an_option_that_a_launcher_does_not_have_is_refused(tmp_path, capsys, launcher):
+    words = ["-m", "seed=0,1", f"hydra/launcher={launcher}", "data=synthetic", f"store={tmp_path / 'store'}"]
+    for plus, told in (("", "has no such option; it has"), ("+", "is set without +")):
+        assert run("train", [*words, f"{plus}hydra.launcher.workers=2"]) == 1
+        assert told in capsys.readouterr().err
 
 
 def test_a_setting_without_effect_is_refused_in_a_study_too(tmp_path, monkeypatch, capsys):
