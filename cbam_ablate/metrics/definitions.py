@@ -10,7 +10,7 @@ from functools import partial
 
 from numpy.typing import ArrayLike
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics import calibration, decisions, ranking
 from cbam_ablate.metrics.sample import Sample, Undefined, Value
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cbam_ablate.config.errors import DataError
+from cbam_ablate.errors import DataError
 from cbam_ablate.metrics.sample import Sample, Top
 
 FORMAT = 1

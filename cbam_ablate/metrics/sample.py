@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cbam_ablate.config.errors import DataError
+from cbam_ablate.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

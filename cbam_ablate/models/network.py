@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import ModelConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models.gates import Gates
 from cbam_ablate.registry import Backbone, find
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.torchvision_shim import import_torchvision
 
 

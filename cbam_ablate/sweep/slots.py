@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.training.device import pick_device
 
 

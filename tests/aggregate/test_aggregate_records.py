@@ -5,8 +5,7 @@ import json
 import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
-from cbam_ablate.config.errors import ConfigError
-from cbam_ablate.errors import StoreError
+from cbam_ablate.errors import ConfigError, StoreError
 
 PLACEMENT = "model.attention.placement"
 AXES = {PLACEMENT: ["none", "block"], "seed": [0, 1, 2]}

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from cbam_ablate.aggregate import build_table, load_study
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 
 PLACEMENT, REDUCTION, KERNEL = (f"model.attention.{name}" for name in ("placement", "reduction", "kernel"))
 NOISE = np.random.default_rng(3).normal(0, 0.5, (8, 50))

@@ -5,7 +5,7 @@ import pytest
 
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.aggregate.metrics import widest
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import markdown, table_csv
 from cbam_ablate.report.digits import could_show
 from cbam_ablate.report.plots import plots_of

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cbam_ablate.config import load_config
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.explain import maps
 from cbam_ablate.models import build_model, last_map
 

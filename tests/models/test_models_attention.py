@@ -6,8 +6,8 @@ from timm.layers import EcaModule, GlobalContext
 from timm.layers.coord_attn import CoordAttn
 from torch.nn import functional as F
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import AttentionConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention, build_model
 from cbam_ablate.models.attention import ATTENTIONS, TIMM_ATTENTIONS
 from cbam_ablate.models.attention.bam import BAM

@@ -3,7 +3,7 @@ import torch
 from timm.layers.cbam import CbamModule
 from torch import nn
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention
 from cbam_ablate.models.attention.cbam import DESCRIPTORS
 

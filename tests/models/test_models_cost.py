@@ -4,8 +4,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cbam_ablate import load_config
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.data import DATASETS
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import build_model, cost, model_cost
 from cbam_ablate.models.attention import ATTENTIONS
 

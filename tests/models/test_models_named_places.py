@@ -7,7 +7,7 @@ from torchvision import models as torchvision
 
 from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import CBAM, attach, build_model
 from cbam_ablate.models.attended import Attended
 from cbam_ablate.models.cost import attention_places

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import build_model
 from cbam_ablate.models.backbones import BACKBONES
 

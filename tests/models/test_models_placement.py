@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision import models as torchvision
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import CBAM, attach, build_model, model_cost
 
 OF_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

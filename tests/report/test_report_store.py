@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cbam_ablate.config.errors import ConfigError
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import check_table, export, write_table
 from cbam_ablate.report.export import export_study
 from cbam_ablate.report.page import write_report

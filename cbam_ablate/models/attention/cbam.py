@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.amp import is_autocast_available
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import ORDERS, SPATIAL_DESCRIPTORS, AttentionConfig
+from cbam_ablate.errors import ConfigError
 
 
 def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[Any]:

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import AttentionConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models.attention import TIMM_ATTENTIONS
 from cbam_ablate.models.timm_import import import_timm
 

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from cbam_ablate.config.errors import ConfigError
 from cbam_ablate.config.schema import AttentionConfig, ModelConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.models.made import made, own_made
 from cbam_ablate.models.placement import put_all
 from cbam_ablate.models.timm_import import import_timm
