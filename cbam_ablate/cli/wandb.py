@@ -40,7 +40,12 @@ def main(arguments: list[str]) -> int:
     actions = {"push": _push, "pull": _pull, "report": _report}
     if not arguments or arguments[0] not in actions:
         raise ConfigError(f"wandb {arguments[0] if arguments else ''}: not one of {', '.join(actions)}")
-    return actions[arguments[0]](arguments[1:])
+    try:
+        return actions[arguments[0]](arguments[1:])
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "wandb":
+            raise
+        raise ServiceError("the package wandb isn't installed: pip install wandb") from error
 
 
 def _push(arguments: list[str]) -> int:

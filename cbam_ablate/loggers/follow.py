@@ -75,6 +75,9 @@ def main() -> None:
         line = follow(logger, run, over)
     except Exception as error:  # a logger can be anybody's code
         line = f"logger {name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            package = error.name.partition(".")[0]
+            line = f"logger {name}: the package {package} isn't installed: pip install {package}"
     with contextlib.suppress(OSError):
         print(line or "", file=stdout, flush=True)
     # Not sys.exit: a logger's library may try for long to send something at exit.

@@ -222,3 +222,12 @@ def test_without_tensorboard_the_run_is_whole_and_the_extra_is_named(store, tmp_
 def test_several_loggers_at_once(store, wandb_server):
     run = store.train(store.config("logger=[wandb,tensorboard]"))
     assert len(wandb_server.rows(run.key)) == len(read_back(store, run).Scalars("val_top1")) == 3
+
+
+def test_a_package_that_is_not_there_is_told_by_name(store, tmp_path, monkeypatch, capsys):
+    (tmp_path / "without" / "wandb").mkdir(parents=True)
+    raises = "raise ModuleNotFoundError('No module named wandb', name='wandb')\n"
+    (tmp_path / "without" / "wandb" / "__init__.py").write_text(raises)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "without"))
+    run = store.train(store.config("logger=wandb"))
+    assert "the package wandb isn't installed: pip install wandb" in (run.path / "train.log").read_text()
