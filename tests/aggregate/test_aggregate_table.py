@@ -193,30 +193,6 @@ def test_the_caption_holds_constants_selection_and_n(stand_in):
         assert words in caption
 
 
-def test_what_has_no_place_in_the_table_is_said(stand_in):
-    declared = {
-        "columns": ["reduction"],
-        "labels": {"blok": "In blocks", "reduction": {4: "r = 4", 5: "r = 5"}},
-        "published": [
-            {"label": "SENet", "values": [{"reduction": 4, "test_top1": 93}, {"test_top1": 94}]},
-            {"label": "GE", "values": [{"reduction": 4, "test_loss": 0.2}]},
-        ],
-        "references": [{"label": "He", "values": [{"placement": "block", "reduction": 8, "value": 1}]}],
-    }
-    axes = {PLACEMENT: ["block", "class"], REDUCTION: [4, 16], "seed": [0, 1]}
-    table = make(stand_in, axes, placements, declared)
-    said = [
-        "SENet: 94 is left out, as it doesn't say of which model.attention.reduction.",
-        "GE: has a number for test_loss, which is no column of this table.",
-        "He: no row for model.attention.placement block, model.attention.reduction 8, 1.",
-        "table.labels.blok: this study has no axis, value or metric of that name.",
-        "table.labels.reduction.5: this study has no axis, value or metric of that name.",
-    ]
-    assert [sentence for sentence in said if sentence not in table.notes] == []
-    assert "reduction.4" not in " ".join(table.notes)
-    assert [one.label for one in table.published] == ["SENet"]
-
-
 def test_a_baseline_that_was_not_run_is_told_and_costs_no_table(stand_in):
     table = make(stand_in, THREE, placements, {"baseline": {"placement": "stage"}})
     assert not any(row.cell("test_top1").difference for row in table.rows)
