@@ -96,7 +96,7 @@ class Run:
             return State("unusable", None, f"its folder {DENIED}"), None
 
     def _unfinished(self, problem: Problem | None) -> State:
-        if not self.path.is_dir():
+        if problem is None and not self.path.is_dir():
             return State("new")
         if problem is not None and DENIED in problem.error:
             return State("unusable", None, problem.error)

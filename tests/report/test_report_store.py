@@ -170,6 +170,18 @@ def test_an_export_of_many_runs_holds_them_in_few_files(stand_in, keys, tmp_path
         assert write_report(kept, stand_in.study).read_text().count('class="curve"') == len(keys)
 
 
+def test_a_cut_line_of_an_export_is_unusable_for_plan_and_table_alike(stand_in, keys, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "MOST_FOLDERS", 1)
+    folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
+    path, store = folder / "runs" / "results.jsonl", RunStore(folder)
+    first, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([first[:-20] + "\n", *others]))
+    states = [run.state() for run in store.runs()]
+    assert sorted(state.name for state in states) == ["finished"] * 5 + ["unusable"]
+    assert "its line of runs/results.jsonl is cut short" in max(state.error for state in states)
+    assert sum(row.n for row in write_table(folder, stand_in.study).rows) == 5
+
+
 def test_an_export_names_no_machine(stand_in, keys, tmp_path):
     folder = export_study(stand_in.root, stand_in.study, tmp_path / "kept")
     results = [json.loads(path.read_text()) for path in folder.glob("runs/*/result.json")]
