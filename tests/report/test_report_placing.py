@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from matplotlib.text import Text
 
-from cbam_ablate.aggregate.model import Cell, Quantity, Row, Table
+from cbam_ablate.aggregate.model import Cell, Difference, Quantity, Row, Table
 from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.report import figures, plots
 
@@ -65,3 +65,22 @@ def test_a_name_far_from_its_point_is_joined_to_it_and_a_near_one_is_not():
     lines = [text.arrow_patch.get_visible() for text, _ in found]
     assert True in lines
     assert False in lines
+
+
+def test_the_axis_of_differences_is_told_within_a_narrow_figure():
+    rows = [row(f"Block [woo2018cbam]/r={r}", 40e6, 93.0) for r in (2, 4)]
+    found = {"value": 0.5, "n": 3, "seeds": 3, "sd": 0.2, "interval": (0.1, 0.9), "significant": True}
+    for one in rows:
+        more = {field.name: None for field in fields(Difference) if field.name not in found}
+        one.cell("test_top1").difference = Difference(**found, **more)
+    table = Table(
+        **{field.name: {"rows": rows, "options": {}}.get(field.name, []) for field in fields(Table)},
+    )
+    style = FigureConfig(width="252pt", size=9)
+    draw = partial(figures.forest, table=table, result=TOP1)
+    with plots._style(style):
+        figure = plots._figure(plots.Plot("differences", "", "", draw, style, lines=2))
+        figure.draw_without_rendering()
+        label = figure.axes[0].xaxis.label.get_window_extent()
+    assert label.x0 >= 0
+    assert label.x1 <= figure.bbox.x1
