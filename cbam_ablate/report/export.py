@@ -10,7 +10,7 @@ from cbam_ablate.aggregate.records import Study, line_record, look, read_manifes
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import plots, table_json
 from cbam_ablate.report.page import drawn_of
-from cbam_ablate.report.write import ENDINGS, nothing_to_collect, told_before, write_table
+from cbam_ablate.report.write import ENDINGS, told_before, write_table
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.files import make_aside, write_json
 from cbam_ablate.runs.lines import NAME as LINES
@@ -27,7 +27,6 @@ SHOWN = tuple(name for name in TABLES if not name.endswith(".html"))
 """The tables that are at an export's top too."""
 
 
-@nothing_to_collect()
 def export_study(store: Path | str, study: str, target: Path | str | None = None) -> Path:
     """Copies the study's manifest, table, and its runs' configs, histories and results to `target`.
 

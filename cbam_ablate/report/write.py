@@ -1,11 +1,9 @@
 """Writes a study's table beside its manifest, in every form."""
 
 import dataclasses
-import gc
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +36,12 @@ def write_table(
     """
     folder = folder_of(store, study, out)
     why = unwritable(folder) if out is None else None
-    with nothing_to_collect():
-        table = table_of(loaded or load_study(store, study), values)
-        if why is None:
-            write_made(table, folder, os.path.relpath(RunStore(store).root / "runs", folder))
-        else:
-            told = "nothing was written: %s may only be read (%s); out=FOLDER takes it"
-            log.warning(told, folder, why)
+    table = table_of(loaded or load_study(store, study), values)
+    if why is None:
+        write_made(table, folder, os.path.relpath(RunStore(store).root / "runs", folder))
+    else:
+        told = "nothing was written: %s may only be read (%s); out=FOLDER takes it"
+        log.warning(told, folder, why)
     return table
 
 
@@ -90,15 +87,3 @@ def rendered(table: Table, runs: str = "../../runs") -> Iterator[tuple[str, str]
     yield "html", table_html.draw(table, grid, runs)
     yield "csv", table_csv.render(table)
     yield "json", table_json.render(table)
-
-
-@contextmanager
-def nothing_to_collect() -> Iterator[None]:
-    """Without the collector of cycles, which searches the many records again and again, and finds none."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
