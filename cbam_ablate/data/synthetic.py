@@ -1,5 +1,7 @@
 """A tiny generated set for tests: a smooth pattern a class, moved about, under noise."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from cbam_ablate.config.schema import DataConfig
@@ -10,14 +12,18 @@ from cbam_ablate.registry import Dataset, find
 def synthetic(data: DataConfig) -> Arrays:
     """The same images always; a small network learns the classes in a few epochs."""
     facts = find(Dataset, data.name)
+    return _made(facts.classes, facts.train, facts.test, facts.size, facts.channels)
+
+
+@lru_cache(maxsize=1)
+def _made(classes: int, train: int, test: int, size: int, channels: int) -> Arrays:
     draw = np.random.default_rng(20180717)
-    coarse = draw.uniform(0, 255, (facts.classes, 4, 4, facts.channels))
-    patterns = coarse.repeat(facts.size // 4, axis=1).repeat(facts.size // 4, axis=2)
-    total = facts.train + facts.test
-    labels = np.arange(total) % facts.classes
-    noise = draw.normal(0, 50, (total, facts.size, facts.size, facts.channels))
+    coarse = draw.uniform(0, 255, (classes, 4, 4, channels))
+    patterns = coarse.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
+    total = train + test
+    labels = np.arange(total) % classes
+    noise = draw.normal(0, 50, (total, size, size, channels))
     images = np.clip(0.6 * patterns[labels] + 50 + noise, 0, 255).astype(np.uint8)
-    order = np.concatenate([draw.permutation(facts.train), facts.train + draw.permutation(facts.test)])
+    order = np.concatenate([draw.permutation(train), train + draw.permutation(test)])
     images, labels = images[order], labels[order].astype(np.uint8)
-    cut = facts.train
-    return Arrays(images[:cut], labels[:cut], images[cut:], labels[cut:])
+    return Arrays(images[:train], labels[:train], images[train:], labels[train:])
