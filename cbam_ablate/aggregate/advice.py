@@ -38,7 +38,8 @@ def _offer(study: Study, count: int) -> list[str]:
 
 def _seeds(row: Row, found: Difference, quantity: Quantity) -> str:
     few, many = found.more_seeds or (None, None)
-    size = f"{rough(abs(found.value))}{unit_text(quantity)}"
+    number = rough(abs(found.value))
+    size = number + unit_text(quantity, number)
     if few is None:
         return f"{label(row)}: {size} would take over {MOST_SEEDS} seeds to resolve."
     upto = f"{few} to over {MOST_SEEDS}" if many is None else f"{few} to {many}" if many > few else f"{few}"

@@ -121,7 +121,7 @@ def _sensitivity(unsettled: list[Difference], quantity: Quantity) -> list[str]:
     ends = list(dict.fromkeys([rough(there[0]), rough(there[-1])]))
     return [
         "Smallest difference that these n and spreads could have shown with 80 % power: "
-        f"{' to '.join(ends)}{unit_text(quantity)}"
+        f"{' to '.join(ends)}{unit_text(quantity, ends[-1])}"
         + f"; in {none} comparison{'s' * (none > 1)} none at all" * (none > 0)
         + "."
     ]
@@ -143,8 +143,11 @@ def _effect(effect: Effect, quantities: list[Quantity], names: Names) -> str:
     return f"Interaction on {quantity.label}: {steps[0]} gains {change} {certain}, with {steps[1]}."
 
 
-def unit_text(quantity: Quantity) -> str:
-    return " points" if quantity.unit == "%" else f" {quantity.unit}".rstrip()
+def unit_text(quantity: Quantity, number: str = "") -> str:
+    """The unit of a difference, after its number."""
+    if quantity.unit == "%":
+        return " point" if number.strip("+−-") == "1" else " points"
+    return f" {quantity.unit}".rstrip()
 
 
 def label(row: Row, words: Callable[[str], str] = str) -> str:

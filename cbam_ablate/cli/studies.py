@@ -4,6 +4,7 @@ import contextlib
 import os
 from typing import Any
 
+from cbam_ablate.config.overrides import choices
 from cbam_ablate.errors import StoreError
 from cbam_ablate.runs import RunStore
 
@@ -17,7 +18,8 @@ def take_study(values: dict[str, Any]) -> tuple[RunStore, str]:
     there = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
     if study not in there:
         listed = f"; there are {', '.join(there)}" if there else "; it holds none"
-        raise StoreError(
-            f"study={study or ''}: no such study in {folder}{listed} (cbam-ablate train study=... makes one)"
-        )
+        hint = f"cbam-ablate train study={study or '...'} makes one"
+        if study in choices("study"):
+            hint += f", and cbam-ablate table study={study} of=plan has what its networks cost, untrained"
+        raise StoreError(f"study={study or ''}: no such study in {folder}{listed} ({hint})")
     return store, str(study)

@@ -169,11 +169,18 @@ def _counts(found: Found, data: DataConfig, parts: str) -> tuple[int, int, int]:
     return _counted[key]
 
 
+def tested_on_val(data: DataConfig) -> bool:
+    """Whether val/ is what is tested on, as there is no test/."""
+    return _val_is_test(known(data), data) and "val" in known(data).given
+
+
+def _val_is_test(found: Found, data: DataConfig) -> bool:
+    return "test" not in found.given and data.val_as == "test"
+
+
 def _given(found: Found, data: DataConfig) -> NDArray[np.str_]:
     """The part that each image (N,) is given for: where there is no test/, val/ may be that."""
-    if "test" in found.given or data.val_as == "val":
-        return found.given
-    return np.where(found.given == "val", "test", found.given)
+    return np.where(found.given == "val", "test", found.given) if _val_is_test(found, data) else found.given
 
 
 def _folder(root: Path, data: DataConfig) -> Found:

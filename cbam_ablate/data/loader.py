@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -214,13 +215,12 @@ def _about(pool: Pool, data: DataConfig, verify: bool) -> dict[str, Any]:
         "stored": f"at a short side of {data.store_size}, {pool.pixels.nbytes / 1e9:.2f} GB; "
         f"{known.size}x{known.size} are seen",
     }
+    in_val = known.discover is not None and import_module(known.discover).tested_on_val(data)
     for part in ("train", "val", "test"):
         held_out = part == "val" and known.discover is None
         ours = part == "train" or held_out or getattr(data, f"{part}_fraction") is not None
-        how = (
-            "" if ours else f" (the set's own{', val/' if part == 'test' and data.val_as == 'test' else ''})"
-        )
-        found[part] = f"{len(rows[part])} images{how}"
+        whose = "" if ours else f" (the set's own{', val/' if part == 'test' and in_val else ''})"
+        found[part] = f"{len(rows[part])} images{whose}"
     found["cache"] = store_of(data) if known.discover else whole_store_of(data)
     for number, note in enumerate(pool.notes):
         found["note" if number == 0 else f"note {number + 1}"] = note

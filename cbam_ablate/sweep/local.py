@@ -12,11 +12,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import FrameType
 
 from cbam_ablate.console import errors_to
 from cbam_ablate.errors import StoreError
@@ -48,16 +49,33 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
     """Runs jobs, each the keys of its runs, until all ended or the study was told to stop.
 
     How they ended is in the store.
-    On Ctrl-C running jobs save and end before KeyboardInterrupt goes on; a second one kills them.
+    On Ctrl-C or SIGTERM running jobs save and end before KeyboardInterrupt goes on; a second one kills them.
     """
     pool = _Pool(manifest_path)
+    with _interrupted_by_sigterm():
+        try:
+            pool.work([list(job) for job in keys], list(slots))
+        except KeyboardInterrupt:
+            pool.end()
+            raise
+        finally:
+            pool.close()
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, interrupt)
     try:
-        pool.work([list(job) for job in keys], list(slots))
-    except KeyboardInterrupt:
-        pool.end()
-        raise
+        yield
     finally:
-        pool.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:

@@ -79,7 +79,7 @@ class Plan:
     def summary(self) -> str:
         """One line: `36 cells -> 30 distinct, 12 done, 18 to run`."""
         counts = Counter(state.name for state in self.states.values())
-        other = f" ({self.by_other_code} with other code)" if self.by_other_code else ""
+        other = f" ({self.by_other_code} by another version of this package)" if self.by_other_code else ""
         parts = [f"{len(self.runs)} distinct", f"{counts['finished']} done{other}"]
         if self.with_other_parts:
             parts.append(f"{self.with_other_parts} done with other code of your own parts")

@@ -35,6 +35,7 @@ LINES = {
     "plan --now": "no such flag",
     "table": "study=",
     "table study=nothing": "no such study",
+    "table study=cbam_table5": "table study=cbam_table5 of=plan has what its networks cost",
     "table study=x foo=1": "this command takes",
     "table study=x table.rows=3": "table.rows=3",
     "evaluate": "which run",

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from cbam_ablate import build_model, load_config
 from cbam_ablate.cli.evaluate import main
 from cbam_ablate.data import make_feed
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.errors import ConfigError, DataError
 
 NETWORK = ["backbone=resnet_cifar", "depth=20", "model.width=4", "train.device=cpu"]
 
@@ -38,3 +38,20 @@ def test_weights_that_leave_attention_fresh_are_not_scored(words, tmp_path):
     torch.save(build_model(load_config(words)).state_dict(), tmp_path / "weights.pth")
     with pytest.raises(ConfigError, match="the network isn't all in it"):
         main([*words, "placement=class", "reduction=4", f"weights={tmp_path / 'weights.pth'}"])
+
+
+def test_weights_with_attention_are_not_scored_without_it(words, tmp_path):
+    gated = build_model(load_config([*words, "placement=block", "reduction=4"]))
+    torch.save(gated.state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(
+        ConfigError, match=r"tensors of attention have no place in this network.*trained with"
+    ):
+        main([*words, f"weights={tmp_path / 'weights.pth'}"])
+
+
+def test_a_file_that_holds_no_weights_is_told_by_the_option_that_named_it(words, tmp_path):
+    (tmp_path / "weights.pth").write_text("hello")
+    with pytest.raises(DataError) as told:
+        main([*words, f"weights={tmp_path / 'weights.pth'}"])
+    assert str(told.value).startswith(f"weights={tmp_path / 'weights.pth'}: not a file of weights")
+    assert "arbitrary code" not in str(told.value)

@@ -131,6 +131,13 @@ def test_validation_images_without_test_images_are_tested_on_unless_asked_otherw
     assert discover.counts(of(tmp_path / "two", "data.val_as=val").data) == (24, 9, 6)
 
 
+@pytest.mark.parametrize(("part", "word"), [("test", "(the set's own)"), ("val", "(the set's own, val/)")])
+def test_the_folder_of_the_test_images_is_named(tmp_path, of, part, word):
+    for place, name in enumerate(("train", part)):
+        fill(tmp_path / "two" / name, 6, first=1000 * place)
+    assert prepare(of(tmp_path / "two"))["test"] == f"18 images {word}"
+
+
 def test_our_parts_hold_each_class_in_proportion_and_follow_their_seed(tmp_path, of):
     root = fill(tmp_path / "odd", 20)
     for place in range(10, 20):

@@ -34,7 +34,7 @@ def test_the_command_that_trained_a_store_finds_all_its_runs_done(store):
 
 def test_a_plan_says_that_other_code_made_them(store, capsys):
     assert run("plan", command(store)) == 0
-    assert "4 distinct, 4 done (4 with other code), 0 to run" in capsys.readouterr().out
+    assert "4 distinct, 4 done (4 by another version of this package), 0 to run" in capsys.readouterr().out
 
 
 def test_its_configs_and_its_manifest_give_the_keys_that_name_its_runs(store):
