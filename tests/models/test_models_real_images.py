@@ -27,7 +27,7 @@ SLICE = [
 SMALL = {
     "resnet": "model.width=8",
     "resnet_cifar": "model.width=8",
-    "resnet_cifar_preact": "model.width=4",
+    "resnet_cifar_preact": "model.width=8",
     "wide_resnet": "model.width=32 depth=16",
     "resnext_cifar": "model.width=8 model.cardinality=2 model.base_width=8",
     "resnet_imagenet": "model.width=16 model.stem=imagenet",

@@ -28,7 +28,8 @@ BACKBONES = {
         uses=frozenset({"shortcut"}),
     ),
     "resnet_cifar_preact": Backbone(
-        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar_preact", (110, 164), 16, _cifar
+        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar_preact", (20, 32, 44, 56, 110, 164), 16,
+        _cifar,
     ),
     "wide_resnet": Backbone(
         "cbam_ablate.models.backbones.resnet_cifar:wide_resnet", (28, 16, 22, 40), 160, _times(1, 2, 4)
