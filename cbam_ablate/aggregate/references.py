@@ -66,7 +66,6 @@ def reference_items(entry: Any, swept: Swept) -> list[tuple[dict[str, Any], Any]
     """A reference's numbers, each with the axis values that it is for. Raises `ConfigError`."""
     if not isinstance(entry, dict) or not {"label", "values"} <= set(entry) <= FIELDS:
         raise ConfigError(f"table.references: {entry!r:.80} is not of the form {FORM}")
-    reference_of(entry, swept)
     found = []
     for item in entry["values"] if isinstance(entry["values"], list) else [entry["values"]]:
         if not isinstance(item, dict) or "value" not in item:

@@ -39,6 +39,8 @@ def of_npz(path: Path) -> Arrays:
 
     Images (N, 32, 32, 3) in official order. Raises ValueError.
     """
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path.name} is no .npz file")
     try:
         with np.load(path, allow_pickle=False) as held:
             parts = names_in(list(held), path.name)

@@ -86,7 +86,7 @@ class _Multiplied(TorchDispatchMode):
         self.pooled: Size | None = None
 
     def __torch_dispatch__(self, func: Any, types: Iterable[Any], args: Any = (), kwargs: Any = None) -> Any:
-        out = shaped(func, args)
+        out = shaped(func, args, kwargs)
         out = func(*args, **(kwargs or {})) if out is None else out
         operator = func.overloadpacket
         if operator in MULTIPLYING:

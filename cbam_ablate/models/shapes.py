@@ -4,7 +4,7 @@ That imports SymPy and more, which takes a third of `import torch`. What isn't k
 wrong, is left to PyTorch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ from torch import Tensor
 aten = torch.ops.aten
 
 
-def shaped(operator: Any, args: Sequence[Any]) -> Any:
-    """What the operator gives, of the right shape and type and without values, or none."""
+def shaped(operator: Any, args: Sequence[Any], options: Mapping[str, Any] | None = None) -> Any:
+    """What the operator gives, of the right shape and type and without values, or none.
+
+    `options` are its keyword arguments, with any of which it isn't known here.
+    """
     find = SHAPES.get(operator)
-    if find is None:
+    if find is None or options:
         return None
     tensors = [
         given for given in (args[0] if isinstance(args[0], list) else args) if isinstance(given, Tensor)
@@ -88,7 +91,9 @@ def _convolved(
     if transposed or x.dim() != weight.dim() or x.shape[1] != groups * weight.shape[1]:
         return None
     options = (stride, padding, dilation)
-    if any(len(option) != x.dim() - 2 for option in options):
+    if any(len(option) != x.dim() - 2 for option in options) or len(weight) % groups:
+        return None
+    if bias is not None and bias.shape != weight.shape[:1]:
         return None
     sides = _sides(x, weight.shape[2:], *options)
     return sides and [len(x), len(weight), *sides]
@@ -107,6 +112,9 @@ def _pooled(
 
 def _sides(x: Tensor, kernel: Sequence[int], *options: Sequence[int]) -> list[int] | None:
     """Height and width after a kernel, of a stride, a padding and a dilation, went over a map."""
+    stride, padding, dilation = options
+    if min(*stride, *dilation) < 1 or min(padding) < 0:
+        return None
     sizes = zip(x.shape[2:], kernel, *options, strict=True)
     sides = [(side + 2 * pad - by * (own - 1) - 1) // step + 1 for side, own, step, pad, by in sizes]
     return sides if min(sides) > 0 else None

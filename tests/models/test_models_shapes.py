@@ -71,6 +71,9 @@ def test_what_is_wrong_is_left_to_pytorch_to_say(operator, args):
 @pytest.mark.parametrize(
     ("operator", "args"),
     [
+        (aten.convolution.default, (X, meta(4, 6, 3, 3), None, [0, 1], [1, 1], [1, 1], False, [0, 0], 1)),
+        (aten.convolution.default, (X, meta(4, 6, 3, 3), None, [1, 1], [-1, 1], [1, 1], False, [0, 0], 1)),
+        (aten.convolution.default, (X, meta(4, 6, 3, 3), meta(5), [1, 1], [1, 1], [1, 1], False, [0, 0], 1)),
         (aten.add.Tensor, (X, meta(2, 6, 9, 7, dtype=torch.int64))),
         (aten.relu.default, (meta(3, dtype=torch.int64),)),
         (aten.mean.dim, (meta(0, 3), [0])),
@@ -80,3 +83,7 @@ def test_what_is_wrong_is_left_to_pytorch_to_say(operator, args):
 )
 def test_what_is_out_of_the_common_is_left_to_pytorch(operator, args):
     assert shaped(operator, args) is None
+
+
+def test_a_type_that_is_asked_for_is_left_to_pytorch():
+    assert shaped(aten.sum.dim_IntList, (X, [1]), {"dtype": torch.float64}) is None

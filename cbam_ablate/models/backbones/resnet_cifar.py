@@ -21,6 +21,13 @@ WIDE_STEM = 16
 RESNEXT_STEM = 64
 
 
+def _sizes(depth: int, width: int) -> tuple[bool, list[int], list[int]]:
+    """Whether blocks are bottlenecks, and the channels and blocks of each stage."""
+    deep = depth in BOTTLENECKS
+    factor, layers = (4, 9) if deep else (1, 6)
+    return deep, [factor * width, 2 * factor * width, 4 * factor * width], [(depth - 2) // layers] * 3
+
+
 def resnet_cifar(model: ModelConfig, classes: int, channels: int) -> nn.Module:
     """Three stages of `n` basic blocks, depth `6n + 2`, widths 1, 2 and 4 times `model.width`.
 
@@ -30,12 +37,10 @@ def resnet_cifar(model: ModelConfig, classes: int, channels: int) -> nn.Module:
     """
     depth, width = depth_and_width(model)
     gates, pad = Gates(model.attention), model.shortcut == "pad"
-    deep = depth in BOTTLENECKS
-    factor, layers = (4, 9) if deep else (1, 6)
-    widths = [factor * width, 2 * factor * width, 4 * factor * width]
+    deep, widths, counts = _sizes(depth, width)
     stem = ConvNorm(conv(channels, width, 3), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
     block = partial(Bottleneck if deep else BasicBlock, pad=pad)
-    stages = residual_stages(block, width, widths, [(depth - 2) // layers] * 3, gates)
+    stages = residual_stages(block, width, widths, counts, gates)
     return Network(stem, stages, widths, gates, nn.Linear(widths[-1], classes))
 
 
@@ -43,11 +48,9 @@ def resnet_cifar_preact(model: ModelConfig, classes: int, channels: int) -> nn.M
     """Three stages of pre-activation blocks with a last BN and ReLU; depths and widths as `resnet_cifar`."""
     depth, width = depth_and_width(model)
     gates = Gates(model.attention)
-    deep = depth in BOTTLENECKS
-    factor, layers = (4, 9) if deep else (1, 6)
-    widths = [factor * width, 2 * factor * width, 4 * factor * width]
+    deep, widths, counts = _sizes(depth, width)
     block = partial(PreActivation, bottleneck=deep)
-    stages = residual_stages(block, width, widths, [(depth - 2) // layers] * 3, gates)
+    stages = residual_stages(block, width, widths, counts, gates)
     stages[-1] += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
     return Network(conv(channels, width, 3), stages, widths, gates, nn.Linear(widths[-1], classes))
 
