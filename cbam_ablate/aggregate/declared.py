@@ -26,13 +26,15 @@ MEANS = ("row", "column")
 class Declared:
     """What a sweep will vary, by dotted name, and what all its runs will share.
 
-    `cells` are its axis values, `replaced` the values that its study declares and the command replaces.
+    `cells` are its axis values, `replaced` the values that its study declares and the command replaces,
+    `other_networks` the places of cells whose network isn't one of the study's.
     """
 
     axes: Mapping[str, list[Any]]
     constants: Mapping[str, Any]
     cells: Sequence[Mapping[str, Any]] = ()
     replaced: Mapping[str, list[Any]] = field(default_factory=dict)
+    other_networks: frozenset[int] = frozenset()
 
 
 def table_problems(
@@ -176,8 +178,9 @@ def _possible(label: Any, wanted: Mapping[str, Any], number: Any, declared: Decl
     """Raises `ConfigError` for a published number whose row the study, even whole, doesn't have."""
     for name, value in wanted.items():
         known = [*declared.axes.get(name, []), *declared.replaced.get(name, [])]
-        if known and value is not None and not any(same(value, other) for other in known):
-            listed = ", ".join(dict.fromkeys(spell(other) for other in known))
+        here = known if name in declared.axes else [*known, declared.constants.get(name)]
+        if known and value is not None and not any(same(value, other) for other in here):
+            listed = ", ".join(dict.fromkeys(spell(other) for other in here))
             raise ConfigError(
                 f"table.references: {label}: {name}={spell(value)}: no run has it; it takes {listed}"
             )

@@ -51,7 +51,11 @@ def _axes(options: TableConfig, declared: Declared) -> list[str]:
 def _numbers(options: TableConfig, declared: Declared) -> Iterator[str]:
     """Published numbers that have no row or column."""
     filters = taken("filters", options.filters, declared)
-    settings = [Setting(dict(cell)) for cell in declared.cells if passes(cell, filters)]
+    settings = [
+        Setting(dict(cell), other_network=index in declared.other_networks)
+        for index, cell in enumerate(declared.cells)
+        if passes(cell, filters)
+    ]
     across = [axis_named("columns", name, declared) for name in options.columns]
     across = [name for name in across if len(declared.axes.get(name, [])) > 1]
     costs = options.costs if options.costs is not None else default_costs(bool(across))

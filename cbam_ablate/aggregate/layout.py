@@ -20,10 +20,14 @@ Matrix = NDArray[np.float64]
 
 @dataclass
 class Setting:
-    """The runs of one row: for each seed, the records of its distinct runs (normally one)."""
+    """The runs of one row: for each seed, the records of its distinct runs (normally one).
+
+    `other_network` is of a row whose network is none that the study's file declares.
+    """
 
     axes: dict[str, Any]
     by_seed: dict[str, list[Record]] = field(default_factory=dict)
+    other_network: bool = False
 
     @cached_property
     def records(self) -> list[Record]:
@@ -71,6 +75,7 @@ def settings_of(study: Study, places: Iterable[Place], axes: list[str]) -> list[
     for place in places:
         chosen = {name: place.axes.get(name) for name in axes}
         setting = found.setdefault(point(chosen), Setting(chosen))
+        setting.other_network = place.key in study.other_networks
         own = study.runs.get(place.key, {}).get(SEED, constant)
         records = setting.by_seed.setdefault(spell(place.axes.get(SEED, own)), [])
         record = study.records[place.key]

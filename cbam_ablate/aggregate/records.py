@@ -63,7 +63,7 @@ class Study:
     """A study's manifest with the records of its runs. `warnings` are sentences about what was odd.
 
     `root` is the store of its runs, None for what others trained; with `keep` metrics that are worked out are
-    written there.
+    written there. `other_networks` are the runs that the study's own published numbers aren't of.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Study:
     warnings: list[str] = field(default_factory=list)
     root: Path | None = None
     keep: bool = True
+    other_networks: frozenset[str] = frozenset()
 
     def config(self, key: str) -> dict[str, Any]:
         """A run's options by dotted name."""
@@ -167,6 +168,7 @@ def _declared(study: str, manifest: dict[str, Any], path: Path) -> Study:
         table=manifest.get("table") or {},
         costs=manifest.get("costs") or {},
         warnings=[str(note) for note in manifest.get("notes") or []],
+        other_networks=frozenset(map(str, manifest.get("other_networks") or [])),
     )
     for cell in manifest["cells"]:
         axes, key = (cell.get("axes"), cell.get("key")) if isinstance(cell, dict) else (None, None)

@@ -22,7 +22,8 @@ def read_references(
     """The references for these rows, and sentences about numbers that no row matches.
 
     `shown` are the table's quantities; references to others are left out, and so are those `of` another
-    network or data set than any row's. Raises `ConfigError` for an entry of another form.
+    network or data set than any row's. None stands beside a row of a network that the study doesn't declare.
+    Raises `ConfigError` for an entry of another form.
     """
     found, odd = [], []
     for entry in declared:
@@ -33,15 +34,22 @@ def read_references(
             continue
         texts, whole = [""] * len(settings), reference_of(entry, swept)
         of = [i for i, setting in enumerate(settings) if matches(setting.axes, whole, swept)]
-        if not of:
-            odd.append(f"{entry['label']}: left out, as no row is of its {_told(whole)}.")
+        ours = [i for i in of if not settings[i].other_network]
+        if not ours:
+            theirs = f"its {_told(whole)}" if not of else "a network that the study declares"
+            odd.append(f"{entry['label']}: left out, as no row is of {theirs}.")
             continue
+        lost = []
         for wanted, value in items:
-            rows = [i for i in of if matches(settings[i].axes, wanted, swept)]
+            rows = [i for i in ours if matches(settings[i].axes, wanted, swept)]
             for index in rows:
                 texts[index] = str(value)
             if not rows:
-                odd.append(f"{entry['label']}: no row for {_told(wanted)}, {value}.")
+                lost.append(f"{_told(wanted)}, {value}")
+        if lost:
+            many = f" {len(lost)} of its {len(items)} numbers:" if len(lost) > 1 else ""
+            more = "; ..." if len(lost) > 2 else ""
+            odd.append(f"{entry['label']}: no row for{many} {'; '.join(lost[:2])}{more}.")
         cite = str(entry.get("cite") or "")
         found.append(Reference(label=str(entry["label"]), cite=cite, quantity=metric, values=texts))
     return found, odd

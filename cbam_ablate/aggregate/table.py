@@ -95,6 +95,8 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None, *, traine
     contest, moved = _compare(rows, quantities, results, base, moving, crossed)
     quiet = Crossed(study, settings, "images" if options.by is None else "", own)
     single = single_pairs(quiet, [setting_text(setting.axes, names) for setting in settings], base)
+    if options.references != study.table.get("references"):  # the table's own, for whichever rows they match
+        settings = [dataclasses.replace(setting, other_network=False) for setting in settings]
     references, without_row = read_references(options.references, settings, study, shown)
     published, without_place = read_published(options.published, study, shown, across)
     measured = {name for record in study.records.values() for name in record.values}

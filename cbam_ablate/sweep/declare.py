@@ -34,7 +34,8 @@ def axis_name(name: str) -> str:
 class Declaration:
     """Fixed tokens, and the axes in declared order as lists of tokens of one value.
 
-    `replaced` are the values that a study declares of axes which the command gives others.
+    `replaced` are the values that a study declares of axes which the command gives others, and of grids of
+    which the command leaves nothing.
     """
 
     fixed: list[Token]
@@ -68,8 +69,9 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
     params = _tokens(node.get("params"), "params")
     joined = [_tokens(grid, "grids") for grid in node.get("grids") or [{}]]
     somewhere = {name for grid in joined for name in grid} - {*params}
+    narrowed = list(_narrowed(joined, given))
     grids = []
-    for grid, kept in _narrowed(joined, given):
+    for grid, kept in narrowed:
         axes = {name: token for name, token in {**params, **grid}.items() if name not in given}
         # One that replaces an axis of some of the grids isn't an axis of the others.
         added = {name: token for name, token in swept.items() if name not in somewhere}
@@ -84,8 +86,10 @@ def declare(tokens: Sequence[Token], sweeper: DictConfig) -> Declaration:
         {axis_name(name): value for name, value in (node.get("around") or {}).items()},
         [_matcher(entry) for entry in node.get("exclude") or []],
     )
-    for name, token in ((name, token) for grid in [params, *joined] for name, token in grid.items()):
-        if name in given:
+    left = [grid for grid, _ in narrowed]
+    for grid in [params, *joined]:
+        gone = grid is not params and not any(grid is other for other in left)
+        for name, token in ((name, token) for name, token in grid.items() if gone or name in given):
             declaration.replaced.setdefault(name, []).extend(one.values[0] for one in single_values(token))
     _check_names(declaration, given)
     _check_exclusions(declaration, [*joined, params, given])

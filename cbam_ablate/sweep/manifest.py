@@ -122,6 +122,8 @@ def content_of(plan: Plan, command: list[str]) -> dict[str, Any]:
         ),
         "table": dataclasses.asdict(plan.base.table),
         **({"callbacks": plan.callbacks} if plan.callbacks else {}),
+        **({"other_networks": plan.departed.networks} if plan.departed.networks else {}),
+        **({"notes": plan.departed.notes} if plan.departed.notes else {}),
     }
 
 

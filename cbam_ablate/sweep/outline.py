@@ -26,6 +26,7 @@ from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import Declaration, declare, expand
 from cbam_ablate.sweep.named import NAME, begun_without, keep_seeds, name_said
+from cbam_ablate.sweep.of_study import Departure, departure
 from cbam_ablate.sweep.other_code import whatever_code
 
 
@@ -36,7 +37,7 @@ class Outline:
     `study` and `axes` are empty for a single run. `composed` is Hydra's one composition for the command, by
     `loader`, of the tokens that stand for one value; `source` is the study's file. `named` is a sweep that
     the command gave a name, which grows; `notes` are what is worth a word of it, `ignored` what its table's
-    options change nothing in.
+    options change nothing in, `departed` is how it differs from a study with published numbers.
     """
 
     study: str
@@ -51,6 +52,7 @@ class Outline:
     named: bool = False
     notes: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    departed: Departure = field(default_factory=Departure)
 
     @property
     def callbacks(self) -> dict[str, Any]:
@@ -100,11 +102,14 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     unread = unread_options(cell.cfg for cell in cells)
     if unread:
         raise ConfigError("\n".join([*unread, "Nothing was started."]))
-    unused = _check_table(base, declaration, cells)
+    declared = study_of(composed)
+    said = any(token.name == "table.references" for token in tokens)
+    compared = declared and base.table.references and not said
+    departed = departure(cells, tokens, loader, once) if compared else Departure()
+    unused = [*_check_table(base, declaration, cells, departed.networks), *departed.notes]
     runs: dict[str, RunConfig] = {}
     for cell in cells:
         runs.setdefault(cell.key, cell.cfg)
-    declared = study_of(composed)
     study = declared or _name(declaration.axes, runs, once)
     if name is not None and not begun_without(base, study, name):
         study = name
@@ -122,6 +127,7 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
         study == name,
         notes,
         unused,
+        departed,
     )
 
 
@@ -155,11 +161,16 @@ def refuse_broken(cells: Sequence[Cell]) -> None:
     )
 
 
-def _check_table(base: RunConfig, declaration: Declaration, cells: Sequence[Cell]) -> list[str]:
+def _check_table(
+    base: RunConfig, declaration: Declaration, cells: Sequence[Cell], others: Sequence[str]
+) -> list[str]:
     """What of the study's table changes nothing. Raises `ConfigError` where none can be made of the cells."""
     values = {name: {repr(cell.axes[name]): cell.axes[name] for cell in cells} for name in declaration.axes}
     swept = {name: [value for value in one.values() if value is not None] for name, one in values.items()}
-    declared = Declared(swept, flatten(base), [cell.axes for cell in cells], declaration.replaced)
+    keys = set(others)
+    elsewhere = frozenset(index for index, cell in enumerate(cells) if cell.key in keys)
+    every = [cell.axes for cell in cells]
+    declared = Declared(swept, flatten(base), every, declaration.replaced, elsewhere)
     problems = table_problems(base.table, declared, base.metrics.own)
     if problems:
         raise ConfigError("\n".join([*problems, "Nothing was started."]))

@@ -17,6 +17,7 @@ from cbam_ablate.runs import RunStore, State
 from cbam_ablate.runs.provenance import by_other_code
 from cbam_ablate.sweep.cells import Cell, network_in
 from cbam_ablate.sweep.estimate import Guess, guess_all
+from cbam_ablate.sweep.of_study import Departure
 from cbam_ablate.sweep.other_code import done_with_other_code
 from cbam_ablate.sweep.outline import Outline, called_for, make_outline, refuse_broken
 from cbam_ablate.sweep.own_checks import refuse_own, refuse_same_places
@@ -33,7 +34,8 @@ class Plan:
     that did so with other source of one's own parts, and so were other runs.
     `lanes` are the runs that the launcher trains at a time, `source` is the study's file, `notes` are what is
     worth a word of the networks.
-    `callbacks` are Hydra's, as they were declared; `named` is a sweep that may grow under its name.
+    `callbacks` are Hydra's, as they were declared; `named` is a sweep that may grow under its name;
+    `departed` is how it differs from a study that has published numbers.
     """
 
     study: str
@@ -53,6 +55,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     callbacks: dict[str, Any] = field(default_factory=dict)
     named: bool = False
+    departed: Departure = field(default_factory=Departure)
 
     @property
     def store(self) -> RunStore:
@@ -146,6 +149,7 @@ def plan_outline(asked: Outline) -> Plan:
         notes=[*asked.notes, *asked.ignored, *notes],
         callbacks=asked.callbacks,
         named=asked.named,
+        departed=asked.departed,
     )
     return _look(plan)
 

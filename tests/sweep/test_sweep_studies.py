@@ -46,3 +46,52 @@ def test_published_numbers_don_t_stand_beside_another_data_set(study, tmp_path):
     table = write_table(tmp_path, study)
     assert table.references == []
     assert any("as no row is of its data.name" in note for note in table.notes)
+
+
+def beside(tmp_path, *words):
+    """The table of a study that isn't trained, and by its rows' axes the numbers of its first reference."""
+    plan = make_plan([*words, f"store={tmp_path}", "seed=0"])
+    freeze(plan, ["cbam-ablate", "train", *words])
+    table = write_table(tmp_path, plan.study)
+    numbers = table.references[0].values if table.references else [""] * len(table.rows)
+    return table, dict(zip((tuple(row.axes.values()) for row in table.rows), numbers, strict=True))
+
+
+def test_published_numbers_stand_beside_the_networks_that_the_study_declares_alone(tmp_path):
+    words = ["study=label_noise", "data.label_noise=0.1", "model.width=16,64"]
+    _, numbers = beside(tmp_path, *words)
+    own = {("resnet_cifar_preact", 16): "5.93", ("residual_attention", 64): "5.15"}
+    assert len(numbers) == 4
+    for row, number in numbers.items():
+        assert number == next((value for names, value in own.items() if set(names) <= set(row)), "")
+
+
+def test_of_networks_that_are_all_others_a_study_s_published_numbers_are_left_out_with_a_word(tmp_path):
+    table, _ = beside(tmp_path, "study=label_noise", "data.label_noise=0.1", "model.width=8")
+    assert table.references == []
+    assert any("as no row is of a network that the study declares" in note for note in table.notes)
+
+
+def test_an_option_that_a_network_doesn_t_read_takes_no_published_number_from_it(tmp_path):
+    _, numbers = beside(tmp_path, "study=cbam_table4", "depth=18", "model.width=64", "reduction=8")
+    assert [number for row, number in numbers.items() if "none" in row] == ["29.60"]
+    assert sorted(map(bool, numbers.values())) == [False, False, True]
+
+
+def test_training_other_than_the_study_s_is_said_beside_published_numbers(tmp_path):
+    table, numbers = beside(tmp_path, "study=label_noise", "data.label_noise=0.1", "train.epochs=3")
+    assert all(numbers.values())
+    assert any("differ: train.epochs 228 and 3." in note for note in table.notes)
+
+
+def test_numbers_that_the_command_gives_stand_beside_whatever_it_trains(tmp_path):
+    numbers = "table.references=[{label: mine, values: [{backbone: resnet_cifar_preact, value: 5}]}]"
+    table, _ = beside(tmp_path, "study=label_noise", "data.label_noise=0.1", "model.width=8", numbers)
+    assert sorted(table.references[0].values) == ["", "5"]
+    assert not any("published numbers" in note for note in table.notes)
+
+
+def test_a_study_narrowed_to_one_of_its_grids_keeps_the_published_numbers_of_that(tmp_path):
+    table, numbers = beside(tmp_path, "study=label_noise", "data.label_noise=0.1", "depth=164")
+    assert list(numbers.values()) == ["5.93"]
+    assert any("no row for 7 of its 8 numbers" in note for note in table.notes)

@@ -1,0 +1,72 @@
+"""How a sweep departs from its study's file: published numbers stand beside the networks it declares."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+
+from cbam_ablate.config.canonical import canonical_in, effective
+from cbam_ablate.config.compose import compose, typed
+from cbam_ablate.config.once import Memo
+from cbam_ablate.config.options import difference
+from cbam_ablate.config.overrides import Token
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError
+from cbam_ablate.sweep.cells import Cell, make_cells
+from cbam_ablate.sweep.declare import axis_name, declare, expand
+
+SECTIONS = ("augment", "loss", "optimizer", "schedule", "train")
+
+
+@dataclass
+class Departure:
+    """Keys of the runs whose `networks` the study doesn't declare, and in what the `training` is another."""
+
+    networks: list[str] = field(default_factory=list)
+    training: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence for the table."""
+        told = "The published numbers are of training as the study declares it; that and this one differ"
+        return [f"{told}: {self.training}."] if self.training else []
+
+
+def departure(cells: Sequence[Cell], tokens: Sequence[Token], loader: ConfigLoader, once: Memo) -> Departure:
+    """What the command changed of the networks and of the training that the study's file declares.
+
+    `tokens` are the command's, of which the study alone keeps itself, its data and where Hydra searches. None
+    are known of a study that stands only with the command's words.
+    """
+    own = [token for token in tokens if _kept(token)]
+    fixed = [token for token in own if not token.sweeps]
+    try:
+        composed = compose(fixed, loader)
+        ours = [token for token in own if not token.name.startswith("hydra")]
+        declaration = declare(ours, composed.hydra.sweeper)
+        plain = typed(composed)
+        alone = make_cells(composed, plain, fixed, expand(declaration), declaration.axes, loader, once)
+    except ConfigError:
+        return Departure()
+    good = [cell for cell in alone if not cell.broken]
+    if not good:
+        return Departure()
+    declared = [_network(cell, once) for cell in good]
+    keys = dict.fromkeys(cell.key for cell in cells if _network(cell, once) not in declared)
+    varied = {*cells[0].axes, *declaration.axes}
+    return Departure(list(keys), difference(_training(good[0].cfg, varied), _training(cells[0].cfg, varied)))
+
+
+def _kept(token: Token) -> bool:
+    name = axis_name(token.name)
+    return name in ("study", "hydra.searchpath") or name.startswith("data.")
+
+
+def _network(cell: Cell, once: Memo) -> dict[str, Any]:
+    return dict(once(canonical_in, "model", cell.cfg.model))
+
+
+def _training(cfg: RunConfig, without: Collection[str]) -> dict[str, Any]:
+    found = effective(cfg)
+    return {name: found[name] for name in found if name.partition(".")[0] in SECTIONS and name not in without}
