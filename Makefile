@@ -5,7 +5,7 @@ ARGS ?=
 HOURS ?= 0.4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults test-engines test-hydra14 bench-gpu results-gpu docs pictures lint clean
+.PHONY: help setup ablation train evaluate test test-all test-cuda test-faults engines test-engines test-hydra14 bench-gpu results-gpu docs pictures lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,9 +41,14 @@ test-faults: setup ## kills, stops, wrong clocks, full disks, odd files: at most
 	tests/packages.sh mkfs.exfat exfatprogs exfat-fuse
 	$(BIN)/python -m pytest -n 2 -m faults -rs tests/faults
 
-test-engines: setup ## the same study on joblib, submitit, a real Slurm and a real Ray
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
+engines: $(VENV)/.engines ## joblib, submitit, Slurm and Ray, which test-engines needs
 	tests/packages.sh slurmctld slurm-wlm munge
+
+$(VENV)/.engines: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
+	@touch $@
+
+test-engines: engines ## the same study on joblib, submitit, a real Slurm and a real Ray
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m engines -rs tests/engines
 
 test-hydra14: setup ## the same on Hydra 1.4 and OmegaConf 2.4, at most 10 minutes on 2 cores
