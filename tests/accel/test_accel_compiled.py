@@ -38,6 +38,12 @@ def kept_backward():
     return kept
 
 
+def shortened(network):
+    """A network with the first block of each stage: the compiler's time is that of the blocks."""
+    network.stages = torch.nn.Sequential(*(stage[:1] for stage in network.stages))
+    return network
+
+
 def gradients(module, x):
     x = x.clone().requires_grad_()
     module.zero_grad()
@@ -48,7 +54,7 @@ def gradients(module, x):
 @pytest.mark.parametrize("how", [lambda network: network, prepare], ids=["plain", "prepared"])
 @pytest.mark.parametrize("placement", ["none", "block"])
 def test_a_compiled_network_has_the_gradients_of_the_eager_one(placement, how):
-    network = build_model(load_config([f"placement={placement}", *SMALL])).double().train()
+    network = shortened(build_model(load_config([f"placement={placement}", *SMALL]))).double().train()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
