@@ -172,6 +172,7 @@ def test_gradients_by_torch_func_are_those_of_autograd():
 @pytest.mark.parametrize("fast", [False, True], ids=["plain", "accelerated"])
 def test_a_network_compiles_and_exports(fast):
     network = build(SMALL).eval()
+    network.stages = nn.Sequential(*(stage[:1] for stage in network.stages))
     with torch.no_grad():
         expected = network(images())
         if fast:
