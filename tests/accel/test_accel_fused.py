@@ -217,9 +217,12 @@ def test_every_run_sees_the_batches_that_it_would_see_alone(tiny, name, together
             assert torch.equal(labels[run], own_labels)
 
 
-def test_mixed_labels_train_too(both):
-    apart, fused, *_ = both(*[["train.epochs=1", "augment=mixup", f"seed={seed}"] for seed in (0, 1)])
+def test_mixed_labels_train_too_and_costs_are_shared(both):
+    words = [["train.epochs=1", "augment=mixup", f"seed={seed}"] for seed in (0, 1)]
+    apart, fused, _, lanes = both(*words)
     assert losses(fused[1]) == pytest.approx(losses(apart[1]), rel=CLOSE)
+    assert fused[0].cost["train_seconds"] == fused[1].cost["train_seconds"]
+    assert {lane.together for lane in lanes} == {2}
 
 
 def test_a_run_that_diverges_ends_alone(both, tmp_path, tiny):
@@ -276,12 +279,6 @@ def test_a_run_goes_on_alone_where_it_was_left_together_and_the_other_way_round(
         lane.log.best.write_bytes((tmp_path / f"alone{run}" / "best.pt").read_bytes())
     FusedTrainer(lanes, lambda lane, end: ends.append(end)).run()
     assert [end.selection["epochs"] for end in ends] == [2, 2]
-
-
-def test_together_costs_are_shared(both):
-    _, fused, _, lanes = both(["train.epochs=1", "seed=0"], ["train.epochs=1", "seed=1"])
-    assert fused[0].cost["train_seconds"] == fused[1].cost["train_seconds"]
-    assert {lane.together for lane in lanes} == {2}
 
 
 class Dice(nn.Module):
