@@ -21,10 +21,18 @@ def train(words, store):
     return state, store / "runs" / run_key(cfg)
 
 
+@pytest.fixture(scope="module")
+def accelerated(tiny_words, tmp_path_factory):
+    """The words of a run, and its folder."""
+    words = [*tiny_words, "train.epochs=1", "placement=block", "optimizer.lr=0.01"]
+    return words, train(words, tmp_path_factory.mktemp("fast"))[1]
+
+
 @pytest.mark.parametrize("by", ["option", "environment", "former environment"])
-def test_with_accel_off_a_run_is_plain_has_the_same_key_and_trains_alike(tmp_path, tiny, monkeypatch, by):
-    words = [*tiny, "train.epochs=1", "placement=block", "optimizer.lr=0.01"]
-    _, fast = train(words, tmp_path / "fast")
+def test_with_accel_off_a_run_is_plain_has_the_same_key_and_trains_alike(
+    accelerated, tmp_path, monkeypatch, by
+):
+    words, fast = accelerated
     named = {"environment": "CBAM_ABLATE_ACCEL", "former environment": "CBAM_ABLATE_KERNELS"}
     if by in named:
         monkeypatch.setenv(named[by], "off")
