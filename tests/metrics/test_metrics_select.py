@@ -12,7 +12,7 @@ from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
 
 TINY = [
-    "data=synthetic", "backbone=resnet_cifar", "model.width=4", "train.epochs=4", "train.batch_size=128",
+    "data=synthetic", "data.train_size=160", "backbone=resnet_cifar", "model.width=4", "train.epochs=4", "train.batch_size=32",
     "train.precision=fp32", "train.device=cpu", "train.threads=1", "optimizer.lr=0.2", "schedule=constant",
     "seed=1",
 ]  # fmt: skip
