@@ -144,9 +144,15 @@ def test_names_and_order_of_weights_are_those_of_stores_made_with_hooks():
     ]
 
 
-def test_attention_stays_through_conversion_copy_compilation_and_export():
-    network = attach(torchvision.resnet18(num_classes=10), CBAM, "both").eval()
-    images, wanted = torch.randn(2, 3, 32, 32), 9
+def small() -> nn.Module:
+    """A ResNet of torchvision with a block a stage."""
+    resnet = torchvision.resnet
+    return resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=10)
+
+
+def test_attention_stays_through_conversion_copy_and_export():
+    network = attach(small(), CBAM, "both").eval()
+    images, wanted = torch.randn(2, 3, 32, 32), 5
     synced = nn.SyncBatchNorm.convert_sync_batchnorm(deepcopy(network))
     assert len(gated(synced)) == wanted
     assert type(synced.layer1[0].bn2.module) is nn.SyncBatchNorm
@@ -157,7 +163,7 @@ def test_attention_stays_through_conversion_copy_compilation_and_export():
 
 
 def ungated(network: nn.Module) -> nn.Module:
-    plain = torchvision.resnet18(num_classes=10).eval()
+    plain = small().eval()
     plain.load_state_dict({k: v for k, v in network.state_dict().items() if "attention" not in k})
     return plain
 
