@@ -23,9 +23,9 @@ def trained(tmp_path_factory):
     """A finished run whose best epoch isn't its last."""
     store = tmp_path_factory.mktemp("metrics") / "store"
     words = [
-        "data=synthetic", "backbone=resnet_cifar", "model.width=4", "train.epochs=4", "train.batch_size=128",
-        "train.precision=fp32", "train.device=cpu", "train.threads=1", "optimizer.lr=0.2",
-        "schedule=constant", "seed=1",
+        "data=synthetic", "data.train_size=160", "backbone=resnet_cifar", "model.width=4", "train.epochs=4",
+        "train.batch_size=32", "train.precision=fp32", "train.device=cpu", "train.threads=1",
+        "optimizer.lr=0.2", "schedule=constant", "seed=1",
     ]  # fmt: skip
     run_one(load_config([*words, f"store={store}"]))
     (run,) = RunStore(store).runs()
