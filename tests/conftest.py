@@ -225,16 +225,16 @@ class CommandLine:
 
     def __call__(self, *words: str, env=None, cold=False) -> subprocess.CompletedProcess:
         process = self.start(*words, env=env, cold=cold)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=600)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def kill_when(self, process: subprocess.Popen, ready, number=signal.SIGKILL) -> int:
         """Sends a signal as soon as `ready()`; returns the exit code."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not ready() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
-        process.communicate(timeout=240)
+        process.communicate(timeout=600)
         return process.returncode
 
     def runs(self) -> dict[str, Path]:

@@ -46,6 +46,6 @@ def test_bash_completes_a_choice_after_the_installed_line(tmp_path):
         'COMP_LINE="cbam-ablate train kernel=" COMP_POINT=25; '
         '_cbam_ablate; echo "${COMPREPLY[*]}"; complete -p cbam-ablate'
     )
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=120, cwd=Path.cwd())
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=300, cwd=Path.cwd())
     assert done.stdout.split("\n")[0].split() == ["3", "5", "7", "9"], done.stderr
     assert "_cbam_ablate" in done.stdout

@@ -76,7 +76,7 @@ def test_after_ctrl_c(cli, tiny):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     places = last_three(err)
     assert places["failures"] == "none"

@@ -38,8 +38,8 @@ def test_a_download_that_hangs_is_ended_with_all_its_processes(tmp_path, quick):
     started = time.monotonic()
     with pytest.raises(OSError, match=r"no answer for 1 s, 0\.0 MiB had come"):
         fetch.watched(python(code), tmp_path, "it")
-    assert time.monotonic() - started < 10
-    deadline = time.monotonic() + 5
+    assert time.monotonic() - started < 30
+    deadline = time.monotonic() + 30
     while _alive(int(pid.read_text())) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(int(pid.read_text()))

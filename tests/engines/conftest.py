@@ -187,7 +187,7 @@ def ray_cluster():
 def ray_node(ray_cluster):
     """Loses the second node (`lose`) or starts it again (`join`)."""
     folder = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).parent
-    return lambda command: subprocess.run([HERE / "ray_cluster.sh", command, folder], check=True, timeout=120)
+    return lambda command: subprocess.run([HERE / "ray_cluster.sh", command, folder], check=True, timeout=300)
 
 
 @pytest.fixture
@@ -195,14 +195,14 @@ def slurm_node(slurm_cluster):
     """Loses the node (`lose`) or starts it again (`join`)."""
     folder = Path(slurm_cluster).parent
     return lambda command: subprocess.run(
-        [HERE / "slurm_cluster.sh", command, folder], check=True, timeout=120
+        [HERE / "slurm_cluster.sh", command, folder], check=True, timeout=300
     )
 
 
 def _cluster(script, folder, environment):
     try:
         said = subprocess.run(
-            [script, "start", folder], stdout=subprocess.PIPE, text=True, check=True, timeout=120
+            [script, "start", folder], stdout=subprocess.PIPE, text=True, check=True, timeout=300
         ).stdout.strip()
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment(said).items():

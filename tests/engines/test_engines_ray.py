@@ -58,7 +58,7 @@ def test_the_same_command_goes_on_after_its_parent_was_killed(study, reference, 
     process = tasks.start()
     until(lambda: tasks.done() >= 2, "two runs")
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert tasks.run().returncode == 0
     assert tasks.table() == reference
 

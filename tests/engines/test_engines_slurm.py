@@ -55,7 +55,7 @@ def test_jobs_go_on_without_their_parent_and_the_same_command_queues_nothing_twi
     process = slurm.start()
     until(slurm.done, "a run")
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     before = slurm.done()
     until(lambda: slurm.done() > before, "a run without a parent")
     again = slurm.run()

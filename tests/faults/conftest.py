@@ -83,7 +83,7 @@ def exfat(tmp_path):
 def until():
     """Waits for something to become true, at most `seconds`."""
 
-    def wait(ready, seconds=120):
+    def wait(ready, seconds=300):
         deadline = time.monotonic() + seconds
         while not ready() and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -88,7 +88,7 @@ def test_a_server_that_never_answers_is_given_up_on(monkeypatch):
         began = time.monotonic()
         with pytest.raises(ServiceError, match="can't be reached"):
             wandb_pull.reach(f"http://127.0.0.1:{silent.getsockname()[1]}")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_server_that_is_not_there_is_named():

@@ -34,12 +34,12 @@ def test_who_was_stopped_until_another_took_the_run_over_ends_without_touching_i
     until(lambda: (folder / "claims" / "2.json").exists())
     until(lambda: "goes on from its own last.pt" in (folder / "train.log").read_text())
     stopped.send_signal(signal.SIGCONT)
-    _, err = stopped.communicate(timeout=240)
+    _, err = stopped.communicate(timeout=600)
     assert stopped.returncode == 1
     assert "was taken over by two, process" in err
     assert "Traceback" not in err
     log = (folder / "train.log").read_text()
-    _, err = heir.communicate(timeout=240)
+    _, err = heir.communicate(timeout=600)
     assert heir.returncode == 0, err
     assert epochs(cli) == list(range(1, 41))
     assert "taken over" not in log
@@ -54,7 +54,7 @@ def test_a_clock_that_is_wrong_takes_no_live_run_over(cli, words, host, until, a
     second = cli(*words, env=host("two", ahead))
     assert second.returncode == 1
     assert "is being trained by another process" in second.stderr
-    _, err = first.communicate(timeout=240)
+    _, err = first.communicate(timeout=600)
     assert first.returncode == 0, err
     assert epochs(cli) == list(range(1, 41))
 
@@ -63,7 +63,7 @@ def test_of_two_commands_that_train_anew_one_does_and_the_other_says_who(cli, wo
     assert cli(*words, "train.epochs=1").returncode == 0
     force = [*words, "train.epochs=20", "sweep.mode=force"]
     both = [cli.start(*force), cli.start(*force)]
-    ends = {process.pid: (*process.communicate(timeout=240), process.returncode) for process in both}
+    ends = {process.pid: (*process.communicate(timeout=600), process.returncode) for process in both}
     codes = sorted(code for *_, code in ends.values())
     assert codes == [0, 1], ends
     winner = next(pid for pid, (*_, code) in ends.items() if code == 0)
@@ -92,7 +92,7 @@ def test_on_exfat_two_commands_train_each_run_once_and_a_killed_one_goes_on(cli,
 
     assert on_exfat.kill_when(killed, one_epoch_is_saved) == -signal.SIGKILL
     both = [on_exfat.start(*sweep), on_exfat.start(*sweep)]
-    ends = [process.communicate(timeout=240)[1] for process in both]
+    ends = [process.communicate(timeout=600)[1] for process in both]
     assert "has no hard links" in "".join(ends)
     assert on_exfat(*sweep).returncode == 0
     assert len(on_exfat.runs()) == 3

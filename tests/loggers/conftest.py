@@ -240,7 +240,7 @@ def no_key(tmp_path):
 def until():
     """Waits for something to become true, at most `seconds`."""
 
-    def wait(ready, seconds=20):
+    def wait(ready, seconds=120):
         deadline = time.monotonic() + seconds
         while not ready() and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -115,7 +115,7 @@ def test_a_logger_that_hangs_is_waited_for_a_bounded_time(store, own, monkeypatc
     run = own("Stuck")
     assert run.state() == State("finished")
     assert store.lines == ["stuck: took more than 1.5 s after the run"]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.slow

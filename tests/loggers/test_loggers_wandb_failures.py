@@ -10,7 +10,7 @@ import pytest
 from cbam_ablate.loggers import beside
 from cbam_ablate.loggers.wandb_run import clean, read_state
 
-LIMIT = beside.PATIENCE + 5
+LIMIT = beside.PATIENCE + 15
 
 
 def files(run, without_times):

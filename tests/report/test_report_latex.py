@@ -201,7 +201,7 @@ def test_a_documents_own_settings_change_no_number_and_letters_come_through(
     (tmp_path / "table.tex").write_text(latex.render(table))
     (tmp_path / "paper.tex").write_text(PAPER)
     command = [engine, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=600)
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
     text = subprocess.run(
         ["pdftotext", "-layout", "paper.pdf", "-"], cwd=tmp_path, capture_output=True, text=True

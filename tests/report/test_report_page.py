@@ -220,7 +220,7 @@ def dump(page, script):
     copy.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
     command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000"]
     command += [f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", f"file://{copy}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 @pytest.mark.slow
@@ -314,7 +314,7 @@ def test_the_latex_compiles_in_a_two_column_paper(stand_in, tmp_path, name, colu
     (tmp_path / "table.tex").write_text((stand_in.folder / "table.tex").read_text())
     (tmp_path / "paper.tex").write_text(PAPER)
     command = [TEX, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300)
     said = done.stdout.decode(errors="replace")
     assert done.returncode == 0, said[-2000:]
     assert "Overfull" not in said

@@ -44,7 +44,7 @@ def test_of_many_that_ask_at_once_one_gets_it(tmp_path):
     processes = [context.Process(target=contend, args=(tmp_path, barrier, wins)) for _ in range(6)]
     for process in processes:
         process.start()
-    results = [wins.get(timeout=30) for _ in processes]
+    results = [wins.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert sum(results) == 1
@@ -96,7 +96,7 @@ def test_a_holder_whose_heart_beats_is_alive_whatever_its_clock_says(tmp_path, e
     beating.join()
     started = time.monotonic()
     while acquire(tmp_path, watch=True) is None:
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
     assert time.monotonic() - started > 0.2
 
 

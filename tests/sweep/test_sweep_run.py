@@ -251,7 +251,7 @@ def test_two_sweeps_at_once_train_no_run_twice(cli, words):
     sweep = ["train", *words, "seed=0,1,2"]
     processes = [cli.start(*sweep), cli.start(*sweep)]
     for process in processes:
-        process.communicate(timeout=240)
+        process.communicate(timeout=600)
     assert [process.returncode for process in processes] == [0, 0]
     for folder in cli.runs().values():
         assert len((folder / "history.jsonl").read_text().splitlines()) == 1
@@ -278,7 +278,7 @@ def test_ctrl_c_while_jobs_import_ends_in_one_line_at_once(cli, words, tmp_path)
         time.sleep(0.05)
     for pid in (int(server.read_text()), process.pid):
         os.kill(pid, signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in err
 
