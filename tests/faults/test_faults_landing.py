@@ -2,8 +2,6 @@
 
 import json
 import random
-import subprocess
-import sys
 import time
 
 import pytest
@@ -12,13 +10,12 @@ RUNS, ROUNDS, EACH = 600, 6, 10
 
 
 @pytest.mark.slow
-def test_results_that_land_while_a_table_is_made_are_in_the_next(stand_in):
+def test_results_that_land_while_a_table_is_made_are_in_the_next(stand_in, command_line):
     axes = {"model.attention.placement": ["none", "block", "class"], "seed": list(range(RUNS // 3))}
     waiting = RUNS // 3 - ROUNDS * EACH // 3
     keys = stand_in.build(axes, lambda axes: 80.0 + axes["seed"] / 100 if axes["seed"] < waiting else None)
     coming = [key for (_, seed), key in keys.items() if seed >= waiting]
-    command = [sys.executable, "-m", "cbam_ablate", "table"]
-    command += [f"study={stand_in.study}", f"store={stand_in.root}"]
+    cli, words = command_line(stand_in.root), ["table", f"study={stand_in.study}"]
     dice = random.Random(0)
     dice.shuffle(coming)
 
@@ -26,14 +23,16 @@ def test_results_that_land_while_a_table_is_made_are_in_the_next(stand_in):
         table = json.loads((stand_in.folder / "table.json").read_text())
         return sum(row["cells"]["test_top1"]["n"] for row in table["rows"])
 
+    assert cli(*words).returncode == 0
     began = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
+    assert cli(*words).returncode == 0
     long = time.monotonic() - began
     for number in range(1, ROUNDS + 1):
-        making = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        making = cli.start(*words)
         for _ in range(EACH):
             time.sleep(dice.uniform(0, 2 * long / EACH))
             stand_in.finish(coming.pop(), 50.0)
-        assert making.wait(timeout=240) == 0
-        subprocess.run(command, check=True, capture_output=True)
+        making.communicate(timeout=600)
+        assert making.returncode == 0
+        assert cli(*words).returncode == 0
         assert finished() == RUNS - ROUNDS * EACH + number * EACH
