@@ -1,6 +1,7 @@
 """The command line: `cbam-ablate COMMAND [overrides]`. One small file a command, imported when it is used."""
 
 import difflib
+import gc
 import io
 import keyword
 import os
@@ -43,6 +44,8 @@ PLAIN = {
 
 COMPOSING = ("train", "plan")
 """Commands that compose a config of any group's choices."""
+READING = ("table", "runs", "report", "export")
+"""Commands that read many records and end; there are few cycles among them, and the search for some is long."""
 SWEEPING = ("-m", "--multirun")
 PLANNING = "planning ..."
 """Shown while the imports take their seconds; any first line of these commands is longer, and covers it."""
@@ -76,7 +79,10 @@ def main() -> NoReturn:
         sys.exit(complete("".join(arguments[1:])))
     if twice := given_twice(arguments[1:]):
         sys.exit(fail(twice))
+    if arguments[0] in READING:
+        gc.disable()
     code = run(arguments[0], arguments[1:])
+    gc.freeze()  # else all that was read is searched once more as the process ends
     if code and arguments[0] == "wandb":
         # Not sys.exit: W&B's client would go on for half a minute with what it could not send.
         sys.stdout.flush()
