@@ -11,8 +11,8 @@ from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.records import SEED, Study
 from cbam_ablate.config.canonical import inert, leaves
 from cbam_ablate.config.flat import from_flat
+from cbam_ablate.config.options import spell
 from cbam_ablate.config.output import TableConfig
-from cbam_ablate.config.overrides import spell
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.runs.provenance import FOREIGN_RULE, is_foreign
 

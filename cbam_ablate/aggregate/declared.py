@@ -12,8 +12,8 @@ from cbam_ablate.aggregate.metrics import COSTS, METRICS, describe
 from cbam_ablate.aggregate.options import axis_named, matches, one_way, taken, values_of
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.references import published_items, reference_items, reference_of
+from cbam_ablate.config.options import same, spell
 from cbam_ablate.config.output import BOOTSTRAP_FROM, BOTH_FROM, TableConfig
-from cbam_ablate.config.overrides import same, spell
 from cbam_ablate.config.rules import wrong
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.kept import asked

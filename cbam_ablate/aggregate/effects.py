@@ -19,7 +19,7 @@ from cbam_ablate.aggregate.compare import Family
 from cbam_ablate.aggregate.layout import Matrix, Setting, hashable
 from cbam_ablate.aggregate.model import Effect, tidy, tidy_pair
 from cbam_ablate.aggregate.statistics import Paired
-from cbam_ablate.config.overrides import same
+from cbam_ablate.config.options import same
 
 
 @dataclass

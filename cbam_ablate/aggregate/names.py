@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cbam_ablate.config.overrides import ALIASES, GROUP_OF, long_name, short_name, spell
+from cbam_ablate.config.options import ALIASES, GROUP_OF, long_name, short_name, spell
 
 NO_EFFECT = "–"
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from cbam_ablate.aggregate.layout import Setting, follows, hashable, varying_axes
 from cbam_ablate.aggregate.names import find_axis
 from cbam_ablate.aggregate.records import SEED, Place, Study
+from cbam_ablate.config.options import coerce, same, spell
 from cbam_ablate.config.output import TableConfig
-from cbam_ablate.config.overrides import coerce, same, spell
 from cbam_ablate.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from cbam_ablate.aggregate.layout import Setting
 from cbam_ablate.aggregate.model import Published, Reference
 from cbam_ablate.aggregate.options import Swept, axis_named, matches
-from cbam_ablate.config.overrides import spell
+from cbam_ablate.config.options import spell
 from cbam_ablate.errors import ConfigError
 
 FIELDS = {"label", "cite", "metric", "of", "values"}

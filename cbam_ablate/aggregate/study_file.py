@@ -9,8 +9,7 @@ from yaml import YAMLError
 
 from cbam_ablate.aggregate.options import merge_options
 from cbam_ablate.aggregate.records import Study
-from cbam_ablate.config.overrides import conf_dirs, parse
-from cbam_ablate.config.own_source import read_own
+from cbam_ablate.config.where import conf_dirs
 from cbam_ablate.errors import ConfigError
 
 PREFIX = "table."
@@ -28,6 +27,9 @@ def declared_now(study: Study) -> dict[str, Any]:
     folder, path = next((found for found in files if found[1].is_file()), (None, Path()))
     if folder is None:
         return study.table
+    from cbam_ablate.config.overrides import parse
+    from cbam_ablate.config.own_source import read_own
+
     try:
         content: Any = OmegaConf.to_container(read_own(folder, path)[0])
     except (OSError, OmegaConfBaseException, YAMLError) as error:

@@ -43,8 +43,8 @@ from cbam_ablate.aggregate.options import (
 from cbam_ablate.aggregate.records import Record, Study
 from cbam_ablate.aggregate.references import read_published, read_references
 from cbam_ablate.aggregate.statistics import Interval, bootstrap_interval, summarise
+from cbam_ablate.config.options import spell
 from cbam_ablate.config.output import BOOTSTRAP_FROM, TableConfig
-from cbam_ablate.config.overrides import spell
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.kept import Asked
 from cbam_ablate.runs.provenance import is_foreign

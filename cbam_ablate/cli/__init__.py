@@ -45,7 +45,7 @@ PLAIN = {
 COMPOSING = ("train", "plan")
 """Commands that compose a config of any group's choices."""
 READING = ("table", "runs", "report", "export")
-"""Commands that read many records and end; there are few cycles among them, and the search for some is long."""
+"""Commands that read many records, with few cycles among them, and end."""
 SWEEPING = ("-m", "--multirun")
 PLANNING = "planning ..."
 """Shown while the imports take their seconds; any first line of these commands is longer, and covers it."""

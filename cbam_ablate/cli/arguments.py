@@ -4,10 +4,13 @@ import dataclasses
 import difflib
 import os
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cbam_ablate.config.overrides import Token
 
 
 def read_arguments(
@@ -19,9 +22,7 @@ def read_arguments(
     listing every bad argument.
     """
     from cbam_ablate.config.canonical import leaves
-    from cbam_ablate.config.compose import check_store
-    from cbam_ablate.config.options import coerce, dotted_names
-    from cbam_ablate.config.overrides import parse
+    from cbam_ablate.config.options import check_store, coerce, dotted_names
     from cbam_ablate.config.rules import wrong
 
     rules = {name: field.metadata for name, field, _ in leaves(RunConfig())}
@@ -35,7 +36,7 @@ def read_arguments(
             found[name] = value
         else:
             others.append(text)
-    for token in parse(others):
+    for token in _parsed(others):
         name = token.name
         holder = next((known for known in allowed if name.startswith(f"{known}.")), None)
         if name not in allowed and holder is None:
@@ -53,6 +54,14 @@ def read_arguments(
         raise ConfigError("\n".join(errors))
     found["store"] = check_store(str(found.get("store", RunConfig().store)))
     return found
+
+
+def _parsed(texts: list[str]) -> "list[Token]":
+    if not texts:  # for none Hydra needn't be imported
+        return []
+    from cbam_ablate.config.overrides import parse
+
+    return parse(texts)
 
 
 def apply(cfg: RunConfig, values: dict[str, Any]) -> RunConfig:

@@ -4,7 +4,7 @@ import contextlib
 import os
 from typing import Any
 
-from cbam_ablate.config.overrides import choices
+from cbam_ablate.config.where import choices
 from cbam_ablate.errors import StoreError
 from cbam_ablate.runs import RunStore
 

@@ -30,7 +30,7 @@ from omegaconf.errors import (
 from yaml import YAMLError
 
 from cbam_ablate.config.canonical import leaves, resolved
-from cbam_ablate.config.options import ALIASES
+from cbam_ablate.config.options import ALIASES, check_store
 from cbam_ablate.config.overrides import Token, parse, verify
 from cbam_ablate.config.own_choices import SCHEME
 from cbam_ablate.config.own_files import problems
@@ -178,16 +178,6 @@ def file_of(loader: ConfigLoader, path: str) -> Path | None:
         if source.scheme() in ("file", OWN_FILES) and source.available() and source.is_config(path):
             return Path(source.path) / f"{path}.yaml"
     return None
-
-
-def check_store(text: str) -> str:
-    """A store's folder. Raises `ConfigError` for what names none, as a shell's unset variable does."""
-    if not text.strip():
-        raise ConfigError("store=: names no folder (is a variable of the shell unset?); say store=outputs")
-    try:
-        return str(Path(text).expanduser())
-    except RuntimeError as error:
-        raise ConfigError(f"store={text}: there is no such user; give a folder") from error
 
 
 def typed(composed: DictConfig) -> RunConfig:

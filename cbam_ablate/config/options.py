@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -26,7 +27,9 @@ ALIASES = {
 }
 """The dotted name that each group's choice decides, by which tables and manifests call the axis."""
 GROUP_OF = {dotted: group for group, dotted in ALIASES.items()}
-
+SHORT = {"detach": "sweep.detach", "study.name": "name", "attention.start": "model.attention.start"}
+"""Options with a name of their own on the command line."""
+SHORT_SECTIONS = {"attention.options.": "model.attention.options.", "backbone.options.": "model.options."}
 
 LEADING_ZERO = re.compile(r"[+-]?0\d+")
 
@@ -123,6 +126,15 @@ def same(value: Any, other: Any) -> bool:
         return False
 
 
+def long_name(name: str) -> str:
+    """An option's dotted name where it has a short one."""
+    bare = name.lstrip("+~")
+    for short, long in SHORT_SECTIONS.items():
+        if bare.startswith(short):
+            return name.replace(short, long, 1)
+    return SHORT.get(name, name)
+
+
 def short_name(dotted: str, among: Iterable[str]) -> str:
     """What people call an option: its group, else the last part, or all where another of these shares it."""
     last = dotted.rpartition(".")[2]
@@ -134,3 +146,13 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """The options in which two configs differ, by dotted name: `optimizer.lr 0.1 and 0.001`."""
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return ", ".join(f"{name} {spell(one.get(name))} and {spell(other.get(name))}" for name in names)
+
+
+def check_store(text: str) -> str:
+    """A store's folder. Raises `ConfigError` for what names none, as a shell's unset variable does."""
+    if not text.strip():
+        raise ConfigError("store=: names no folder (is a variable of the shell unset?); say store=outputs")
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError as error:
+        raise ConfigError(f"store={text}: there is no such user; give a folder") from error

@@ -20,6 +20,7 @@ from cbam_ablate.config.options import (
     coerce,
     dotted_names,
     holder_of,
+    long_name,
     same,
     short_name,
     spell,
@@ -38,15 +39,12 @@ SINGLE = ("study", "store", "name")
 
 MOST_VALUES = 100_000
 
-SHORT = {"detach": "sweep.detach", "study.name": "name", "attention.start": "model.attention.start"}
-"""Options with a name of their own on the command line."""
 OTHERS: dict[str, Callable[[int], bool]] = {
     "reduction": lambda value: value > 0,
     "kernel": lambda value: value > 0 and value % 2 == 1,
 }
 """Groups whose option takes numbers that are no choice of it, and which."""
 FILLED_IN = "code"
-SHORT_SECTIONS = {"attention.options.": "model.attention.options.", "backbone.options.": "model.options."}
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,15 +128,6 @@ def parse(texts: Iterable[str]) -> list[Token]:
     if errors:
         raise ConfigError("\n".join(errors))
     return list(last.values())
-
-
-def long_name(name: str) -> str:
-    """An option's dotted name where it has a short one."""
-    bare = name.lstrip("+~")
-    for short, long in SHORT_SECTIONS.items():
-        if bare.startswith(short):
-            return name.replace(short, long, 1)
-    return SHORT.get(name, name)
 
 
 def _quote_choice(parser: OverridesParser, override: Override) -> Override:

@@ -8,9 +8,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from cbam_ablate.errors import ConfigError
 
 MAIN, JOB = "cbam_ablate", "cbam_ablate_job"
@@ -66,6 +63,9 @@ def searched(texts: Iterable[str]) -> list[Path]:
     for text in texts:
         if text.lstrip("+").partition("=")[0] != SEARCHPATH:
             continue
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
         try:
             value = OverridesParser.create().parse_override(text).value()
         except HydraException as error:

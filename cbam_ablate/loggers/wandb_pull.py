@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cbam_ablate.config.canonical import is_run_key
-from cbam_ablate.config.overrides import ALIASES
+from cbam_ablate.config.options import ALIASES
 from cbam_ablate.errors import ConfigError, ServiceError
 from cbam_ablate.loggers.wandb_run import clean, client, tag_of
 from cbam_ablate.loggers.wandb_study import JOB

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cbam_ablate.config.overrides import ALIASES
+from cbam_ablate.config.options import ALIASES
 from cbam_ablate.config.schema import WandbConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.loggers.wandb_run import clean, client, project_of, tag_of

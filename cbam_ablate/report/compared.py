@@ -10,7 +10,7 @@ from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Difference, Effect
 from cbam_ablate.aggregate.names import rough
 from cbam_ablate.aggregate.statistics import MOST_SEEDS
-from cbam_ablate.config.overrides import spell
+from cbam_ablate.config.options import spell
 from cbam_ablate.report import digits
 from cbam_ablate.report.figures import value_texts
 from cbam_ablate.report.markup import plain

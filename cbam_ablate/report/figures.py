@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Axis, Effect, Quantity, Row, Table
-from cbam_ablate.config.overrides import spell
+from cbam_ablate.config.options import spell
 from cbam_ablate.report.digits import of_results
 from cbam_ablate.report.markup import plain
 from cbam_ablate.report.placing import place_names

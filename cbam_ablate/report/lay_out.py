@@ -6,7 +6,7 @@ from typing import Any
 from cbam_ablate.aggregate.layout import hashable
 from cbam_ablate.aggregate.model import Axis, Cell, Marginal, Published, Quantity, Row, Table
 from cbam_ablate.aggregate.names import NO_EFFECT, find_axis
-from cbam_ablate.config.overrides import same
+from cbam_ablate.config.options import same
 from cbam_ablate.report import digits
 from cbam_ablate.report.digits import Digits
 from cbam_ablate.report.grid import KEY, Grid, Heading, Text

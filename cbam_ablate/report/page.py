@@ -17,8 +17,8 @@ from cbam_ablate.aggregate.metrics import COSTS
 from cbam_ablate.aggregate.model import Quantity, Row
 from cbam_ablate.aggregate.notes import FACTS
 from cbam_ablate.aggregate.records import SEED
+from cbam_ablate.config.options import short_name, spell
 from cbam_ablate.config.output import FigureConfig
-from cbam_ablate.config.overrides import short_name, spell
 from cbam_ablate.report import classes, comma, plots
 from cbam_ablate.report.compared import Lines, Place, comparisons_of, effects_of, said
 from cbam_ablate.report.grid import Grid

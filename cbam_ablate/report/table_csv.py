@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 from cbam_ablate.aggregate.model import Cell, Table
-from cbam_ablate.config.overrides import spell
+from cbam_ablate.config.options import spell
 
 NULL, NO_EFFECT = "(null)", "(no effect)"
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cbam_ablate.config.canonical import effective, from_dict
-from cbam_ablate.config.overrides import ALIASES
+from cbam_ablate.config.options import ALIASES
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import UserError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.config.canonical import effective, from_dict, is_run_key
-from cbam_ablate.config.overrides import spell
+from cbam_ablate.config.options import spell
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.runs import Run, RunStore

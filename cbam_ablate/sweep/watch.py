@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cbam_ablate.config.overrides import short_name
+from cbam_ablate.config.options import short_name
 from cbam_ablate.console import console
 from cbam_ablate.runs import State
 from cbam_ablate.sweep.plan import Plan, clock
