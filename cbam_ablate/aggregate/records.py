@@ -15,7 +15,8 @@ from cbam_ablate.runs.provenance import is_foreign
 from cbam_ablate.runs.results import FORMAT, SECTIONS, problem_of, read_object, stored_result
 
 SEED = "seed"
-LARGEST = sys.float_info.max
+NUMBERS = (int, float)
+LEAST, LARGEST = -sys.float_info.max, sys.float_info.max
 THEN = ", then "
 """Between what the processes of one run differ in, where several trained it."""
 OUTCOMES = {
@@ -231,7 +232,7 @@ def parse_result(key: str, result: dict[str, Any]) -> tuple[Record, list[str]]:
     values: dict[str, float] = {}
     odd = []
     for name, value in [*parts["metrics"].items(), *parts["cost"].items()]:
-        if type(value) in (int, float) and -LARGEST <= value <= LARGEST:
+        if type(value) in NUMBERS and LEAST <= value <= LARGEST:
             values[name] = value
         elif value is not None:
             odd.append(f"Run {key}: {name} is {value!r:.40}, not a number; it is left out.")

@@ -11,7 +11,7 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import plots, table_json
 from cbam_ablate.report.page import drawn_of
 from cbam_ablate.report.write import ENDINGS, told_before, write_table
-from cbam_ablate.runs import Run, RunStore
+from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.files import make_aside, write_json
 from cbam_ablate.runs.lines import NAME as LINES
 from cbam_ablate.runs.lines import read_results
@@ -20,6 +20,7 @@ from cbam_ablate.runs.together import HISTORIES, RESULTS, history_for_many, resu
 RUN_FILES = ("config.json", "history.jsonl", "status.json")
 MOST_FOLDERS = 1000
 """Runs up to which each has its folder; of more, the results are in one file and the histories in another."""
+BUFFER = 2**20
 TABLES = tuple(f"table.{ending}" for ending in ENDINGS)
 FOLDERS = ("figures", "runs", "studies")
 """What an export makes anew; other folders in it are kept."""
@@ -98,13 +99,14 @@ def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
 
     Raises `ConfigError` where some are at work.
     """
-    (target.root / "runs").mkdir()
+    runs = target.root / "runs"
+    runs.mkdir()
     study.root, lines = target.root, read_results(store.study(study.name))
     keys, running = list(dict.fromkeys(place.key for place in study.places)), []
-    many = [target.root / "runs" / name for name in (RESULTS, HISTORIES)]
-    with many[0].open("wb") as results, many[1].open("wb") as histories:
+    many = [runs / name for name in (RESULTS, HISTORIES)]
+    with many[0].open("wb", BUFFER) as results, many[1].open("wb", BUFFER) as histories:
         for key in keys:
-            run, result = store.run(key), None
+            folder, own, result = f"{store.root}/runs/{key}", f"{runs}/{key}", None
             if key in lines:
                 record, odd = line_record(key, lines[key])
             else:
@@ -113,12 +115,12 @@ def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
                 _without_hosts(result)
             if record.state == "running":
                 running.append(key)
-            elif record.finished and (len(keys) > MOST_FOLDERS or not os.path.isdir(run.path)):
+            elif record.finished and (len(keys) > MOST_FOLDERS or not os.path.isdir(folder)):
                 results.write(result_for_many(key, result) if result is not None else b"")
-                histories.write(history_for_many(run.path))
-                _copy_metrics(run, target)
+                histories.write(history_for_many(folder, key))
+                _copy_metrics(folder, own)
             else:
-                _copy_run(run, target, result)
+                _copy_run(folder, own, result)
                 if not record.finished and key not in lines:
                     record, odd = read_record(target, key)
             study.records[key] = record
@@ -132,18 +134,17 @@ def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
         )
 
 
-def _copy_run(run: Run, target: RunStore, result: dict[str, Any] | None) -> None:
-    _copy(run.path, target.run(run.key).path, RUN_FILES)
-    _copy_metrics(run, target)
+def _copy_run(folder: str, target: str, result: dict[str, Any] | None) -> None:
+    _copy(Path(folder), Path(target), RUN_FILES)
+    _copy_metrics(folder, target)
     if result is not None:
-        write_json(target.run(run.key).path / "result.json", result)
+        write_json(Path(target, "result.json"), result)
 
 
-def _copy_metrics(run: Run, target: RunStore) -> None:
-    folder = f"{run.path}/metrics"
-    if os.path.isdir(folder):
-        names = [name for name in os.listdir(folder) if name.endswith(".json")]
-        _copy(Path(folder), target.run(run.key).path / "metrics", names)
+def _copy_metrics(folder: str, target: str) -> None:
+    if os.path.isdir(f"{folder}/metrics"):
+        names = [name for name in os.listdir(f"{folder}/metrics") if name.endswith(".json")]
+        _copy(Path(folder, "metrics"), Path(target, "metrics"), names)
 
 
 def _without_hosts(result: dict[str, Any]) -> None:

@@ -18,13 +18,13 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 START = b'{"run": "'
 
 
-def history_for_many(run: Path) -> bytes:
+def history_for_many(folder: str, key: str) -> bytes:
     """The history of a run, by its folder, as lines of the file of many; empty where there is none."""
     try:
-        own = read_bytes(f"{run}/{HISTORIES}")
+        own = read_bytes(f"{folder}/{HISTORIES}")
     except OSError:
-        return lines_of(run, HISTORIES)
-    start = START + run.name.encode() + b'", '
+        return lines_of(folder, HISTORIES)
+    start = START + key.encode() + b'", '
     lines = own.replace(b"\n{", b"\n" + start)
     return (start + lines[1:] if lines.startswith(b"{") else lines).rstrip(b"\n") + b"\n"
 
