@@ -32,7 +32,7 @@ TAKEN = ("data.root", "data.cache", "train.device", "train.precision")
 def main(arguments: list[str]) -> int:
     if any(text.startswith(WEIGHTS) for text in arguments):
         return score_weights(arguments)
-    values = read_arguments(arguments, ("run", "checkpoint", "part", "study"), TAKEN)
+    values = read_arguments(arguments, ("run", "checkpoint", "part", "study", "weights"), TAKEN)
     if "study" in values:
         return _fill_in(values)
     store, wanted = RunStore(values.pop("store")), values.pop("run", None)

@@ -1,6 +1,7 @@
 """Which study a command is about."""
 
 import contextlib
+import difflib
 import os
 from typing import Any
 
@@ -18,8 +19,16 @@ def take_study(values: dict[str, Any]) -> tuple[RunStore, str]:
     there = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
     if study not in there:
         listed = f"; there are {', '.join(there)}" if there else "; it holds none"
-        hint = f"cbam-ablate train study={study or '...'} makes one"
-        if study in choices("study"):
-            hint += f", and cbam-ablate table study={study} of=plan has what its networks cost, untrained"
-        raise StoreError(f"study={study or ''}: no such study in {folder}{listed} ({hint})")
+        raise StoreError(
+            f"study={study or ''}: no such study in {folder}{listed} ({_hint(study or '', there)})"
+        )
     return store, str(study)
+
+
+def _hint(study: str, there: list[str]) -> str:
+    declared = choices("study")
+    if study in declared:
+        costs = f"cbam-ablate table study={study} of=plan has what its networks cost, untrained"
+        return f"cbam-ablate train study={study} makes one, and {costs}"
+    near = difflib.get_close_matches(study, [*there, *declared], n=1)
+    return f"did you mean {near[0]}?" if near else "cbam-ablate train study=NAME makes one"

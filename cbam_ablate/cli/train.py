@@ -10,6 +10,7 @@ completes words.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from hydra.core.utils import env_override
 
@@ -17,6 +18,7 @@ from cbam_ablate.cli import fail
 from cbam_ablate.cli.flags import read_flags
 from cbam_ablate.config.hydra_node import environment
 from cbam_ablate.config.where import main_config
+from cbam_ablate.console import console
 from cbam_ablate.runs import Run
 from cbam_ablate.runs.claim import describe, holder
 from cbam_ablate.sweep.outline import Outline, make_outline
@@ -43,6 +45,7 @@ def _single(asked: Outline) -> int:
     from cbam_ablate.sweep.job import run_one
     from cbam_ablate.sweep.plan import plan_outline
     from cbam_ablate.sweep.run import DIVERGED, refuse_denied
+    from cbam_ablate.sweep.watch import watching
 
     cfg, plan = asked.base, plan_outline(asked)
     run = plan.store.run(next(iter(plan.runs)))
@@ -63,7 +66,7 @@ def _single(asked: Outline) -> int:
     print(f"run {run.key} in {run.path}")
     callbacks = make_callbacks(asked.composed.hydra)
     callbacks.on_run_start(config=asked.composed, config_name=main_config())
-    with told(callbacks, cfg):
+    with told(callbacks, cfg), watching(plan) if console().is_terminal else nullcontext():
         state = run_one(cfg)
     callbacks.on_run_end(config=asked.composed, config_name=main_config())
     if state.name == "finished":

@@ -25,7 +25,7 @@ from cbam_ablate.config.options import (
     short_name,
     spell,
 )
-from cbam_ablate.config.own_choices import is_own
+from cbam_ablate.config.own_choices import is_own, own_spelling
 from cbam_ablate.config.where import choices, conf_dir, conf_dirs, groups, standing
 from cbam_ablate.errors import ConfigError, UserError
 
@@ -245,6 +245,7 @@ def _bad_choices(token: Token) -> list[str]:
             works = number and group in OTHERS and OTHERS[group](int(value))
             hint = f"; any other value goes by its dotted name, {dotted}={value}" if works else ""
             near = "" if number else _near(str(value), legal)
+            near = own_spelling(group, str(value)) or near
             found.append(f"{group}={value}: not one of {', '.join(legal)}{near}{hint}")
     return found
 

@@ -58,4 +58,14 @@ def is_own(group: str, choice: str) -> bool:
     return True
 
 
+def own_spelling(group: str, choice: str) -> str:
+    """What `module.Name` is to be written as, where a group takes parts of one's own."""
+    kind = kinds().get(group)
+    module, dot, name = choice.rpartition(".")
+    parts = [*module.split("."), name]
+    if not dot or kind is None or not kind.owns or not all(part.isidentifier() for part in parts):
+        return ""
+    return f"; one of your own is written {group}={module}:{name}"
+
+
 SourcesRegistry.instance().register(OwnChoices)

@@ -24,12 +24,16 @@ log = logging.getLogger(__name__)
 
 
 class Glance(NamedTuple):
-    """One run at one moment. `share` is the part that is done, `top1` its latest accuracy in percent."""
+    """One run at one moment.
+
+    `share` is the part that is done, `top1` its latest accuracy in percent, `at` its epoch and step in words.
+    """
 
     state: State
     share: float
     top1: float | None
     seconds: float | None = None
+    at: str = ""
 
 
 NEW = Glance(State("new"), 0.0, None)
@@ -38,7 +42,7 @@ NEW = Glance(State("new"), 0.0, None)
 @contextmanager
 def watching(plan: Plan) -> Iterator[None]:
     """Follows the store on the terminal until the block is left; only this sweep's runs."""
-    watch = _Watch(plan)
+    watch = Watch(plan)
     thread = threading.Thread(target=watch.live if console().is_terminal else watch.plain, daemon=True)
     thread.start()
     try:
@@ -48,7 +52,7 @@ def watching(plan: Plan) -> Iterator[None]:
         thread.join()
 
 
-class _Watch:
+class Watch:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.over = threading.Event()
@@ -88,7 +92,8 @@ class _Watch:
             _number(status.get(n)) or 0 for n in ("epochs", "steps", "epoch", "step")
         )
         done = epoch if step == 0 else epoch - 1 + step / max(1, steps)
-        return Glance(state, done / epochs if epochs else 0.0, _number(status.get("val_top1")))
+        at = f"epoch {epoch} of {epochs}" + (f", step {step} of {steps}" if step else "") if epochs else ""
+        return Glance(state, done / epochs if epochs else 0.0, _number(status.get("val_top1")), at=at)
 
     def live(self) -> None:
         with Live(console=console(), refresh_per_second=4, transient=True) as view:
@@ -106,6 +111,10 @@ class _Watch:
             table.add_row(name, f"{len(done)}/{len(keys)}", mean_sd(done), self._running(keys, seen))
         share = sum(glance.share for glance in seen.values())
         bar = ProgressBar(total=len(seen), completed=share, width=40)
+        if not self.plan.study:
+            (only,) = seen.values()
+            val = "" if only.top1 is None else f"; val {only.top1:.1f} %"
+            return Group(bar, Text(f" {only.at}{val}{self._left(share, 1)}"))
         return Group(table, bar, Text(f" {self._rest(share, len(seen))}"))
 
     def _running(self, keys: list[str], seen: dict[str, Glance]) -> str:
@@ -121,9 +130,11 @@ class _Watch:
 
     def _rest(self, share: float, total: int) -> str:
         spent = time.monotonic() - self.started
-        gained = share - self.before
-        left = f", about {clock(spent / gained * (total - share))} to go" if gained > 0.05 * total else ""
-        return f"{share:.1f} of {total} runs in {clock(spent)}{left}"
+        return f"{share:.1f} of {total} runs in {clock(spent)}{self._left(share, total)}"
+
+    def _left(self, share: float, total: int) -> str:
+        spent, gained = time.monotonic() - self.started, share - self.before
+        return f", about {clock(spent / gained * (total - share))} to go" if gained > 0.05 * total else ""
 
     def plain(self) -> None:
         known = {key: glance.state.name for key, glance in self.look().items()}

@@ -1,14 +1,21 @@
 """How commands end: exit codes and last lines that say what the same command can still do."""
 
 import contextlib
+import io
 import json
 import os
 import pty
 import re
 import subprocess
 import sys
+import time
+
+from rich.console import Console
 
 from cbam_ablate.cli import run
+from cbam_ablate.runs.writer import RunWriter
+from cbam_ablate.sweep.plan import make_plan
+from cbam_ablate.sweep.watch import Watch
 
 HERE = "hydra.launcher.jobs=0"
 WILD = ["optimizer.lr=100", "optimizer.weight_decay=1", "train.epochs=1"]
@@ -74,10 +81,10 @@ def test_a_plan_in_80_columns_cuts_nothing(tmp_path, monkeypatch, capsys):
     assert "…" not in "".join(table)
 
 
-def test_a_terminal_shows_that_a_command_has_begun_before_anything_large_is_imported():
+def on_a_terminal(*words):
+    """What a command writes to a terminal."""
     parent, child = pty.openpty()
-    program = [sys.executable, "-X", "importtime", "-m", "cbam_ablate", "plan", "placemnt=none"]
-    process = subprocess.Popen(program, stdout=child, stderr=child)
+    process = subprocess.Popen([sys.executable, *words], stdout=child, stderr=child)
     os.close(child)
     said = b""
     with contextlib.suppress(OSError):
@@ -85,7 +92,28 @@ def test_a_terminal_shows_that_a_command_has_begun_before_anything_large_is_impo
             said += chunk
     process.wait(120)
     os.close(parent)
+    return said
+
+
+def test_a_terminal_shows_that_a_command_has_begun_before_anything_large_is_imported():
+    said = on_a_terminal("-X", "importtime", "-m", "cbam_ablate", "plan", "placemnt=none")
     before = said.partition(b"planning ...")[0]
     assert b"did you mean placement?" in said
     assert b"| cbam_ablate.cli" in before
     assert not any(b"| " + name in before for name in (b"torch", b"hydra", b"numpy"))
+
+
+def test_a_terminal_shows_how_far_one_run_is(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr("cbam_ablate.runs.writer.HEARTBEAT", 0.01)
+    plan = make_plan([*tiny, f"store={tmp_path}"], sweep=False)
+    (key,) = plan.runs
+    run = plan.store.run(key)
+    with RunWriter(run, plan.store.claim(run), plan.runs[key], None) as writer:
+        writer.progress(epoch=2, epochs=4, step=3, steps=8, val_top1=31.25)
+        deadline = time.monotonic() + 60
+        while "step" not in run.status() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        shown = Console(width=80, record=True, file=io.StringIO())
+        shown.print(Watch(plan).picture())
+        writer.interrupt()
+    assert " epoch 2 of 4, step 3 of 8; val 31.2 %" in shown.export_text()

@@ -69,6 +69,7 @@ BAD = {
     "train.epochs=1.5": ("whole number",),
     "train.epochs=0": ("at least 1",),
     "train=3": ("is a section", "train.epochs"),
+    "attention=my_gates.Split": ("one of your own is written attention=my_gates:Split",),
     "placement=blok": ("did you mean block", "class"),
     "placement=": ("none, stage",),
     "backbone=densenet": ("resnet_cifar",),
