@@ -62,7 +62,7 @@ def test_the_table_shows_what_the_file_holds(store, keys, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_command_ends_well_in_a_process_of_its_own_with_two_threads(store, keys, tmp_path):
-    words = [f"run={keys['none']},{keys['block']}", "images=8", "n=50", f"store={store}", f"out={tmp_path}"]
+    words = [f"run={keys['none']},{keys['block']}", "images=2", "n=8", f"store={store}", f"out={tmp_path}"]
     env = os.environ | {"OMP_NUM_THREADS": "2"}
     line = [sys.executable, "-m", "cbam_ablate", "explain", *words]
     done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=300, check=False)
