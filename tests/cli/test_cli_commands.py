@@ -8,8 +8,9 @@ from cbam_ablate.cli import run
 from cbam_ablate.report import export
 from cbam_ablate.runs import RunStore
 
-SMALL = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", "train.batch_size=64"]
-SMALL += ["train.precision=fp32", "train.threads=1", "train.device=cpu", "hydra.launcher.jobs=0"]
+SMALL = ["data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "model.width=4", "reduction=4"]
+SMALL += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
+SMALL += ["hydra.launcher.jobs=0"]
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +147,8 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path, capsys):
 
 def test_plan_says_what_is_done(swept, capsys):
     store, _ = swept
-    words = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", "train.epochs=1"]
-    words += ["train.batch_size=64", "train.precision=fp32", "placement=none,block", "seed=0,1,2"]
-    assert run("plan", ["-m", *words, f"store={store}"]) == 0
+    words = ["-m", *SMALL, "train.epochs=1", "placement=none,block", "seed=0,1,2"]
+    assert run("plan", [*words, f"store={store}"]) == 0
     out = capsys.readouterr().out
     assert "6 cells -> 6 distinct, 4 done, 2 to run, about" in out
     assert "runs of the same network" in out
