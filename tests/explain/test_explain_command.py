@@ -27,9 +27,9 @@ from cbam_ablate.training import checkpoint
 def store(tmp_path_factory):
     """A run without attention and one with CBAM in each block."""
     root = tmp_path_factory.mktemp("explained")
-    words = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", "train.epochs=1"]
+    words = ["data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "model.width=4", "reduction=4"]
     words += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
-    words += ["placement=none,block", f"store={root}", "hydra.launcher.jobs=0"]
+    words += ["train.epochs=1", "placement=none,block", f"store={root}", "hydra.launcher.jobs=0"]
     assert run("train", ["-m", *words]) == 0
     return root
 
