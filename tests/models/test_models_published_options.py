@@ -1,5 +1,7 @@
 """What published systems need beside the defaults; each is off unless asked for."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -129,8 +131,10 @@ def test_a_published_network_for_cifar_loads_and_gives_the_same_logits(
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", ATTENTIONS)
-@pytest.mark.parametrize("placement", ["block", "class", "both", "stage"])
+EVERY_START = [("block", "cbam"), ("class", "cbam"), *itertools.product(["both", "stage"], ATTENTIONS)]
+
+
+@pytest.mark.parametrize(("placement", "kind"), EVERY_START)
 def test_attention_that_starts_as_the_identity_changes_no_logit(kind, placement):
     words = ["backbone=resnet_cifar", "depth=20", "model.width=8"]
     gated = [f"placement={placement}", f"attention={kind}", "reduction=4", "attention.start=identity"]
@@ -141,8 +145,9 @@ def test_attention_that_starts_as_the_identity_changes_no_logit(kind, placement)
     missing = network.load_state_dict(plain.state_dict(), strict=False).missing_keys
     assert missing
     images = torch.randn(2, 3, 32, 32)
-    assert torch.equal(network(images), plain(images))
-    network(images).sum().backward()
+    logits = network(images)
+    assert torch.equal(logits, plain(images))
+    logits.sum().backward()
     scales = [value for name, value in network.named_parameters() if name.endswith("attention.scale")]
     assert scales
     assert all(scale.grad is not None for scale in scales)
