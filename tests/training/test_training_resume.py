@@ -78,9 +78,9 @@ def test_a_history_line_cut_short_is_restored_from_the_checkpoint(tmp_path, tiny
 
 
 def test_more_epochs_go_on_from_a_parent_as_a_run_of_their_own(tmp_path, tiny):
-    short = load_config([*tiny, f"store={tmp_path}", "schedule=constant"])
+    words = [*tiny, f"store={tmp_path}", "schedule=constant", "train.epochs=2"]
+    short = load_config([*words, "train.epochs=1"])
     run_one(short)
-    words = [*tiny, f"store={tmp_path}", "schedule=constant", "train.epochs=5"]
     longer = load_config([*words, f"train.resume_from={run_key(short)}"])
     straight = load_config(words)
     for cfg in (longer, straight):
@@ -112,11 +112,10 @@ def test_what_an_optimiser_of_ones_own_counts_in_its_groups_goes_on(tmp_path, ti
     (tmp_path / "my_counting.py").write_text(COUNTING)
     monkeypatch.chdir(tmp_path)
     words = [*tiny, f"store={tmp_path}", "schedule=constant", "optimizer=my_counting:Counting"]
-    short = load_config([*words, "optimizer.lr=0.1"])
-    longer = load_config(
-        [*words, "optimizer.lr=0.1", "train.epochs=5", f"train.resume_from={run_key(short)}"]
-    )
-    straight = load_config([*words, "optimizer.lr=0.1", "train.epochs=5"])
+    words += ["optimizer.lr=0.1", "train.epochs=2"]
+    short = load_config([*words, "train.epochs=1"])
+    longer = load_config([*words, f"train.resume_from={run_key(short)}"])
+    straight = load_config(words)
     for cfg in (short, longer, straight):
         assert run_one(cfg).name == "finished"
     assert same(weights(tmp_path, run_key(longer)), weights(tmp_path, run_key(straight)))
@@ -148,7 +147,7 @@ def test_a_run_killed_before_its_first_checkpoint_tells_each_epoch_once(cli, tin
 @pytest.fixture
 def between(tmp_path, tiny):
     """A run stopped after some steps, its best epoch and its checkpoints."""
-    cfg = load_config([*tiny, f"store={tmp_path}", *RARE])
+    cfg = load_config([*tiny, f"store={tmp_path}", *RARE, "train.epochs=4", "train.save_every=2"])
     assert run_one(cfg).name == "finished"
     folder = tmp_path / "runs" / run_key(cfg)
     result = json.loads((folder / "result.json").read_text())
