@@ -122,10 +122,10 @@ CASES += [pytest.param(name, torch.float32, 1e-5, id=f"{name}, float32") for nam
 
 @pytest.mark.parametrize(("name", "dtype", "tolerance"), CASES)
 def test_gradients_and_statistics_are_those_of_separate_networks(tiny, name, dtype, tolerance):
-    models = []
+    cfg, models = load_config([*tiny, *NETWORKS[name]]), []
     for seed in range(3):
         torch.manual_seed(seed)
-        model = build_model(load_config([*tiny, *NETWORKS[name]])).to(dtype)
+        model = build_model(cfg).to(dtype)
         models.append(model.to(memory_format=torch.channels_last))
     torch.manual_seed(12)  # whose images leave no value so near a ReLU's edge that rounding decides
     images = torch.randn(3, 4, 3, 32, 32, dtype=dtype).to(memory_format=torch.preserve_format)
@@ -156,7 +156,8 @@ CLIPPED = ["optimizer.clip_norm=0.5", "optimizer.decay_norm_bias=false", "optimi
 def test_bf16_rounds_as_it_does_in_separate_networks(tiny):
     """Against float32, which both miss by as much."""
     torch.manual_seed(0)
-    models = [build_model(load_config([*tiny, "placement=both", "kernel=3"])) for _ in range(2)]
+    cfg = load_config([*tiny, "placement=both", "kernel=3"])
+    models = [build_model(cfg) for _ in range(2)]
     models = [model.to(memory_format=torch.channels_last) for model in models]
     exact = copy.deepcopy(models)
     images = torch.randn(2, 32, 3, 32, 32)

@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 import torch
 
@@ -6,6 +8,7 @@ from cbam_ablate.config.canonical import canonical, effective, from_dict, run_ke
 from cbam_ablate.models import build_model
 
 
+@cache
 def key(*words):
     return run_key(load_config(words))
 
