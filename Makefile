@@ -41,17 +41,18 @@ test-faults: setup ## kills, stops, wrong clocks, full disks, odd files: at most
 	tests/packages.sh mkfs.exfat exfatprogs exfat-fuse
 	$(BIN)/python -m pytest -n 2 -m faults -rs tests/faults
 
-engines: $(VENV)/.engines ## joblib, submitit, Slurm and Ray, which test-engines needs
+engines: $(VENV)/.engines ## joblib, submitit, Slurm, Ray and Hydra 1.4, which test-engines needs
+	tests/hydra14.sh make
 	tests/packages.sh slurmctld slurm-wlm munge
 
 $(VENV)/.engines: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
 	@touch $@
 
-test-engines: engines ## the same study on joblib, submitit, a real Slurm and a real Ray
+test-engines: engines ## the same study on joblib, submitit, a real Slurm and a real Ray, on Hydra 1.4 too
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m engines -rs tests/engines
 
-test-hydra14: setup ## the same on Hydra 1.4 and OmegaConf 2.4, at most 10 minutes on 2 cores
+test-hydra14: setup ## the quick tests on Hydra 1.4 and OmegaConf 2.4, at most 10 minutes on 2 cores
 	tests/hydra14.sh
 
 bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json

@@ -198,23 +198,23 @@ class CommandLine:
     """The real program in a process of its own, with a store of its own.
 
     Importing it takes seconds, so the processes are forks of one that has. `cold` ones import it themselves:
-    where a test is about that, or looks for processes by their command line.
+    where a test is about that, or looks for processes by their command line; those of another `python` too.
     """
 
     server, tiny = warm.Server(), TINY
 
     def __init__(self, store: Path, cold: bool = False) -> None:
-        self.store, self.cold = store, cold
+        self.store, self.cold, self.python = store, cold, sys.executable
 
     def start(self, *words: str, env=None, cold=False) -> "subprocess.Popen | warm.Process":
         words = (*_last_of_each(words), f"store={self.store}")
         env = {**os.environ, **(env or {})}
         # W&B removes its folder of media, made when it is imported, at the end of whichever process.
-        cold = cold or self.cold or words[0] == "wandb"
+        cold = cold or self.cold or words[0] == "wandb" or self.python != sys.executable
         if not cold and hasattr(os, "pidfd_open"):
             return self.server.start(words, env)
         return subprocess.Popen(
-            [sys.executable, "-m", "cbam_ablate", *words],
+            [self.python, "-m", "cbam_ablate", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

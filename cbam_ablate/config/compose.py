@@ -3,15 +3,15 @@
 Hydra's global state is left alone: a program that uses Hydra itself keeps its own.
 """
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import hydra
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
@@ -19,6 +19,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -71,6 +72,25 @@ def load_config(overrides: Iterable[str] = ()) -> RunConfig:
         return check(to_run_config(compose(tokens)))
 
 
+class Loader(ConfigLoaderImpl):
+    """Hydra's, which composes a file of ours alike whatever else is installed.
+
+    Hydra 1.3 holds a file against a schema of the same name, such as that of the official plugin's
+    `hydra/launcher=submitit_slurm`, which has not the same options.
+    """
+
+    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
+        return super()._load_single_config(default, cast(IConfigRepository, _Unmatched(repo)))
+
+
+class _Unmatched:
+    def __init__(self, repo: IConfigRepository) -> None:
+        self.load_config = repo.load_config
+
+    def get_schema_source(self) -> NoReturn:
+        raise ConfigLoadError("files are composed as they are")
+
+
 def make_loader() -> ConfigLoader:
     """Hydra's loader of our groups, and of those in folders of the user's own, which come first."""
     if not OmegaConf.has_resolver("hydra"):
@@ -79,7 +99,7 @@ def make_loader() -> ConfigLoader:
     for folder in conf_dirs()[:-1]:
         path.prepend("own", f"{OWN_FILES}://{folder}", SearchPathQuery(provider="main"))
     path.prepend("own parts", f"{SCHEME}://", SearchPathQuery(provider="schema"))
-    return ConfigLoaderImpl(path)
+    return Loader(path)
 
 
 def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: str = "") -> DictConfig:
@@ -120,10 +140,7 @@ def hydras_own(tokens: Sequence[Token] = ()) -> Iterator[None]:
     if WITH_BASES:
         version.setbase("1.3")
     try:
-        with warnings.catch_warnings():
-            # Our parameters of a plugin's launcher are checked against its own schema, as they should be.
-            warnings.filterwarnings("ignore", r"[\s\S]*is validated against ConfigStore schema")
-            yield
+        yield
     except ConfigError:
         raise
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:

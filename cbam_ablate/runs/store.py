@@ -1,9 +1,11 @@
 """The run store: one folder a run, named by its key; the truth that every table and log is derived from."""
 
 import dataclasses
+import difflib
 import itertools
 import logging
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -113,6 +115,16 @@ class Run:
         return State("new")
 
 
+def _near(word: str, names: Iterable[str]) -> str:
+    """The names or keys that may be meant by a word that is none of them."""
+    known = list(dict.fromkeys(names))
+    inside = [name for name in known if word and word.lower() in name.lower()]
+    near = inside[:3] or difflib.get_close_matches(word, known, n=3)
+    if near:
+        return f"; did you mean {' or '.join(shlex.quote(name) for name in near)}?"
+    return "; `cbam-ablate runs` lists them" if known else ""
+
+
 _locks: list[FileLock] = []
 """What this process holds until it ends."""
 
@@ -159,14 +171,17 @@ class RunStore:
         if found:
             keys = ", ".join(run.key for run in found[:5])
             raise ConfigError(f"run={word}: {len(found)} runs start so ({keys}...); give more digits")
-        named = {run.key: run for run in runs if word in names_of(run.config())}
+        names = {run: names_of(run.config()) for run in runs}
+        named = {run.key: run for run in runs if word in names[run]}
         if len(named) > 1:
             raise ConfigError(f"run={word}: {len(named)} runs are called so: {', '.join([*named][:5])}")
         if named:
             return next(iter(named.values()))
         hint = f"; study={word} is a study, whose runs `cbam-ablate runs study={word}` lists"
-        there = hint if word and (self.study(word) / "manifest.json").is_file() else ""
-        raise ConfigError(f"run={word}: no run's key starts so and none is called so in {self.root}{there}")
+        there = word and (self.study(word) / "manifest.json").is_file()
+        known = [name for own in names.values() for name in own] + [run.key for run in runs]
+        hint = hint if there else _near(word, known)
+        raise ConfigError(f"run={word}: no run's key starts so and none is called so in {self.root}{hint}")
 
     def study(self, name: str) -> Path:
         """The folder of a study's manifest and table."""

@@ -28,6 +28,7 @@ from cbam_ablate.sweep.declare import Declaration, declare, expand
 from cbam_ablate.sweep.named import NAME, begun_without, keep_seeds, name_said
 from cbam_ablate.sweep.of_study import Departure, departure
 from cbam_ablate.sweep.other_code import whatever_code
+from cbam_ablate.sweep.plugins import check_plugin
 
 
 @dataclass
@@ -91,6 +92,7 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
         refuse_sweeping(composed.hydra)
         cell = Cell("", {}, check(base), run_key(base), [])
         return Outline("", [], [cell], {cell.key: base}, base, tokens, composed, loader)
+    check_plugin(composed.hydra)
     ours = [token for token in tokens if not token.name.startswith("hydra") and token.name != NAME]
     declaration = declare(ours, composed.hydra.sweeper)
     notes = [] if name is None else keep_seeds(declaration, base, name)

@@ -156,8 +156,8 @@ def plan_outline(asked: Outline) -> Plan:
 
 def _lanes(launcher: Mapping[str, Any]) -> int | None:
     """How many runs the launcher's parameters let it train at a time; None where they don't say."""
-    if "n_jobs" in launcher:
-        jobs = int(launcher["n_jobs"])
+    jobs = launcher.get("n_jobs")
+    if isinstance(jobs, int):
         return jobs if jobs > 0 else os.cpu_count()
     together = launcher.get("array_parallelism")
     return together if isinstance(together, int) and together > 0 else None

@@ -72,7 +72,7 @@ def submit_slurm(
     try:
         executor.update_parameters(time=limit, job_name=name, array_parallelism=at_a_time, **params)
     except ValueError as error:
-        raise ConfigError(f"hydra.launcher: {error}") from error
+        raise ConfigError(f"hydra.launcher: {' '.join(str(error).split())}") from error
     for number, array in enumerate(arrays):
         try:
             jobs = executor.submit_array(array)

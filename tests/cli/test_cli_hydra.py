@@ -155,14 +155,6 @@ def test_a_setting_of_hydra_without_effect_is_refused_by_name(tmp_path, capsys, 
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("launcher", ["local", "joblib"])
-def test_an_option_that_a_launcher_does_not_have_is_refused(tmp_path, capsys, launcher):
-    words = ["-m", "seed=0,1", f"hydra/launcher={launcher}", "data=synthetic", f"store={tmp_path / 'store'}"]
-    for plus, told in (("", "has no such option; it has"), ("+", "is set without +")):
-        assert run("train", [*words, f"{plus}hydra.launcher.workers=2"]) == 1
-        assert told in capsys.readouterr().err
-
-
 def test_a_setting_without_effect_is_refused_in_a_study_too(tmp_path, monkeypatch, capsys):
     (tmp_path / "conf" / "study").mkdir(parents=True)
     study = tmp_path / "conf" / "study" / "mine.yaml"
@@ -175,19 +167,6 @@ def test_a_setting_without_effect_is_refused_in_a_study_too(tmp_path, monkeypatc
         study.write_text(f"# @package _global_\n{text}\n")
         assert run("train", ["study=mine", "sweep.dry_run=true", "data=synthetic"]) == 1
         assert name in capsys.readouterr().err
-
-
-def test_a_study_chooses_its_launcher_and_the_command_another(tmp_path, monkeypatch):
-    (tmp_path / "conf" / "study").mkdir(parents=True)
-    text = "# @package _global_\ndefaults: [override /hydra/launcher: submitit_slurm]\n"
-    text += "hydra: {sweeper: {params: {seed: '0,1'}}, launcher: {partition: gpu}}\n"
-    (tmp_path / "conf" / "study" / "mine.yaml").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    node = make_outline(["study=mine"]).composed.hydra.launcher
-    assert node._target_.endswith("SlurmLauncher")
-    assert node.partition == "gpu"
-    words = ["study=mine", "hydra.launcher.partition=big", "hydra.launcher.pack=2"]
-    assert make_outline(words).composed.hydra.launcher.partition == "big"
 
 
 OF_SWEEPS = [

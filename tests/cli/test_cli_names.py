@@ -88,6 +88,21 @@ def test_a_studys_name_is_not_taken_for_a_runs(store, capsys):
     assert "runs study=mine" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("odd", "did you mean 'the odd one'?"),
+        ("the old one", "did you mean 'the odd one'?"),
+        (BLOCK.replace("cbam", "cabm"), f"did you mean '{BLOCK}' or "),
+        ("xyz", "; `cbam-ablate runs` lists them"),
+    ],
+)
+def test_a_name_that_no_run_has_brings_the_near_ones(store, capsys, word, told):
+    for command in ("evaluate", "reproduce"):
+        assert run(command, [f"run={word}", f"store={store}"]) == 1
+        assert told in capsys.readouterr().err
+
+
 def test_a_printed_command_trains_the_run_again_to_the_same_result(store, capsys):
     assert run("reproduce", [f"run={BLOCK}", f"store={store}"]) == 0
     printed = capsys.readouterr()

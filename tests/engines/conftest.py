@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 ENOUGH = 600
 """Seconds that no study here takes, even on a busy machine."""
 CELLS = ["placement=none,block", "seed=0,1,2"]
+OTHER = HERE.parents[1] / ".venv-hydra14" / "bin" / "python"
+"""Python with Hydra 1.4 and its launchers, as tests/hydra14.sh makes it."""
 
 
 def pytest_collection_modifyitems(items):
@@ -36,11 +38,11 @@ class Scale(nn.Module):
 
 
 class Study:
-    """The 6-cell study of real trainings in a store of its own, by one launcher."""
+    """A study of real trainings in a store of its own, by one launcher."""
 
     def __init__(self, cli, words, launcher, without_times) -> None:
         self.cli, self.launcher = cli, launcher
-        self.words = ["-m", *words, *CELLS]
+        self.words = ["-m", *words]
         self._without_times = without_times
 
     def start(self, *more):
@@ -61,6 +63,16 @@ class Study:
         text = next((self.cli.store / "studies").glob("*/table.json")).read_text()
         text = re.sub(r" (hydra[/.]launcher|store|detach)\S*?=[^\s\"]*", "", text)
         return json.dumps(self._without_times(json.loads(text))).encode()
+
+    def manifest(self) -> dict:
+        """What was planned, less the words that name launcher and store."""
+        content = json.loads(next((self.cli.store / "studies").glob("*/manifest.json")).read_text())
+        del content["command"], content["constants"]["store"]
+        return content
+
+    def hydras(self) -> set[str]:
+        """The versions of Hydra that runs were trained on."""
+        return {self.cli.result(key)["provenance"]["versions"]["hydra-core"] for key in self.cli.runs()}
 
     def done(self) -> int:
         return sum((folder / "result.json").exists() for folder in self.cli.runs().values())
@@ -119,9 +131,9 @@ def until():
 def study(cli, tiny, without_times):
     """Makes the study for a launcher's words; `epochs` makes its runs longer."""
 
-    def make(*launcher, store=None, epochs=6):
+    def make(*launcher, store=None, epochs=6, cells=CELLS):
         own = type(cli)(store) if store else cli
-        words = [*tiny, f"train.epochs={epochs}", "train.batch_size=16"]
+        words = [*tiny, f"train.epochs={epochs}", "train.batch_size=16", *cells]
         return Study(own, words, launcher, without_times)
 
     return make
@@ -154,6 +166,26 @@ def reference(study, tmp_path_factory) -> bytes:
             done = local.run()
             assert done.returncode == 0, done.stderr
     return local.table()
+
+
+@pytest.fixture
+def same_on_hydra_14(study, tmp_path):
+    """Trains two cells there by a launcher's words; what comes of it must be as of those trained here."""
+    if not OTHER.exists():
+        pytest.skip("no Hydra 1.4 here: tests/hydra14.sh make")
+
+    def run(*launcher):
+        made = []
+        for version, words in (("1.3", ["hydra.launcher.jobs=0"]), ("1.4", launcher)):
+            two = study(*words, store=tmp_path / version, epochs=1, cells=["placement=none,block"])
+            two.cli.python = str(OTHER) if version == "1.4" else two.cli.python
+            done = two.run()
+            assert done.returncode == 0, done.stderr
+            assert {told[:3] for told in two.hydras()} == {version}
+            made.append((two.cli.runs().keys(), two.manifest(), two.table()))
+        assert made[0] == made[1]
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,11 @@ def test_ctrl_c_saves_what_submitit_local_has_at_work(study, until, end):
     assert "interrupted" in {status["state"] for status in states}
 
 
+@pytest.mark.parametrize(("launcher", "jobs"), [("joblib", "n_jobs=2"), ("submitit_local", "jobs=1")])
+def test_hydra_1_4_with_its_launchers_makes_the_same(same_on_hydra_14, launcher, jobs):
+    same_on_hydra_14(f"hydra/launcher={launcher}", f"hydra.launcher.{jobs}")
+
+
 @pytest.mark.parametrize("launcher", ["local", "basic", "joblib"])
 def test_engines_whose_jobs_end_with_the_command_cannot_be_left(cli, tiny, launcher):
     done = cli("train", "-m", *tiny, "seed=0,1", f"hydra/launcher={launcher}", "detach=true")

@@ -71,6 +71,11 @@ def test_a_ray_of_its_own_gives_the_same_table(study, reference):
     assert own.table() == reference
 
 
+def test_hydra_1_4_with_its_launchers_makes_the_same(same_on_hydra_14):
+    """On a Ray of its own: the cluster's nodes train with the Hydra that they were started with."""
+    same_on_hydra_14("hydra/launcher=ray")
+
+
 def test_workers_find_ones_own_module(own_module, ray):
     own_module(*ray)
 

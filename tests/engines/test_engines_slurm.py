@@ -115,3 +115,7 @@ def test_a_partition_that_is_not_there_is_refused_in_one_line(cli, tiny):
 
 def test_workers_find_ones_own_module(own_module):
     own_module(*SLURM)
+
+
+def test_hydra_1_4_with_its_launchers_makes_the_same(same_on_hydra_14):
+    same_on_hydra_14(*SLURM)

@@ -17,6 +17,11 @@ class RayLauncher(EngineLauncher):
 
     real: ClassVar = {"num_cpus": 0.001, "num_gpus": 0, "memory_gb": 0.001}
 
+    def __init__(
+        self, address: str | None, num_cpus: float | None, num_gpus: float | None, memory_gb: float | None
+    ) -> None:
+        super().__init__(address=address, num_cpus=num_cpus, num_gpus=num_gpus, memory_gb=memory_gb)
+
     def launch(self, manifest: Path, keys: list[str]) -> None:
         import ray
 

@@ -109,6 +109,9 @@ class LocalSubmititLauncher(EngineLauncher):
     whole: ClassVar = {"jobs": 1}
     alone = True
 
+    def __init__(self, jobs: int | None) -> None:
+        super().__init__(jobs=jobs)
+
     def launch(self, manifest: Path, keys: list[str]) -> None:
         from cbam_ablate.sweep import submit
         from cbam_ablate.sweep.ledger import Ledger

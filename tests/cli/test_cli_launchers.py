@@ -1,0 +1,80 @@
+"""Launchers are those that were asked for, whatever is installed beside; they take options that they have."""
+
+import copy
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+
+from cbam_ablate.cli import run
+from cbam_ablate.sweep import launchers
+from cbam_ablate.sweep.outline import make_outline
+
+
+@pytest.mark.parametrize("launcher", ["local", "joblib"])
+def test_an_option_that_a_launcher_does_not_have_is_refused(tmp_path, capsys, launcher):
+    words = ["-m", "seed=0,1", f"hydra/launcher={launcher}", "data=synthetic", f"store={tmp_path / 'store'}"]
+    for plus, told in (("", "has no such option; it has"), ("+", "is set without +")):
+        assert run("train", [*words, f"{plus}hydra.launcher.workers=2"]) == 1
+        assert told in capsys.readouterr().err
+
+
+@pytest.fixture
+def plugins_schema(monkeypatch):
+    """Stores a schema of the name of a launcher of ours, as Hydra's official plugins do."""
+    Plugins.instance()
+    monkeypatch.setattr(ConfigStore.instance(), "repo", copy.deepcopy(ConfigStore.instance().repo))
+
+    def store(name, target):
+        ConfigStore.instance().repo["hydra"]["launcher"].pop(f"{name}.yaml", None)  # the real plugin's
+        node = {"_target_": target, "submitit_folder": "there"}
+        ConfigStore.instance().store(group="hydra/launcher", name=name, node=node, provider="a plugin")
+
+    return store
+
+
+@pytest.mark.parametrize("launcher", ["submitit_slurm", "submitit_local", "ray"])
+def test_a_plugin_with_a_launcher_of_the_same_name_changes_nothing(plugins_schema, launcher):
+    words = ["seed=0,1", f"hydra/launcher={launcher}"]
+    before = make_outline(words).composed.hydra.launcher
+    plugins_schema(launcher, "its.Launcher")
+    assert make_outline(words).composed.hydra.launcher == before
+
+
+AWS = "hydra_plugins.hydra_ray_launcher.ray_aws_launcher.RayAWSLauncher"
+FILES = {
+    "_target_: its.Launcher\nfolder: here\n": "hydra.launcher.folder=here: hydra/launcher=mine has no such",
+    "defaults: [joblib]\nn_jobs: two\n": "hydra.launcher.n_jobs=two: ",
+    "defaults: [joblib]\nn_jobs: '2'\n": "write 2 without quotes",
+    "defaults: [ray]\nfolder: here\n": "'folder'; hydra.launcher has address, num_cpus",
+    "defaults: [submitit_local]\nfolder: here\n": "'folder'; hydra.launcher has jobs",
+    f"_target_: {AWS}\n": "choose hydra/launcher=ray hydra.launcher.address=HOST:PORT",
+}
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_a_file_with_an_option_that_its_launcher_does_not_take_is_refused(
+    tmp_path, monkeypatch, capsys, plugins_schema, text
+):
+    plugins_schema("theirs", "its.Launcher")
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "conf" / "hydra" / "launcher" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    monkeypatch.setattr(launchers, "require_extra", lambda *_: None)  # refused without its package too
+    assert run("train", ["-m", "seed=0,1", "data=synthetic", "hydra/launcher=mine"]) == 1
+    assert FILES[text] in capsys.readouterr().err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_study_chooses_its_launcher_and_the_command_another(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    text = "# @package _global_\ndefaults: [override /hydra/launcher: submitit_slurm]\n"
+    text += "hydra: {sweeper: {params: {seed: '0,1'}}, launcher: {partition: gpu}}\n"
+    (tmp_path / "conf" / "study" / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    node = make_outline(["study=mine"]).composed.hydra.launcher
+    assert node._target_.endswith("SlurmLauncher")
+    assert node.partition == "gpu"
+    words = ["study=mine", "hydra.launcher.partition=big", "hydra.launcher.pack=2"]
+    assert make_outline(words).composed.hydra.launcher.partition == "big"
