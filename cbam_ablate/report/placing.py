@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Box = NDArray[np.float64]
 """(4,) left, bottom, right, top in pixels."""
+Boxes = NDArray[np.float64]
+"""(N, 4) such boxes."""
 NEAR, STEP = 5.0, 3.0
 """Points between a marker and its name: at first, and how much more at each further try."""
 MARKER, GAP = 4.0, 1.5
@@ -38,8 +40,8 @@ def place_names(axes: Axes, lines: Sequence[Sequence[tuple[float, float]]] = ())
     scale, area = figure.dpi / 72, np.array(axes.get_window_extent().extents)
     points = [np.asarray(axes.transData.transform(one.xy)) for one in names]
     markers = [_around(point, MARKER * scale, MARKER * scale) for point in points]
-    ends = [axes.transData.transform(line) for line in lines]
-    drawn = [box for start, end in ends for box in _along(start, end, scale)]
+    ends = axes.transData.transform(np.reshape(lines, (-1, 2))).reshape(-1, 2, 2)
+    drawn = np.concatenate([np.empty((0, 4)), *(_along(start, end, scale) for start, end in ends)])
     taken: list[Box] = []
     leaders: list[Box] = []
     # Where points are close, those in the middle choose first.
@@ -50,8 +52,9 @@ def place_names(axes: Axes, lines: Sequence[Sequence[tuple[float, float]]] = ())
         extent = Text.get_window_extent(name)
         room = np.array([extent.width, extent.height]) + 2 * GAP * scale
         free = None
-        for softly in ([*leaders, *drawn], leaders, []):
-            free = free or _free(point, room, area, [*markers, *taken, *softly], taken, scale)
+        named, soft = (np.reshape(boxes, (-1, 4)) for boxes in (taken, leaders))
+        for softly in ([soft, drawn], [soft], []):
+            free = free or _free(point, room, area, np.concatenate([markers, named, *softly]), named, scale)
         if free is None:
             name.set_visible(False)
             continue
@@ -60,37 +63,37 @@ def place_names(axes: Axes, lines: Sequence[Sequence[tuple[float, float]]] = ())
         name.set(horizontalalignment="center", verticalalignment="center")
         name.xyann = tuple((middle - point) / scale)
         if distance >= LEADER:
-            leaders += _along(point, middle, scale)
+            leaders += [*_along(point, middle, scale)]
         elif name.arrow_patch is not None:
             name.arrow_patch.set_visible(False)
 
 
 def _free(
-    point: Box, room: Box, area: Box, others: Sequence[Box], names: Sequence[Box], scale: float
+    point: Box, room: Box, area: Box, others: Boxes, names: Boxes, scale: float
 ) -> tuple[Box, float] | None:
     """The middle of the nearest place for a box of this (2,) room, and its distance in points.
 
     The box covers none of `others`, nor does the line to it cross one of `names`.
     """
-    there, named = (np.array(boxes).reshape(-1, 4) for boxes in (others, names))
     for middle, distance in _places(point, room, float(max(area[2:] - area[:2])), scale):
         box = _around(middle, *(room / 2))
-        if (box[:2] < area[:2]).any() or (box[2:] > area[2:]).any() or _cover(box, there):
+        if (box[:2] < area[:2]).any() or (box[2:] > area[2:]).any() or _cover(box, others):
             continue
-        if distance < LEADER or not any(_cover(one, named) for one in _along(point, middle, scale)):
+        if distance < LEADER or not any(_cover(one, names) for one in _along(point, middle, scale)):
             return middle, distance
     return None
 
 
-def _cover(box: Box, there: NDArray[np.float64]) -> bool:
-    """Whether the box has a part in common with one of `there` (N, 4)."""
+def _cover(box: Box, there: Boxes) -> bool:
+    """Whether the box has a part in common with one of `there`."""
     return bool(((there[:, :2] < box[2:]) & (there[:, 2:] > box[:2])).all(axis=1).any())
 
 
-def _along(start: Box, end: Box, scale: float) -> list[Box]:
+def _along(start: Box, end: Box, scale: float) -> Boxes:
     """Small boxes along a line."""
     count = max(2, math.ceil(math.dist(start, end) / (STEP * scale)))
-    return [_around(one, scale / 2, scale / 2) for one in np.linspace(start, end, count)]
+    middles = np.linspace(start, end, count)
+    return np.hstack([middles - scale / 2, middles + scale / 2])
 
 
 def _places(point: Box, room: Box, farthest: float, scale: float) -> Iterator[tuple[Box, float]]:

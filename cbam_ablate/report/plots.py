@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter
@@ -44,6 +45,7 @@ NAMES = ("pareto", "curves", "differences", "heat_map", "main_effects")
 FONTS = {"sans": ["DejaVu Sans"], "serif": ["STIXGeneral", "DejaVu Serif"]}
 DATED = {"pdf": "CreationDate", "png": "Software"}
 """What a file would say of when or by what it was made."""
+DPI = 200
 POINTS = {"pt": 1.0, "in": 72.27, "cm": 72.27 / 2.54, "mm": 72.27 / 25.4}
 """TeX's points in a unit; an inch has 72.27 of them."""
 
@@ -233,7 +235,11 @@ def save(plot: Plot, folder: Path, endings: Sequence[str] = ("pdf", "png")) -> l
     with _style(plot.style):
         figure = _figure(plot)
         for ending in endings:
-            path = folder / f"{plot.name}.{ending}"
-            figure.savefig(path, dpi=200, facecolor="white", metadata={DATED[ending]: None})
+            path, metadata = folder / f"{plot.name}.{ending}", {DATED[ending]: None}
+            if ending == "png":  # which savefig would draw twice, at first for its layout alone
+                figure.set(dpi=DPI, facecolor="white")
+                FigureCanvasAgg(figure).print_png(path, metadata=metadata)
+            else:
+                figure.savefig(path, dpi=DPI, facecolor="white", metadata=metadata)
             paths.append(path)
     return paths
