@@ -8,7 +8,7 @@ from omegaconf import MISSING
 from cbam_ablate.aggregate.layout import Setting, hashable
 from cbam_ablate.aggregate.model import Quantity
 from cbam_ablate.aggregate.names import Names
-from cbam_ablate.aggregate.records import SEED, Study
+from cbam_ablate.aggregate.records import NUMBERS, SEED, Study
 from cbam_ablate.config.canonical import inert, leaves
 from cbam_ablate.config.flat import from_flat
 from cbam_ablate.config.options import spell
@@ -100,7 +100,7 @@ def _inert(study: Study) -> set[str]:
     for place in study.places:
         for name, value in place.axes.items():
             if name != SEED:
-                kind = bool(value) if isinstance(value, int | float) else hashable(value)
+                kind = bool(value) if isinstance(value, NUMBERS) else hashable(value)
                 typical.setdefault((name, kind), place.key)
     keys = set(typical.values()) or {place.key for place in study.places[:1]}
     found: set[str] | None = None

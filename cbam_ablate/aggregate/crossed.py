@@ -1,6 +1,6 @@
 """Intervals that take in another test set: over the images alone, or over seeds and images together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -172,7 +172,7 @@ def _less(ours: One, theirs: One) -> One:
 MOST_PAIRS = 12
 
 
-def single_pairs(crossed: Crossed, labels: Sequence[str], base: Sequence[int | None]) -> list[str]:
+def single_pairs(crossed: Crossed, label: Callable[[int], str], base: Sequence[int | None]) -> list[str]:
     """McNemar's test of each row of one run and its baseline of one run, of the same seed, in sentences."""
     found: list[str] = []
     pairs = [(row, other) for row, other in enumerate(base) if other is not None and other != row]
@@ -185,7 +185,7 @@ def single_pairs(crossed: Crossed, labels: Sequence[str], base: Sequence[int | N
             continue
         ours, theirs, p = mcnemar(samples[0].right, samples[1].right)
         found.append(
-            f"{labels[row]} against {labels[other]}, one run each: {ours} test images only the first has "
+            f"{label(row)} against {label(other)}, one run each: {ours} test images only the first has "
             f"right, {theirs} only the second, p = {p:.2g} (McNemar's exact test, of these two "
             "networks, not of the architectures)."
         )

@@ -74,7 +74,8 @@ def settings_of(study: Study, places: Iterable[Place], axes: list[str]) -> list[
     constant = study.constants.get(SEED)
     for place in places:
         chosen = {name: place.axes.get(name) for name in axes}
-        setting = found.setdefault(point(chosen), Setting(chosen))
+        here = point(chosen)
+        setting = found.get(here) or found.setdefault(here, Setting(chosen))
         setting.other_network = place.key in study.other_networks
         own = study.runs.get(place.key, {}).get(SEED, constant)
         records = setting.by_seed.setdefault(spell(place.axes.get(SEED, own)), [])

@@ -58,7 +58,7 @@ def mixtures(study: Study, settings: list[Setting], rows: list[Row]) -> list[str
 
 
 def _count(fact: str, records: Iterable[Record]) -> Counter[str]:
-    return Counter(record.facts[fact] for record in records if fact in record.facts)
+    return Counter([record.facts[fact] for record in records if fact in record.facts])
 
 
 def left_out(settings: list[Setting], quantities: list[Quantity]) -> list[str]:

@@ -161,19 +161,21 @@ def pairwise(results: NDArray[np.float64], level: float = LEVEL) -> Pairs:
     for start in range(0, count, ROWS_AT_ONCE):
         # Rows and those from the first of them on: the others were met before.
         ours, rest = slice(start, start + ROWS_AT_ONCE), slice(start, None)
-        n = _products(there[ours], there[rest])
-        total = _products(values[ours], there[rest]) - _products(there[ours], values[rest])
-        squares = _products(values[ours] ** 2, there[rest]) + _products(there[ours], values[rest] ** 2)
+        # Where nothing is missing one row tells of all, and broadcasting does the rest.
+        mine, theirs = (there[:1], there[:1]) if there.all() else (there[ours], there[rest])
+        n = _products(mine, theirs)
+        total = _products(values[ours], theirs) - _products(mine, values[rest])
+        squares = _products(values[ours] ** 2, theirs) + _products(mine, values[rest] ** 2)
         squares -= 2 * _products(values[ours], values[rest])
         safe = np.maximum(n, 2)
         variance = np.maximum(squares - total**2 / safe, 0.0) / (safe - 1)
-        upper = np.arange(n.shape[1]) > np.arange(n.shape[0])[:, None]
+        upper = np.arange(total.shape[1]) > np.arange(total.shape[0])[:, None]
         flat = np.maximum(limits_of_rows[ours, None], limits_of_rows[rest]) ** 2
         varies = variance > flat
         tested += int((upper & (n >= 2) & varies).sum())
         t = np.abs(total) / np.sqrt(np.where(varies, variance, np.inf) * safe)
         row, column = np.nonzero(upper & (t > limits[n.astype(int)]))
-        p = 2 * stdtr(n[row, column] - 1, -t[row, column])
+        p = 2 * stdtr(np.broadcast_to(n, t.shape)[row, column] - 1, -t[row, column])
         parts.append((row + start, column + start, p, total[row, column] > 0))
     first, second, every, above = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Pairs(tested, first, second, every, above)

@@ -94,12 +94,12 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None, *, traine
     moving = [] if options.by == "class" else contrasts(settings, results, shown_axes, wanted)
     contest, moved = _compare(rows, quantities, results, base, moving, crossed)
     quiet = Crossed(study, settings, "images" if options.by is None else "", own)
-    single = single_pairs(quiet, [setting_text(setting.axes, names) for setting in settings], base)
+    single = single_pairs(quiet, lambda row: setting_text(settings[row].axes, names), base)
     if options.references != study.table.get("references"):  # the table's own, for whichever rows they match
         settings = [dataclasses.replace(setting, other_network=False) for setting in settings]
     references, without_row = read_references(options.references, settings, study, shown)
     published, without_place = read_published(options.published, study, shown, across)
-    measured = {name for record in study.records.values() for name in record.values}
+    measured = set().union(*(record.values for record in study.records.values()))
     notes = [
         *mixtures(study, settings, rows),
         *failures(settings, names),
@@ -142,7 +142,7 @@ def _quantities(
     study: Study, options: TableConfig, names: Names, asked: Mapping[str, Asked], pivoted: bool
 ) -> list[Quantity]:
     finished = [record for record in study.records.values() if record.finished]
-    known = {name for record in finished for name in record.values}
+    known = set().union(*(record.values for record in finished))
     costs = options.costs if options.costs is not None else default_costs(pivoted)
     found = []
     for name in dict.fromkeys([*options.metrics, *costs]):

@@ -81,6 +81,7 @@ def main() -> NoReturn:
         sys.exit(fail(twice))
     if arguments[0] in READING:
         gc.disable()
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # idle threads of NumPy's would spin for a while
     code = run(arguments[0], arguments[1:])
     gc.freeze()  # else all that was read is searched once more as the process ends
     if code and arguments[0] == "wandb":

@@ -104,6 +104,8 @@ def coerce(key: str, value: Any) -> Any:
 
 def spell(value: Any) -> str:
     """A config value as the command line spells it."""
+    if isinstance(value, str):
+        return str(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
