@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 
 import pytest
@@ -51,26 +52,38 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, witho
     assert cli.result(key)["metrics"] == undisturbed.result(key)["metrics"]
 
 
-def test_a_cut_short_checkpoint_starts_the_run_over(tmp_path, tiny, caplog):
-    cfg = load_config([*tiny, f"store={tmp_path}"])
-    key = run_key(cfg)
-    run_one(cfg)
-    folder = tmp_path / "runs" / key
-    before = weights(tmp_path, key)
+@pytest.fixture(scope="module")
+def trained(tiny_words, tmp_path_factory):
+    """A store with a finished run of three epochs, and the run's key."""
+    store = tmp_path_factory.mktemp("trained")
+    cfg = load_config([*tiny_words, f"store={store}"])
+    assert run_one(cfg).name == "finished"
+    return store, run_key(cfg)
+
+
+@pytest.fixture
+def unfinished(trained, tiny, tmp_path):
+    """That run in a store of its own, without its result: its config and its folder."""
+    shutil.copytree(trained[0] / "runs", tmp_path / "runs")
+    folder = tmp_path / "runs" / trained[1]
     (folder / "result.json").unlink()
+    return load_config([*tiny, f"store={tmp_path}"]), folder
+
+
+def test_a_cut_short_checkpoint_starts_the_run_over(unfinished, tmp_path, caplog):
+    cfg, folder = unfinished
+    before = weights(tmp_path, folder.name)
     last = folder / "checkpoints" / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
     assert run_one(cfg).name == "finished"
     assert any("starts over" in line and "not a whole checkpoint" in line for line in caplog.messages)
-    assert same(weights(tmp_path, key), before)
+    assert same(weights(tmp_path, folder.name), before)
     assert epochs(folder) == [1, 2, 3]
 
 
-def test_a_history_line_cut_short_is_restored_from_the_checkpoint(tmp_path, tiny):
-    cfg = load_config([*tiny, f"store={tmp_path}"])
-    run_one(cfg)
-    history = tmp_path / "runs" / run_key(cfg) / "history.jsonl"
-    (history.parent / "result.json").unlink()
+def test_a_history_line_cut_short_is_restored_from_the_checkpoint(unfinished):
+    cfg, folder = unfinished
+    history = folder / "history.jsonl"
     whole = history.read_text()
     history.write_text(whole[:-20])
     run_one(cfg)
@@ -215,20 +228,23 @@ def test_a_run_goes_on_in_the_number_format_that_it_began_in(between):
         ("data.train_size=256", "data.train_size=256: .* began with 128"),
     ],
 )
-def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(tmp_path, tiny, word, said):
-    short = load_config([*tiny, f"store={tmp_path}"])
-    run_one(short)
-    words = [*tiny, f"store={tmp_path}", "train.epochs=5", f"train.resume_from={run_key(short)}", word]
+def test_a_parent_that_the_run_cant_go_on_from_is_refused_before_anything_runs(trained, tiny, word, said):
+    store, parent = trained
+    words = [*tiny, f"store={store}", "train.epochs=5", f"train.resume_from={parent}", word]
     with pytest.raises(ConfigError, match=said):
         make_plan(words, sweep=False)
 
 
-def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, monkeypatch):
+@pytest.fixture
+def checkpoint(trained, tmp_path):
+    """The last checkpoint of a run, where no store is."""
+    store, key = trained
+    return shutil.copy(store / "runs" / key / "checkpoints" / "last.pt", tmp_path / "some.pt")
+
+
+def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(checkpoint, tmp_path, tiny, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    short = load_config([*tiny, f"store={tmp_path}"])
-    run_one(short)
-    (tmp_path / "runs" / run_key(short) / "checkpoints" / "last.pt").rename("some.pt")
-    tokens = [*tiny, f"store={tmp_path}", "train.epochs=5", "train.resume_from=some.pt"]
+    tokens = [*tiny, f"store={tmp_path}", "train.epochs=4", "train.resume_from=some.pt"]
     longer = load_config(tokens)
     assert list(make_plan(tokens, sweep=False).runs) == [run_key(longer)]
     assert run_one(longer).name == "finished"
@@ -241,11 +257,9 @@ def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(tmp_path, tiny, mon
         ("placement=block", "weights are of another network"),
     ],
 )
-def test_a_checkpoint_that_lies_anywhere_is_refused_when_it_is_loaded(tmp_path, tiny, word, said):
-    short = load_config([*tiny, f"store={tmp_path}"])
-    run_one(short)
-    last = tmp_path / "some.pt"
-    (tmp_path / "runs" / run_key(short) / "checkpoints" / "last.pt").rename(last)
-    other = load_config([*tiny, "train.epochs=5", f"store={tmp_path}", f"train.resume_from={last}", word])
+def test_a_checkpoint_that_lies_anywhere_is_refused_when_it_is_loaded(checkpoint, tmp_path, tiny, word, said):
+    other = load_config(
+        [*tiny, "train.epochs=5", f"store={tmp_path}", f"train.resume_from={checkpoint}", word]
+    )
     state = run_one(other)
     assert (state.name, said in state.error) == ("failed", True), state.error
