@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -56,14 +56,17 @@ def told(callbacks: Callbacks, cfg: RunConfig, number: int = 0) -> Iterator[None
         callbacks.on_job_end(config=config, job_return=done)
 
 
-@contextmanager
-def told_of(manifest: Mapping[str, Any], cfgs: Sequence[RunConfig]) -> Iterator[None]:
-    """Tells the callbacks of a frozen plan of these runs."""
+def told_of(manifest: Mapping[str, Any], cfgs: Sequence[RunConfig]) -> AbstractContextManager[None]:
+    """Tells the callbacks of a frozen plan of these runs, once entered. Raises as `make_callbacks` does."""
     declared = manifest.get("callbacks")
+    if not declared:
+        return nullcontext()
+    return _all_told(make_callbacks(OmegaConf.create({"callbacks": declared})), list(manifest["runs"]), cfgs)
+
+
+@contextmanager
+def _all_told(callbacks: Callbacks, keys: Sequence[str], cfgs: Sequence[RunConfig]) -> Iterator[None]:
     with ExitStack() as stack:
-        if declared:
-            callbacks = make_callbacks(OmegaConf.create({"callbacks": declared}))
-            keys = list(manifest["runs"])
-            for cfg in cfgs:
-                stack.enter_context(told(callbacks, cfg, keys.index(run_key(cfg))))
+        for cfg in cfgs:
+            stack.enter_context(told(callbacks, cfg, keys.index(run_key(cfg))))
         yield

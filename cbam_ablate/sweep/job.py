@@ -6,6 +6,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,7 @@ from cbam_ablate.training.device import (
 )
 
 log = logging.getLogger(__name__)
+NOBODY: AbstractContextManager[None] = nullcontext()
 
 
 class TimedOut(BaseException):
@@ -117,8 +119,8 @@ def run_cell(
     cfg = run_config(manifest, key)
     if manifest_path.with_name("stop").exists():
         return RunStore(cfg.store).run(key).state()
-    with told_of(manifest, [cfg] if tell else []):
-        state = run_one(cfg, device, threads, manifest["study"], planned_cost(manifest, key))
+    telling = told_of(manifest, [cfg] if tell else [])
+    state = run_one(cfg, device, threads, manifest["study"], planned_cost(manifest, key), telling)
     if state.name == "failed":
         mind_failures(manifest_path, manifest, cfg)
     return state
@@ -145,11 +147,13 @@ def run_one(
     threads: int | None = None,
     study: str | None = None,
     cost: ModelCost | None = None,
+    telling: AbstractContextManager[None] = NOBODY,
 ) -> State:
     """Trains the run of `cfg`, or finds it done, and returns how it stands. Failures are recorded.
 
     `device` and `threads` are this launch's, over the config's own; `cost` is the network's, where it was
-    counted. State `running` means that another live process holds the run.
+    counted; `telling` is entered where there is something to train. State `running` means that another live
+    process holds the run.
     """
     if cfg.sweep.detach:
         raise ConfigError("detach=true: a single run is trained here; -m makes a sweep, which can be left")
@@ -162,7 +166,7 @@ def run_one(
         return run.state()
     stop = Stop(cfg.sweep.timeout_minutes)
     try:
-        with RunWriter(run, claim, cfg, study) as writer, following(writer), stop:
+        with telling, RunWriter(run, claim, cfg, study) as writer, following(writer), stop:
             if run.result() is None:
                 _run(cfg, writer, stop, device or cfg.train.device, cfg.train.threads or threads, cost)
     except LostClaimError as error:

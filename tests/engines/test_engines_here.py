@@ -54,6 +54,25 @@ def test_ctrl_c_saves_what_submitit_local_has_at_work(study, until, end):
     assert "interrupted" in {status["state"] for status in states}
 
 
+HEARS = """from hydra.experimental.callback import Callback
+class Hears(Callback):
+    def note(self, *words): print(*words, file=open("heard", "a"))
+    def on_job_start(self, config, **_): self.note("start", config.key)
+    def on_job_end(self, config, job_return, **_): self.note(job_return.status.name, config.key)
+"""
+
+
+def test_callbacks_hear_of_each_run_once_though_processes_share_the_runs(cli, tiny, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hears_each.py").write_text(HEARS)
+    words = ["seed=0,1,2", "hydra/launcher=submitit_local", "+hydra.callbacks.its._target_=hears_each.Hears"]
+    done = cli("train", "-m", *tiny, "train.epochs=1", *words)
+    assert done.returncode == 0, done.stderr
+    heard = sorted((tmp_path / "heard").read_text().splitlines())
+    assert heard == sorted(f"{what} {key}" for what in ("start", "COMPLETED") for key in cli.runs())
+
+
 @pytest.mark.parametrize(("launcher", "jobs"), [("joblib", "n_jobs=2"), ("submitit_local", "jobs=1")])
 def test_hydra_1_4_with_its_launchers_makes_the_same(same_on_hydra_14, launcher, jobs):
     same_on_hydra_14(f"hydra/launcher={launcher}", f"hydra.launcher.{jobs}")
