@@ -1,5 +1,6 @@
 """Hydra's own settings, in a study or on the command line: each counts here, or is refused by its name."""
 
+import difflib
 import os
 import re
 from collections.abc import Iterator
@@ -8,9 +9,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.options import spell
+from cbam_ablate.config.where import choices
 from cbam_ablate.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,10 +40,18 @@ STANDING: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 """What settings are that can't be anything else here, and where what they are for is said."""
 SWEEPER = "cbam_ablate"
+LAUNCHER = "hydra/launcher"
 LOGGINGS = ("none", "disabled")
 SECTIONS = ("hydra.launcher", "hydra.sweeper", "hydra.callbacks", "hydra.job", "hydra.run", "hydra.sweep")
 OF_SWEEPS = ("hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher", "hydra.sweep.")
 """What a single run has no use for."""
+HOLDERS = (
+    *(f"hydra.sweeper.{name}" for name in ("around", "params")),
+    "hydra.callbacks",
+    "hydra.job.env_set",
+    "hydra.launcher.additional_parameters",
+)
+"""What holds free keys."""
 BY_HYDRA = tuple(
     f"hydra.{name}." for name in ("runtime", "overrides", "job.config_name", "job.override_dirname")
 )
@@ -56,9 +68,26 @@ def wrong_setting(token: "Token", sweeping: bool) -> str:
         return f"{token.text}: is filled in by Hydra; there is nothing to set"
     if not sweeping and name.startswith(OF_SWEEPS):
         return f"{token.text}: is of sweeps, and this is one run; add -m, which makes it one"
-    if override.is_add() and re.fullmatch(r"hydra\.launcher\.\w+", name):
-        return f"{token.text}: an option that a launcher has is set without +"
+    if name == LAUNCHER:
+        return _wrong_launcher(token)
+    if name == "hydra.launcher._target_":
+        return f"{token.text}: {LAUNCHER}=NAME chooses one; a file conf/{LAUNCHER}/NAME.yaml may name a class"
+    if (override.is_add() or override.is_delete()) and re.fullmatch(r"hydra\.launcher\.\w+", name):
+        return f"{token.text}: an option that a launcher has is set without {token.text[0]}"
     return ""
+
+
+def _wrong_launcher(token: "Token") -> str:
+    """What is wrong with a choice of a launcher, if anything."""
+    if token.override.is_add():
+        return f"{token.text}: there is one already; {LAUNCHER}=NAME chooses another, without +"
+    Plugins.instance()  # which have theirs stored
+    stored = ConfigStore.instance().repo["hydra"].get("launcher", {})
+    known = sorted({*choices(LAUNCHER), *(name.removesuffix(".yaml") for name in stored)})
+    if not token.override.is_delete() and token.value_text in known:
+        return ""
+    near = difflib.get_close_matches(token.value_text, known, n=1)
+    return f"{token.text}: one of {', '.join(known)}{f'; did you mean {near[0]}?' if near else ''}"
 
 
 def refuse_unused(hydra: DictConfig) -> None:

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString, RangeSweep, Sweep, ValueType
 from hydra.errors import HydraException
 
-from cbam_ablate.config.hydra_node import wrong_setting
+from cbam_ablate.config.hydra_node import HOLDERS, wrong_setting
 from cbam_ablate.config.options import (
     ALIASES,
     GROUP_OF,
@@ -277,9 +277,7 @@ def _bad_values(token: Token) -> list[str]:
 
 def _holder(key: str) -> bool:
     """Whether the key is, or is inside, an option that holds free keys, as `table.labels` does."""
-    if key.startswith(("hydra.sweeper.around", "hydra.sweeper.params")):
-        return True
-    return holder_of(key) is not None
+    return key.startswith(HOLDERS) or holder_of(key) is not None
 
 
 def _near_name(key: str) -> str:

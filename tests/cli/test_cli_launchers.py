@@ -19,6 +19,31 @@ def test_an_option_that_a_launcher_does_not_have_is_refused(tmp_path, capsys, la
         assert told in capsys.readouterr().err
 
 
+REFUSED = {
+    "hydra/launcher=submitit_slrm": "did you mean submitit_slurm?",
+    "hydra/launcher=[joblib]": "one of basic, fused, joblib",
+    "hydra/launcher=null": "one of basic, fused, joblib",
+    "~hydra/launcher": "one of basic, fused, joblib",
+    "+hydra/launcher=joblib": "chooses another, without +",
+    "~hydra.launcher.jobs": "is set without ~",
+    "++hydra.launcher._target_=a.B": "hydra/launcher=NAME chooses one",
+}
+
+
+@pytest.mark.parametrize("word", REFUSED)
+def test_a_word_that_chooses_no_launcher_says_what_does(tmp_path, capsys, word):
+    assert run("train", ["-m", "seed=0,1", "data=synthetic", word, f"store={tmp_path / 'store'}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert REFUSED[word] in line
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_free_keys_of_hydras_settings_are_set_by_any_word_of_hydras(plus):
+    words = [f"{plus}hydra.launcher.additional_parameters.reservation=x", f"{plus}hydra.job.env_set.A=1"]
+    node = make_outline(["seed=0,1", "hydra/launcher=submitit_slurm", *words]).composed.hydra
+    assert (node.launcher.additional_parameters, node.job.env_set) == ({"reservation": "x"}, {"A": "1"})
+
+
 @pytest.fixture
 def plugins_schema(monkeypatch):
     """Stores a schema of the name of a launcher of ours, as Hydra's official plugins do."""
@@ -48,6 +73,7 @@ FILES = {
     "defaults: [joblib]\nn_jobs: '2'\n": "write 2 without quotes",
     "defaults: [ray]\nfolder: here\n": "'folder'; hydra.launcher has address, num_cpus",
     "defaults: [submitit_local]\nfolder: here\n": "'folder'; hydra.launcher has jobs",
+    "_target_: torch.nn.Module\n": "hydra/launcher=mine: ",
     f"_target_: {AWS}\n": "choose hydra/launcher=ray hydra.launcher.address=HOST:PORT",
 }
 

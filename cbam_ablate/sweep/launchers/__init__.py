@@ -45,7 +45,10 @@ def make_launcher(asked: Outline, callbacks: Callbacks) -> RunLauncher:
     else:
         from cbam_ablate.sweep.launchers.foreign import ForeignLauncher
 
-        launcher = ForeignLauncher(asked, callbacks)
+        try:
+            launcher = ForeignLauncher(asked, callbacks)
+        except RuntimeError as error:
+            raise ConfigError(f"hydra/launcher={choice}: {error}") from error
     if asked.base.sweep.detach and not launcher.leaves:
         raise ConfigError(
             f"detach=true: the jobs of hydra/launcher={choice} end with the command; submitit_slurm, "
