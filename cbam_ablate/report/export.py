@@ -10,7 +10,7 @@ from cbam_ablate.aggregate.records import Study, line_record, look, read_manifes
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import plots, table_json
 from cbam_ablate.report.page import drawn_of
-from cbam_ablate.report.write import ENDINGS, told_before, write_table
+from cbam_ablate.report.write import ENDINGS, write_table
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.files import make_aside, write_json
 from cbam_ablate.runs.lines import NAME as LINES
@@ -67,14 +67,13 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
 
 def _tabulate(study: Study, store: RunStore, packed: RunStore, options: dict[str, Any]) -> None:
     """Makes table and figures of what was packed, with the predictions of the store's runs at hand for it."""
-    lent = [key for key in study.records if os.path.isfile(f"{store.root}/runs/{key}/predictions.npz")]
+    lent = [key for key in study.records if os.access(f"{store.root}/runs/{key}/predictions.npz", os.F_OK)]
     borrowed = [packed.run(key).predictions for key in lent]
     for path in borrowed:
         path.parent.mkdir(exist_ok=True)
         path.symlink_to(store.run(path.parent.name).predictions.absolute())
-    values = {**told_before(packed.root, study.name), **options}
-    table = write_table(packed.root, study.name, values, loaded=study)
-    for plot in drawn_of(study, table, values, store)[2]:
+    table = write_table(packed.root, study.name, options, loaded=study)
+    for plot in drawn_of(study, table, options, store)[2]:
         plots.save(plot, packed.root / "figures", ["png"])
     for path in borrowed:
         path.unlink()
@@ -85,7 +84,10 @@ def _tabulate(study: Study, store: RunStore, packed: RunStore, options: dict[str
 
 def _options(table: Path) -> dict[str, Any]:
     """The options by which the study's table was last made; empty where there is none yet."""
-    return dict(table_json.read(table.read_text(encoding="utf-8"))["options"]) if table.exists() else {}
+    if not table.exists():
+        return {}
+    found = table_json.read(table.read_text(encoding="utf-8"))
+    return {**(found.get("told") or {}), **found["options"]}
 
 
 def _is_export(folder: Path, study: str) -> bool:

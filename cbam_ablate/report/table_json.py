@@ -32,8 +32,7 @@ def _line(name: str, value: Any) -> str:
     return f'"{name}": {_dump(value)}'
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, default=vars, allow_nan=False, ensure_ascii=False)
+_dump = json.JSONEncoder(default=vars, allow_nan=False, ensure_ascii=False).encode
 
 
 def read(text: str) -> dict[str, Any]:

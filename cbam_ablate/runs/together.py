@@ -14,7 +14,7 @@ from typing import Any
 from cbam_ablate.runs.files import read_bytes
 
 HISTORIES, RESULTS = "history.jsonl", "results.jsonl"
-_encode = json.JSONEncoder(allow_nan=False).encode
+_encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 START = b'{"run": "'
 
 
