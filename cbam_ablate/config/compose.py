@@ -3,6 +3,7 @@
 Hydra's global state is left alone: a program that uses Hydra itself keeps its own.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,12 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -81,6 +83,18 @@ class Loader(ConfigLoaderImpl):
 
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         return super()._load_single_config(default, cast(IConfigRepository, _Unmatched(repo)))
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """A job's config: the sweep's, which a study made too, with the job's own values.
+
+        Hydra composes it anew from the command line alone.
+        """
+        job = copy.deepcopy(master_config)
+        with flag_override(job, ["readonly", "struct"], False):
+            for override in OverridesParser.create().parse_overrides(sweep_overrides):
+                OmegaConf.update(job, override.key_or_group, override.value())
+            job.hydra.overrides.task = list(sweep_overrides)
+        return job
 
 
 class _Unmatched:

@@ -104,3 +104,30 @@ def test_a_study_chooses_its_launcher_and_the_command_another(tmp_path, monkeypa
     assert node.partition == "gpu"
     words = ["study=mine", "hydra.launcher.partition=big", "hydra.launcher.pack=2"]
     assert make_outline(words).composed.hydra.launcher.partition == "big"
+
+
+HEARS = """import os
+from hydra.experimental.callback import Callback
+class Hears(Callback):
+    def on_job_end(self, config, **_): print(config.key, os.environ["FLAG"], file=open("heard", "a"))
+"""
+OF_STUDY = """# @package _global_
+defaults: [override /hydra/launcher: LAUNCHER]
+hydra:
+  sweeper: {params: {seed: '0,1'}}
+  job: {env_set: {FLAG: up}}
+  callbacks: {its: {_target_: hears_in_study.Hears}}
+"""
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_what_a_study_sets_of_hydra_reaches_the_jobs_of_a_plugins_launcher(
+    cli, tiny, tmp_path, monkeypatch, launcher
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hears_in_study.py").write_text(HEARS)
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    (tmp_path / "conf" / "study" / "mine.yaml").write_text(OF_STUDY.replace("LAUNCHER", launcher))
+    done = cli("train", *tiny, "train.epochs=1", "study=mine", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert sorted((tmp_path / "heard").read_text().splitlines()) == sorted(f"{key} up" for key in cli.runs())

@@ -1,4 +1,4 @@
-"""Launchers of Hydra's own and of others' plugins, which compose a job's config when it runs."""
+"""Launchers of Hydra's own and of others' plugins, which make a job's config when it runs."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, flag_override
 
 from cbam_ablate.config.compose import compose, hydras_own
 from cbam_ablate.config.where import JOB
@@ -23,7 +23,7 @@ class ForeignLauncher(RunLauncher):
             [token for token in hydras if not token.name.startswith("hydra.sweeper")], asked.loader, JOB
         )
         context = HydraContext(config_loader=asked.loader, callbacks=callbacks)
-        with hydras_own(), open_dict(job):
+        with hydras_own(), flag_override(job.hydra, ["readonly", "struct"], False):
             job.hydra.launcher = asked.composed.hydra.launcher
             self._launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=train_job, config=job
