@@ -28,6 +28,8 @@ WRITING = 1.0
 """Seconds that the content of a claim may come after its file, where there are no hard links."""
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EACCES}
 """What file systems say that have no hard links."""
+NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+"""What is said of a folder that isn't there, whose place a file has, or a link in a circle."""
 
 
 class LostClaimError(StoreError):
@@ -148,7 +150,9 @@ def _highest(claims: Path) -> Path | None:
     """The claim that counts; copies that a file synchroniser made under other names don't."""
     try:
         names = [name for name in os.listdir(claims) if re.fullmatch(r"[0-9]+\.json", name)]
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in NO_FOLDER:
+            raise
         return None
     return claims / max(names, key=lambda name: int(name.partition(".")[0])) if names else None
 

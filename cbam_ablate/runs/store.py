@@ -1,5 +1,6 @@
 """The run store: one folder a run, named by its key; the truth that every table and log is derived from."""
 
+import contextlib
 import dataclasses
 import difflib
 import itertools
@@ -193,11 +194,22 @@ class RunStore:
         What is there is moved to `replaced` first where its result can't be used, and with `anew` always;
         nothing is deleted.
         """
+        self.make_room(run)
         claim = acquire(run.path, watch)
         if claim is None or not (anew or run.problem()):
             return claim
         self._move_away(run)
         return acquire(run.path)
+
+    def make_room(self, run: Run) -> None:
+        """Moves to `replaced` a file, or a link to nothing, that has the place of a run's folder."""
+        if run.path.is_dir() or not os.path.lexists(run.path):
+            return
+        target = self._aside(run)
+        target.touch()  # onto a file no folder can be moved that another process has made by now
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.replace(run.path, target)
+            log.warning("run %s: what had its folder's place, and is none, is %s now", run.key, target)
 
     def set_aside(self, run: Run) -> None:
         """Moves a run's folder to `replaced`, to be trained anew. Raises `StoreError` where it is trained."""
@@ -241,10 +253,14 @@ class RunStore:
             self.set_aside(run)
 
     def _move_away(self, run: Run) -> None:
+        run.path.rename(self._aside(run))
+
+    def _aside(self, run: Run) -> Path:
+        """A path in `replaced` that nothing has."""
         folder = self.root / "replaced"
         folder.mkdir(parents=True, exist_ok=True)
-        for number in itertools.count(1):
-            target = folder / f"{run.key}.{number}"
-            if not target.exists():
-                run.path.rename(target)
-                return
+        return next(
+            path
+            for number in itertools.count(1)
+            if not os.path.lexists(path := folder / f"{run.key}.{number}")
+        )

@@ -204,6 +204,7 @@ def _work(jobs: Connection, manifest_path: str, device: str, threads: int) -> No
         except (EOFError, OSError):
             return
         try:
+            store.make_room(store.run(keys[0]))
             _write_to(store.run(keys[0]).path)
             states = run_job(Path(manifest_path), keys, device=device, threads=threads)
         except (OSError, StoreError) as error:

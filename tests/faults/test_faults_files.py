@@ -68,6 +68,22 @@ def test_a_result_that_a_table_refuses_is_unusable_in_the_plan_and_trained_again
     assert (root.root / "replaced" / kept[0] / "result.json").read_text() == harms[0]
 
 
+@pytest.mark.parametrize(("link", "jobs"), [(None, 1), ("nowhere", 0), ("itself", 0)])
+def test_what_has_the_place_of_a_runs_folder_is_moved_away_and_the_run_trained(store, link, jobs):
+    root, words = store
+    words = [word.replace("jobs=0", f"jobs={jobs}") for word in words]
+    before, run = metrics(root), root.runs()[1]
+    shutil.rmtree(run.path)
+    if link is None:
+        run.path.write_text("notes")
+    else:
+        run.path.symlink_to(run.key if link == "itself" else root.root / link)
+    assert [command("plan", words), command("train", words)] == [0, 0]
+    assert metrics(root) == before
+    kept = root.root / "replaced" / f"{run.key}.1"
+    assert kept.is_symlink() if link else kept.read_text() == "notes"
+
+
 @pytest.mark.parametrize("harm", ["another run's last.pt", "best.pt over last.pt", "another run's best.pt"])
 def test_a_checkpoint_of_elsewhere_is_refused_and_the_run_starts_over(store, caplog, harm):
     root, words = store
