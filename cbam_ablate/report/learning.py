@@ -6,11 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from cbam_ablate.aggregate.model import Quantity
+from cbam_ablate.aggregate.records import LARGEST, LEAST
 from cbam_ablate.report import figures
 from cbam_ablate.report.markup import plain
 from cbam_ablate.runs import RunStore
 
 OURS = "val_top1"
+LAST = 2**53
+"""The largest epoch or step that is taken for one."""
 
 
 class Curve(NamedTuple):
@@ -38,11 +41,13 @@ def curve_in(keys: Iterable[str], result: Quantity, store: RunStore) -> Curve:
 
 
 def curve_of(store: RunStore, key: str, name: str = OURS) -> dict[int, float]:
-    """A run's values by epoch; lines of a history that hold none are left out."""
+    """A run's values by epoch; lines of a history that hold no finite ones are left out."""
     found: dict[int, float] = {}
     for place, record in enumerate(store.run(key).history(), 1):
         epoch, value = record.get("epoch", place), record.get(name)
-        if isinstance(value, int | float) and isinstance(epoch, int | float) and value == value:
+        if not isinstance(value, int | float) or not isinstance(epoch, int | float):
+            continue
+        if LEAST <= value <= LARGEST and abs(epoch) <= LAST:  # NaN and infinity aren't
             found[int(epoch)] = float(value)
     return dict(sorted(found.items()))
 

@@ -10,6 +10,7 @@ import pytest
 from cbam_ablate import load_config
 from cbam_ablate.cli import run as command
 from cbam_ablate.config import ConfigError
+from cbam_ablate.report.learning import curve_of
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.sweep.plan import make_plan
@@ -82,6 +83,17 @@ def test_what_has_the_place_of_a_runs_folder_is_moved_away_and_the_run_trained(s
     assert metrics(root) == before
     kept = root.root / "replaced" / f"{run.key}.1"
     assert kept.is_symlink() if link else kept.read_text() == "notes"
+
+
+def test_odd_lines_of_a_history_are_left_out_of_its_figures(store, tmp_path):
+    root, _ = store
+    odd = [{"epoch": epoch, "val_top1": 1} for epoch in (float("nan"), float("inf"), 10**400, 1e300, "x")]
+    odd += [{"epoch": 3, "val_top1": value} for value in (float("nan"), float("inf"), 10**400, [])]
+    with (root.runs()[0].path / "history.jsonl").open("a") as file:
+        file.writelines(f"{json.dumps(line)}\n" for line in odd)
+    words = [f"study={study(root)}", f"store={root.root}"]
+    assert command("export", [*words, f"to={tmp_path / 'packed'}"]) == 0
+    assert list(curve_of(root, root.runs()[0].key)) == [1, 2]
 
 
 @pytest.mark.parametrize("harm", ["another run's last.pt", "best.pt over last.pt", "another run's best.pt"])
