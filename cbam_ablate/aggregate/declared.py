@@ -9,7 +9,7 @@ from typing import Any
 
 from cbam_ablate.aggregate.classes import class_options
 from cbam_ablate.aggregate.metrics import COSTS, METRICS, describe
-from cbam_ablate.aggregate.options import axis_named, matches, one_way, taken, values_of
+from cbam_ablate.aggregate.options import Swept, axis_named, matches, one_way, taken, values_of
 from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.references import published_items, reference_items, reference_of
 from cbam_ablate.config.options import same, spell
@@ -68,7 +68,7 @@ def _checks(options: TableConfig, declared: Declared, own: Mapping[str, str]) ->
         for name, value in getattr(options, option).items():
             yield partial(taken, option, {name: value}, declared)
     for name, value in options.baseline.items():
-        yield partial(_baseline, name, value, declared)
+        yield partial(check_baseline, name, value, declared)
     for name in options.digits if isinstance(options.digits, dict) else ():
         yield partial(_digits_of, name, options.metrics, own)
     for entry in options.references:
@@ -143,7 +143,8 @@ def _known(name: str, known: set[str], declared: Declared) -> bool:
         return False
 
 
-def _baseline(name: str, value: Any, declared: Declared) -> None:
+def check_baseline(name: str, value: Any, declared: Swept) -> None:
+    """Raises `ConfigError` where no run has a baseline's value."""
     axis = axis_named("baseline", name, declared)
     known = values_of(axis, declared)
     if not any(same(value, other) for other in known):
@@ -177,10 +178,11 @@ def _reference(entry: Any, declared: Declared, own: Mapping[str, str]) -> None:
 def _possible(label: Any, wanted: Mapping[str, Any], number: Any, declared: Declared) -> None:
     """Raises `ConfigError` for a published number whose row the study, even whole, doesn't have."""
     for name, value in wanted.items():
-        known = [*declared.axes.get(name, []), *declared.replaced.get(name, [])]
-        here = known if name in declared.axes else [*known, declared.constants.get(name)]
-        if known and value is not None and not any(same(value, other) for other in here):
-            listed = ", ".join(dict.fromkeys(spell(other) for other in here))
+        known = declared.axes.get(name, [])
+        # Of what the command replaces, other grids may have had the value that it is without it.
+        sure = known and value is not None and name not in declared.replaced
+        if sure and not any(same(value, other) for other in known):
+            listed = ", ".join(dict.fromkeys(spell(other) for other in known))
             raise ConfigError(
                 f"table.references: {label}: {name}={spell(value)}: no run has it; it takes {listed}"
             )

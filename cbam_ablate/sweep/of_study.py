@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 
-from cbam_ablate.config.canonical import canonical_in, effective
+from cbam_ablate.config.canonical import canonical_in, effective, resolved
 from cbam_ablate.config.compose import compose, typed
 from cbam_ablate.config.once import Memo
 from cbam_ablate.config.options import difference
@@ -16,12 +16,12 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import axis_name, declare, expand
 
-SECTIONS = ("augment", "loss", "optimizer", "schedule", "train")
+SECTIONS = ("augment", "data", "loss", "optimizer", "schedule", "train")
 
 
 @dataclass
 class Departure:
-    """Keys of the runs whose `networks` the study doesn't declare, and in what the `training` is another."""
+    """Keys of runs whose `networks` the study doesn't declare, and in what data and `training` are others."""
 
     networks: list[str] = field(default_factory=list)
     training: str = ""
@@ -29,7 +29,9 @@ class Departure:
     @property
     def notes(self) -> list[str]:
         """A sentence for the table."""
-        told = "The published numbers are of training as the study declares it; that and this one differ"
+        told = (
+            "The published numbers are of data and training as the study declares them, which these are not"
+        )
         return [f"{told}: {self.training}."] if self.training else []
 
 
@@ -47,6 +49,8 @@ def departure(cells: Sequence[Cell], tokens: Sequence[Token], loader: ConfigLoad
         declaration = declare(ours, composed.hydra.sweeper)
         plain = typed(composed)
         alone = make_cells(composed, plain, fixed, expand(declaration), declaration.axes, loader, once)
+        file = compose([token for token in fixed if not _of_data(token)], loader)
+        by_file, axes = resolved(typed(file)), declare([], file.hydra.sweeper).axes
     except ConfigError:
         return Departure()
     good = [cell for cell in alone if not cell.broken]
@@ -54,13 +58,18 @@ def departure(cells: Sequence[Cell], tokens: Sequence[Token], loader: ConfigLoad
         return Departure()
     declared = [_network(cell, once) for cell in good]
     keys = dict.fromkeys(cell.key for cell in cells if _network(cell, once) not in declared)
-    varied = {*cells[0].axes, *declaration.axes}
-    return Departure(list(keys), difference(_training(good[0].cfg, varied), _training(cells[0].cfg, varied)))
+    here, varied = cells[0].cfg, {*cells[0].axes, *axes}
+    if here.data.name != by_file.data.name:  # what its numbers are of says a reference itself
+        varied |= {name for name in effective(here) | effective(by_file) if name.startswith("data.")}
+    return Departure(list(keys), difference(_training(by_file, varied), _training(here, varied)))
 
 
 def _kept(token: Token) -> bool:
-    name = axis_name(token.name)
-    return name in ("study", "hydra.searchpath") or name.startswith("data.")
+    return axis_name(token.name) in ("study", "hydra.searchpath") or _of_data(token)
+
+
+def _of_data(token: Token) -> bool:
+    return axis_name(token.name).startswith("data.")
 
 
 def _network(cell: Cell, once: Memo) -> dict[str, Any]:

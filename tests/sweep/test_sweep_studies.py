@@ -81,7 +81,26 @@ def test_an_option_that_a_network_doesn_t_read_takes_no_published_number_from_it
 def test_training_other_than_the_study_s_is_said_beside_published_numbers(tmp_path):
     table, numbers = beside(tmp_path, "study=label_noise", "data.label_noise=0.1", "train.epochs=3")
     assert all(numbers.values())
-    assert any("differ: train.epochs 228 and 3." in note for note in table.notes)
+    assert any("not: train.epochs 228 and 3." in note for note in table.notes)
+
+
+def test_data_other_than_the_study_s_are_said_beside_published_numbers(tmp_path):
+    words = ["study=residual_attention", "data.label_noise=0.5", "data.train_size=64"]
+    table, numbers = beside(tmp_path, *words)
+    assert "4.99" in numbers.values()
+    (note,) = (note for note in table.notes if "data and training as the study declares" in note)
+    assert "data.label_noise 0 and 0.5" in note
+    assert "data.train_size null and 64" in note
+
+
+def test_a_value_that_the_study_sweeps_itself_is_no_other_training(tmp_path):
+    table, _ = beside(tmp_path, "study=label_noise", "data.label_noise=0.3")
+    assert not any("data and training as the study declares" in note for note in table.notes)
+
+
+def test_a_study_whose_grids_lose_the_network_of_some_numbers_is_made(tmp_path):
+    _, numbers = beside(tmp_path, "study=cbam_table4", "depth=18", "model.width=96")
+    assert sorted(numbers.values()) == ["26.10", "26.21", "26.85"]
 
 
 def test_numbers_that_the_command_gives_stand_beside_whatever_it_trains(tmp_path):
