@@ -35,8 +35,6 @@ from cbam_ablate.runs.claim import LostClaimError
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.callbacks import told_of
 from cbam_ablate.sweep.job import (
-    Stop,
-    TimedOut,
     begin,
     mind_failures,
     planned_cost,
@@ -48,6 +46,7 @@ from cbam_ablate.sweep.job import (
 from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
+from cbam_ablate.sweep.stop import Stop, TimedOut
 from cbam_ablate.training import Interrupted, Result, checkpoint
 from cbam_ablate.training.device import forget_peak, pick_device
 

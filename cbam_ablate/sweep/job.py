@@ -2,15 +2,12 @@
 
 import dataclasses
 import logging
-import signal
-import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -35,6 +32,7 @@ from cbam_ablate.sweep.callbacks import told_of
 from cbam_ablate.sweep.keep import keep_predictions
 from cbam_ablate.sweep.manifest import read, run_config
 from cbam_ablate.sweep.start import OWN, starting_point
+from cbam_ablate.sweep.stop import Stop, TimedOut
 from cbam_ablate.training import Diverged, Interrupted, Result, Trainer, checkpoint
 from cbam_ablate.training.device import (
     device_name,
@@ -46,51 +44,6 @@ from cbam_ablate.training.device import (
 
 log = logging.getLogger(__name__)
 NOBODY: AbstractContextManager[None] = nullcontext()
-
-
-class TimedOut(BaseException):
-    """The run's time limit has passed. No `except Exception` on the way may take it for its own."""
-
-
-class Stop:
-    """Turns the first SIGINT or SIGTERM of a training run into a request to save and end; the second ends it.
-
-    Outside training, when there is nothing to save, the first ends it too. `minutes` is a time limit for
-    each of `runs` that are trained together.
-    """
-
-    def __init__(self, minutes: float | None = None, runs: int = 1) -> None:
-        self.asked = False
-        self.armed = False
-        self._minutes, self._runs = minutes, runs
-        self._old: dict[int, Any] = {}
-
-    def __call__(self) -> bool:
-        return self.asked
-
-    def __enter__(self) -> "Stop":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old[number] = signal.signal(number, self._on_signal)
-            if self._minutes is not None:
-                self._old[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
-                signal.setitimer(signal.ITIMER_REAL, 60 * self._minutes * self._runs)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if signal.SIGALRM in self._old:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.asked or not self.armed:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
-        each = f" for each of {self._runs} runs together" if self._runs > 1 else ""
-        raise TimedOut(f"longer than sweep.timeout_minutes={self._minutes:g}{each}")
 
 
 def run_job(

@@ -27,6 +27,7 @@ from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.job import run_job
 from cbam_ablate.sweep.manifest import read
 from cbam_ablate.sweep.slots import Slot
+from cbam_ablate.sweep.stop import OneSignal
 from cbam_ablate.sweep.warm import warm_context, without_script
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,11 @@ def run_jobs(manifest_path: Path, keys: Sequence[Sequence[str]], slots: Sequence
 
 @contextlib.contextmanager
 def _interrupted_by_sigterm() -> Iterator[None]:
+    one = OneSignal()
+
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        if not one.again(number):
+            raise KeyboardInterrupt
 
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:

@@ -284,16 +284,21 @@ def test_ctrl_c_while_jobs_import_ends_in_one_line_at_once(cli, words, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_a_sweep_that_is_stopped_saves_the_running_jobs_and_writes_the_table(cli, tiny, number):
+@pytest.mark.parametrize(
+    ("number", "times"),
+    [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to it and to its group"],
+)
+def test_a_sweep_that_is_stopped_saves_the_running_jobs_and_writes_the_table(cli, tiny, number, times):
     sweep = ["train", "-m", *tiny, "train.epochs=40", "train.batch_size=16", "seed=0,1,2"]
     process = cli.start(*sweep, cold=True)
 
     def one_epoch_is_saved():
         return any(folder.joinpath("checkpoints/last.pt").exists() for folder in cli.runs().values())
 
-    code = cli.kill_when(process, one_epoch_is_saved, number)
+    code = cli.kill_when(process, one_epoch_is_saved, number, times)
     assert code == 130
     assert "interrupted" in states(cli).values()
+    assert "running" not in states(cli).values()
     assert list((cli.store / "studies").glob("*/table.md"))
     assert subprocess.run(["pgrep", "-f", str(cli.store)], capture_output=True).returncode == 1
