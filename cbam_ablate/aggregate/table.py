@@ -11,7 +11,7 @@ from cbam_ablate.aggregate.caption import caption
 from cbam_ablate.aggregate.classes import by_classes, class_options
 from cbam_ablate.aggregate.compare import TASK, Contest, Family, Groups, difference, paired_differences
 from cbam_ablate.aggregate.crossed import Crossed, single_pairs
-from cbam_ablate.aggregate.declared import check_columns, check_values
+from cbam_ablate.aggregate.declared import check_baseline, check_columns, check_values
 from cbam_ablate.aggregate.effects import contrasts, effect
 from cbam_ablate.aggregate.findings import find
 from cbam_ablate.aggregate.layout import (
@@ -62,6 +62,9 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None, *, traine
     own, values_here = own_metrics(study, values)
     options, odd = read_options(study.table, values_here)
     check_values(options)
+    for name, value in options.baseline.items():
+        if (name, value) not in (study.table.get("baseline") or {}).items():
+            check_baseline(name, value, study)
     study.warnings += odd
     if options.by == "class":
         options = class_options(options)

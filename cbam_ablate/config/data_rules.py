@@ -1,10 +1,11 @@
 """The rules of data sets, losses and selection, which depend on what the images are."""
 
-from dataclasses import replace
+from dataclasses import Field, replace
 from importlib import import_module
 from typing import Any
 
 from cbam_ablate.config.canonical import leaves
+from cbam_ablate.config.options import spell
 from cbam_ablate.config.schema import AugmentConfig, DataConfig, LossConfig, TrainConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.registry import Dataset, Loss, counts, facts, find, rows
@@ -16,7 +17,7 @@ def images_rule(data: DataConfig) -> list[str]:
     every = [other for name, other in rows(Dataset).items()]
     foreign = frozenset().union(*(other.uses for other in every)) - row.uses
     found = [
-        f"{name}={show(value)}: data={data.name} doesn't read it; leave it out"
+        f"{name}={show(value)}: data={data.name} doesn't read it; {left_out(name, field)}"
         for name, field, value in leaves(data, "data.")
         if name.removeprefix("data.") in foreign and value != field.metadata["off"]
     ]
@@ -144,6 +145,11 @@ def select_rule(train: TrainConfig, data: DataConfig) -> list[str]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def left_out(name: str, field: Field[Any]) -> str:
+    """How to do without an option, which a study or a group's file may have set."""
+    return f"leave it out, or say {name}={spell(field.metadata['off'])} over a file that sets it"
 
 
 def show(value: Any) -> str:

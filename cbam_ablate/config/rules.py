@@ -19,6 +19,7 @@ from cbam_ablate.config.data_rules import (
     crop_rule,
     data_rule,
     images_rule,
+    left_out,
     loss_rule,
     moments_rule,
     select_rule,
@@ -130,7 +131,7 @@ def _model(model: ModelConfig) -> list[str]:
         if getattr(model, name) is None
     ]
     found += [
-        f"{name}={show(value)}: backbone={model.backbone} doesn't read it; leave it out"
+        f"{name}={show(value)}: backbone={model.backbone} doesn't read it; {left_out(name, field)}"
         for name, field, value in leaves(model, "model.")
         if name.count(".") == 1 and name in unread and value != field.metadata["off"] and name not in OPTIONS
     ]

@@ -15,6 +15,7 @@ from cbam_ablate.models.network import Network
 from cbam_ablate.models.pretrained.files import Weights, read_weights
 from cbam_ablate.models.pretrained.layouts import LAYOUTS, Layout
 from cbam_ablate.models.pretrained.published import check_published, download
+from cbam_ablate.registry import Backbone, find
 
 COUNTER = "num_batches_tracked"
 """Older files of torch don't have it, and nothing here reads it."""
@@ -112,6 +113,9 @@ def _fitted(network: nn.Module, model: ModelConfig, file: Weights) -> tuple[Load
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        if wrong[0].startswith("stem.") and "stem" in find(Backbone, model.backbone).uses:
+            other = "cifar" if model.stem == "imagenet" else "imagenet"
+            more += f"; model.stem={other} is the other first layer"
         raise ConfigError(
             f"model.pretrained={source}: not the weights of {_described(model)}: {'; '.join(wrong[:3])}{more}"
         )

@@ -80,6 +80,11 @@ def test_pairing_uses_only_the_seeds_that_both_have(stand_in):
     assert table.rows[1].missing == {"diverged": 1}
 
 
+def test_a_baseline_that_no_run_has_is_refused_where_the_command_asks_for_it(stand_in):
+    with pytest.raises(ConfigError, match=r"table.baseline.placement=nun: no run has it; .* takes none, "):
+        make(stand_in, THREE, placements, None, {"table.baseline": {"placement": "nun"}})
+
+
 def test_holm_corrects_over_all_comparisons_with_baselines(stand_in):
     table = make(stand_in, THREE, placements)
     raw = [row.cell("test_top1").difference for row in table.rows[1:]]

@@ -48,7 +48,7 @@ def read_weights(path: Path, shown: str) -> Weights:
         raise
     except Exception as error:  # torch.load raises whatever its unpickler met
         reason = (str(error).splitlines() or [""])[0].partition(". ")[0]
-        reason = type(error).__name__ if not reason or reason.isdigit() else reason
+        reason = "of no form that is known" if isinstance(error, KeyError) or not reason else reason
         raise DataError(f"{shown}: not a file of weights ({reason})") from error
     if not found.tensors:
         raise DataError(f"{shown}: not a file of weights (it holds no tensors)")
