@@ -42,14 +42,15 @@ test-faults: setup ## kills, stops, wrong clocks, full disks, odd files: at most
 	$(BIN)/python -m pytest -n 2 -m faults -rs tests/faults
 
 engines: $(VENV)/.engines ## joblib, submitit, Slurm, Ray and Hydra 1.4, which test-engines needs
-	tests/hydra14.sh make
 	tests/packages.sh slurmctld slurm-wlm munge
 
-$(VENV)/.engines: $(VENV)/.ready
+$(VENV)/.engines: $(VENV)/.ready tests/hydra14.sh
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
+	tests/hydra14.sh make
 	@touch $@
 
-test-engines: engines ## the same study on joblib, submitit, a real Slurm and a real Ray, on Hydra 1.4 too
+test-engines: $(VENV)/.engines ## the same study on joblib, submitit, a real Slurm and a real Ray, on Hydra 1.4 too
+	tests/packages.sh slurmctld slurm-wlm munge
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m engines -rs tests/engines
 
 test-hydra14: setup ## the quick tests on Hydra 1.4 and OmegaConf 2.4, at most 10 minutes on 2 cores
