@@ -28,13 +28,15 @@ class OneSignal:
 class Stop:
     """Turns the first SIGINT or SIGTERM of a training run into a request to save and end; the second ends it.
 
-    Outside training, when there is nothing to save, the first ends it too. `minutes` is a time limit for
+    Outside training, when there is nothing to save, the first ends it too. Whoever sets `asked` asks for the
+    same, and a signal after that is the first. `minutes` is a time limit for
     each of `runs` that are trained together.
     """
 
     def __init__(self, minutes: float | None = None, runs: int = 1) -> None:
         self.asked = False
         self.armed = False
+        self._signalled = False
         self._minutes, self._runs = minutes, runs
         self._old: dict[int, Any] = {}
         self._signal = OneSignal()
@@ -60,9 +62,9 @@ class Stop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._signal.again(number):
             return
-        if self.asked or not self.armed:
+        if self._signalled or not self.armed:
             raise KeyboardInterrupt
-        self.asked = True
+        self._signalled = self.asked = True
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         each = f" for each of {self._runs} runs together" if self._runs > 1 else ""
