@@ -228,14 +228,12 @@ class CommandLine:
         out, err = process.communicate(timeout=600)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
-    def kill_when(self, process: subprocess.Popen, ready, number=signal.SIGKILL, times=1) -> int:
-        """Sends a signal as soon as `ready()`, or so many; returns the exit code."""
+    def kill_when(self, process: subprocess.Popen, ready, number=signal.SIGKILL) -> int:
+        """Sends a signal as soon as `ready()`; returns the exit code."""
         deadline = time.monotonic() + 300
         while not ready() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        for _ in range(times):
-            process.send_signal(number)
-            time.sleep(0.05)
+        process.send_signal(number)
         process.communicate(timeout=600)
         return process.returncode
 

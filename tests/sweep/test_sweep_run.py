@@ -293,10 +293,14 @@ def test_a_sweep_that_is_stopped_saves_the_running_jobs_and_writes_the_table(cli
     sweep = ["train", "-m", *tiny, "train.epochs=40", "train.batch_size=16", "seed=0,1,2"]
     process = cli.start(*sweep, cold=True)
 
-    def one_epoch_is_saved():
-        return any(folder.joinpath("checkpoints/last.pt").exists() for folder in cli.runs().values())
+    def all_signals_but_the_last_are_sent():
+        saved = any(folder.joinpath("checkpoints/last.pt").exists() for folder in cli.runs().values())
+        for _ in range(times - 1) if saved else ():
+            process.send_signal(number)
+            time.sleep(0.05)
+        return saved
 
-    code = cli.kill_when(process, one_epoch_is_saved, number, times)
+    code = cli.kill_when(process, all_signals_but_the_last_are_sent, number)
     assert code == 130
     assert "interrupted" in states(cli).values()
     assert "running" not in states(cli).values()
