@@ -67,7 +67,7 @@ def by_classes(study: Study, options: TableConfig) -> tuple[Study, dict[str, Ask
             predictions = RunMetrics(store.run(key)).predictions()
             found[key] = {}
             for name in options.metrics:
-                part, bare = _parts(name)
+                part, _, bare = name.rpartition("_")
                 sample = predictions.sample(part)
                 if sample.broken:
                     raise Refused(f"the outputs for {sample.broken} images aren't finite numbers")
@@ -103,14 +103,8 @@ def by_classes(study: Study, options: TableConfig) -> tuple[Study, dict[str, Ask
     return made, {name: _asked(name) for name in options.metrics}
 
 
-def _parts(name: str) -> tuple[str, str]:
-    found = NAME.fullmatch(name)
-    assert found is not None
-    return found[1], found[2]
-
-
 def _asked(name: str) -> Asked:
-    part, bare = _parts(name)
+    part, _, bare = name.rpartition("_")
     definition = Definition(bare, LABELS[bare], PERCENT, "", "", "", lambda sample: Value(None))
     return Asked(name, part, definition, "")
 

@@ -119,14 +119,13 @@ class Crossed:
 
     def sample(self, key: str, part: str) -> Sample | None:
         """A run's predictions of the images that the table's other runs predict too, in their order."""
-        if key not in self._runs:
-            assert self.study.root is not None
+        if key not in self._runs and self.study.root is not None:
             try:
                 self._runs[key] = RunMetrics(RunStore(self.study.root).run(key)).predictions()
             except Refused as error:
                 self._runs[key] = None
                 self._say(f"Run {key} is in no interval over test images: {error}.")
-        found = self._runs[key]
+        found = self._runs.get(key)
         if found is None or part not in found.parts:
             return None
         order = self._orders.setdefault(part, found.order(part))

@@ -12,6 +12,8 @@ from cbam_ablate.errors import DataError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MOST_NAMED = 8
+NONE: Floats = np.empty((0, 0))
+"""Stands for what a sample wasn't made of."""
 
 
 class Value(NamedTuple):
@@ -56,8 +58,7 @@ class Sample:
                 f"labels from {self.labels.min()} to {self.labels.max()}: from 0 to {classes - 1} for "
                 f"{classes} classes"
             )
-        self._probabilities: Floats | None = None
-        self._logits: Floats | None = None
+        self._probabilities = self._logits = NONE
         self._top: Top | None = None
 
     @classmethod
@@ -95,7 +96,7 @@ class Sample:
         """Images with an output that is no finite number."""
         if self._top is not None:
             return int((~np.isfinite(self._top.logits[:, 0] + self._top.log_sum)).sum())
-        values = self._logits if self._logits is not None else self.probabilities
+        values = self._logits if len(self._logits) else self.probabilities
         # -inf as a logit is a probability of zero, which is a number.
         bad = np.isnan(values) | (values == np.inf)
         return int((bad.any(axis=1) | (values == -np.inf).all(axis=1)).sum())
@@ -108,7 +109,6 @@ class Sample:
     @cached_property
     def _shifted(self) -> tuple[Floats, Floats, Floats]:
         """Logits less their row's greatest (N, K), the exp of that, and its sum (N,)."""
-        assert self._logits is not None
         with np.errstate(invalid="ignore"):
             shifted = self._logits - self._logits.max(axis=1, keepdims=True)
             powers = np.exp(shifted)
@@ -120,7 +120,7 @@ class Sample:
         if self._top is not None:
             kept = self._top.logits.shape[1]
             raise Undefined(f"needs every class's probability; the top {kept} of {self.classes} were kept")
-        if self._probabilities is not None:
+        if len(self._probabilities):
             return self._probabilities
         _, powers, total = self._shifted
         return powers / total[:, None]
@@ -130,7 +130,7 @@ class Sample:
         """The class with the greatest probability (N,), the first of equals."""
         if self._top is not None:
             return self._top.classes[:, 0]
-        values = self._logits if self._logits is not None else self.probabilities
+        values = self._logits if len(self._logits) else self.probabilities
         return values.argmax(axis=1)
 
     @cached_property
@@ -138,7 +138,7 @@ class Sample:
         """The probability of the predicted class (N,)."""
         if self._top is not None:
             return np.asarray(np.exp(self._top.logits[:, 0] - self._top.log_sum))
-        if self._logits is not None:
+        if len(self._logits):
             return 1 / self._shifted[2]
         return np.asarray(self.probabilities.max(axis=1))
 
@@ -153,7 +153,7 @@ class Sample:
         if self._top is not None:
             return self._top.label - self._top.log_sum
         every = np.arange(len(self))
-        if self._logits is not None:
+        if len(self._logits):
             shifted, _, total = self._shifted
             return np.asarray(shifted[every, self.labels] - np.log(total))
         # A probability of zero is clipped, as scikit-learn does.
@@ -169,7 +169,7 @@ class Sample:
     @cached_property
     def label_probability(self) -> Floats:
         """The true class's probability (N,)."""
-        if self._probabilities is not None:
+        if len(self._probabilities):
             return self._probabilities[np.arange(len(self)), self.labels]
         return np.exp(self.log_likelihood)
 
@@ -195,7 +195,7 @@ class Sample:
                 raise Undefined(f"needs the top {k}; the top {kept} of {self.classes} classes were kept")
             place = self._top.classes == self.labels[:, None]
             return np.where(place.any(axis=1), place.argmax(axis=1), kept)
-        scores = self._logits if self._logits is not None else self.probabilities
+        scores = self._logits if len(self._logits) else self.probabilities
         own = scores[np.arange(len(self)), self.labels][:, None]
         later = np.arange(self.classes) > self.labels[:, None]
         return ((scores > own) | ((scores == own) & later)).sum(axis=1)
@@ -203,9 +203,9 @@ class Sample:
     def take(self, chosen: Ints) -> "Sample":
         """The same network on these images (M,), each as often as it is chosen."""
         found = Sample(self.labels[chosen], self.classes)
-        if self._logits is not None:
+        if len(self._logits):
             found._logits = self._logits[chosen]
-        if self._probabilities is not None:
+        if len(self._probabilities):
             found._probabilities = self._probabilities[chosen]
         if self._top is not None:
             kept = self._top._asdict()
