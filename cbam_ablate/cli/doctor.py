@@ -138,10 +138,9 @@ def _folders(store: str, cache: str | None) -> Iterator[Finding]:
         try:
             known = json.loads(meta.read_text())
             size = sum(file.stat().st_size for file in meta.parent.iterdir())
-            digest = (known.get("sha256") or {}).get("train_images") or next(
-                iter(known["sha256"].values()), ""
-            )
-            sets.append(f"{meta.parent.name} {str(digest)[:8] or 'no hash'} ({size / 2**20:.0f} MiB)")
+            kept = known.get("sha256") or {"content": known["content"]}  # of whole images
+            digest = kept.get("train_images") or next(iter(kept.values()))
+            sets.append(f"{meta.parent.name} {str(digest)[:8]} ({size / 2**20:.0f} MiB)")
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             sets.append(f"{meta.parent.name} (damaged: it will be made anew)")
     yield Finding("data sets", ", ".join(sets) or "none yet; the first training fetches its own")

@@ -64,11 +64,16 @@ def test_the_doctor_says_what_works_and_keeps_secrets(tmp_path, capsys, monkeypa
 
 
 def test_the_doctor_names_the_data_sets_of_the_cache(tmp_path, capsys):
-    for name, meta in (("cifar10", '{"sha256": {"train_images": "0123456789"}}'), ("svhn", "{")):
+    known = {
+        "cifar10": '{"sha256": {"train_images": "0123456789"}}',
+        "imagenet-256": '{"content": "9876543210", "channels": 3}',
+        "svhn": "{",
+    }
+    for name, meta in known.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "meta.json").write_text(meta)
     run("doctor", [f"store={tmp_path}", f"data.cache={tmp_path}"])
-    assert "cifar10 01234567 (0 MiB), svhn (damaged" in capsys.readouterr().out
+    assert "cifar10 01234567 (0 MiB), imagenet-256 98765432 (0 MiB), svhn (damaged" in capsys.readouterr().out
 
 
 def test_the_doctor_exits_with_1_where_training_cannot_work(tmp_path, capsys):
