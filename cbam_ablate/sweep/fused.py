@@ -26,7 +26,7 @@ from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import Feed
 from cbam_ablate.data.loader import load_splits
 from cbam_ablate.data.together import train_together
-from cbam_ablate.errors import ConfigError, UserError
+from cbam_ablate.errors import UserError
 from cbam_ablate.loggers import following
 from cbam_ablate.models import build_model
 from cbam_ablate.registry import Optimizer, own_target
@@ -66,8 +66,6 @@ def groups(manifest: dict[str, Any], keys: Sequence[str], width: int | None, slo
     alike: dict[str, list[str]] = {}
     for key in keys:
         alike.setdefault(likeness(run_config(manifest, key)) or key, []).append(key)
-    if width is not None and width < 1:
-        raise ConfigError(f"hydra.launcher.width={width}: at least 1, or null for no limit")
     most = width or len(keys)
     fair = math.ceil(len(keys) / slots)
     found = [part for runs in alike.values() for part in _divided(runs, min(most, fair))]

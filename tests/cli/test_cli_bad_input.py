@@ -21,6 +21,8 @@ LINES = {
     "train -m seed=0,1 hydra.sweeper.nothing=1": "nothing",
     "train -m seed=0,1 hydra/launcher=nowhere": "nowhere",
     "train -m seed=0,1 hydra.launcher.jobs=-1": "at least 1",
+    "train -m seed=0,1 hydra.launcher.jobs=all": "at least 1",
+    "train -m seed=0,1 hydra/launcher=fused hydra.launcher.width=0": "at least 1",
     "train -m seed=0,1 hydra.launcher.width=2": "has no such option; it has jobs",
     "train -m seed=0,1 hydra.sweeper.exclude=[x]": "give axes and values",
     "train -m seed=0,1 hydra.sweeper.grids=[x]": "give axes and values",

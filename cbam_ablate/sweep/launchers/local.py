@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.errors import ConfigError
 from cbam_ablate.sweep.launchers.base import RunLauncher
 
 
@@ -11,10 +13,16 @@ class LocalLauncher(RunLauncher):
     def __init__(self, jobs: int | None) -> None:
         self.jobs = jobs
 
+    def prepare(self, base: RunConfig) -> None:
+        super().prepare(base)
+        if self.jobs is not None and (type(self.jobs) is not int or self.jobs < 0):
+            rule = "a whole number of at least 1, 0 to run in the sweep's own process, or null"
+            raise ConfigError(f"hydra.launcher.jobs={self.jobs}: {rule}")
+
     def warm_up(self) -> None:
         from cbam_ablate.sweep.warm import warm_up
 
-        if self.jobs is None or self.jobs > 0:
+        if self.jobs != 0:
             warm_up()
 
     def launch(self, manifest: Path, keys: list[str]) -> None:
@@ -38,6 +46,12 @@ class FusedLauncher(LocalLauncher):
     def __init__(self, jobs: int | None, width: int | None) -> None:
         super().__init__(jobs)
         self.width = width
+
+    def prepare(self, base: RunConfig) -> None:
+        super().prepare(base)
+        if self.width is not None and (type(self.width) is not int or self.width < 1):
+            rule = "a whole number of at least 1, or null for no limit"
+            raise ConfigError(f"hydra.launcher.width={self.width}: {rule}")
 
     def divide(self, manifest: Path, keys: list[str], slots: int) -> list[list[str]]:
         from cbam_ablate.sweep.fused import groups
