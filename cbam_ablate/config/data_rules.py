@@ -1,5 +1,6 @@
 """The rules of data sets, losses and selection, which depend on what the images are."""
 
+import math
 from dataclasses import Field, replace
 from importlib import import_module
 from typing import Any
@@ -14,8 +15,7 @@ from cbam_ablate.registry import Dataset, Loss, counts, facts, find, rows
 def images_rule(data: DataConfig) -> list[str]:
     """What is wrong with the options that say which images these are."""
     row = find(Dataset, data.name)
-    every = [other for name, other in rows(Dataset).items()]
-    foreign = frozenset().union(*(other.uses for other in every)) - row.uses
+    foreign = frozenset().union(*(other.uses for other in rows(Dataset).values())) - row.uses
     found = [
         f"{name}={show(value)}: data={data.name} doesn't read it; {left_out(name, field)}"
         for name, field, value in leaves(data, "data.")
@@ -35,7 +35,10 @@ def moments_rule(data: DataConfig) -> list[str]:
     channels, found = facts(data).channels, []
     for name in ("mean", "std"):
         given = getattr(data, name)
-        if given is not None and (len(given) != channels or (name == "std" and min(given) <= 0)):
+        if given is None:
+            continue
+        low = 0 if name == "std" else -math.inf
+        if len(given) != channels or not all(low < number < math.inf for number in given):
             above = ", above 0" if name == "std" else ""
             found.append(f"data.{name}={show(given)}: one number for each of {channels} channels{above}")
     if data.normalize == "pixel" and data.mean is not None:
@@ -47,7 +50,7 @@ def moments_rule(data: DataConfig) -> list[str]:
         if data.normalize == "pixel":
             found.append("data.normalize=pixel: whole images have no common pixels; channel")
     limits = data.range
-    if limits is not None and (len(limits) != 2 or limits[0] >= limits[1]):
+    if limits is not None and (len(limits) != 2 or not -math.inf < limits[0] < limits[1] < math.inf):
         found.append(f"data.range={show(limits)}: two rising numbers, those that become 0 and 255")
     return found
 

@@ -42,7 +42,7 @@ UNREAD_AT: dict[str, set[str]] = {"at": set(), "class": {"at", "position"}, "sta
 
 def _inert_in_model(model: ModelConfig) -> set[str]:
     attention = model.attention
-    fields = {f"{f.name}" for f in dataclasses.fields(attention)} - {"placement"}
+    fields = {f.name for f in dataclasses.fields(attention)} - {"placement"}
     if attention.placement == "none":
         unused = fields
     else:

@@ -189,6 +189,8 @@ def _pretrained(model: ModelConfig, data: DataConfig) -> list[str]:
         there = os.path.isfile(os.path.expanduser(model.pretrained))
         return [] if there else [f"{shown}: no such file; give a file of weights, or imagenet"]
     backbone, channels = find(Backbone, model.backbone), facts(data).channels
+    if backbone.target:
+        return [f"{shown}: nobody publishes weights of backbone={model.backbone} by name; give a file"]
     if not backbone.depths:
         return []
     found = []

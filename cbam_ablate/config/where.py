@@ -79,7 +79,7 @@ def _folder(text: str, item: str) -> Path:
     if scheme == "pkg":
         try:
             spec = importlib.util.find_spec(rest)
-        except ModuleNotFoundError:
+        except ImportError:  # a relative name too
             spec = None
         for folder in (spec.submodule_search_locations or []) if spec else []:
             return Path(folder)

@@ -180,7 +180,7 @@ def _run(cfg: RunConfig, device: str) -> tuple[nn.Module, Any, int, int, Size | 
     images = 2 if cfg.code else 1
     unfilled = _Unfilled() if device == "meta" else contextlib.nullcontext()
     with torch.device(device), torch.random.fork_rng([]), unfilled:
-        network = build_model(cfg).eval()
+        network = build_model(cfg, pretrained=False).eval()
         image = torch.zeros(images, data.channels, data.size, data.size)
     # On the meta device a batch norm takes longer than all else, and gives the shape that it is given.
     for module in network.modules():

@@ -95,10 +95,10 @@ def test_folders_of_configs_are_looked_up_before_ours(own, capsys, choice):
     assert [cell.cfg.optimizer.lr for cell in cells] == [0.001, lr]
 
 
-@pytest.mark.parametrize("word", ["hydra.searchpath=[nowhere]", "hydra.searchpath=[pkg://no.such]"])
-def test_a_folder_of_configs_that_is_not_there_is_refused(own, word):
+@pytest.mark.parametrize("folder", ["nowhere", "pkg://no.such", "pkg://.such"])
+def test_a_folder_of_configs_that_is_not_there_is_refused(own, folder):
     with pytest.raises(ConfigError, match=r"no such folder|no package"):
-        load_config([word])
+        load_config([f"hydra.searchpath=[{folder}]"])
 
 
 @pytest.mark.parametrize("plus", ["", "+"])

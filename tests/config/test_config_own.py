@@ -2,6 +2,7 @@ import dataclasses
 import textwrap
 
 import pytest
+import torch
 
 from cbam_ablate import build_model, load_config, model_cost
 from cbam_ablate.config.canonical import canonical, run_key
@@ -53,6 +54,10 @@ GATES = '''
     class Centred(Net):
         def forward(self, x):
             return self.head((x - x.mean()).mean((2, 3)))
+
+    class Looking(Net):
+        def forward(self, x):
+            return self.head(x.mean((2, 3))) if x.max().item() < 9 else None
 
     class Lost(Net):
         def __init__(self, num_classes: int, in_channels: int):
@@ -154,13 +159,14 @@ REFUSED = {
     "attention.options.group=2": ("my_gates:Split takes groups: int = 4", "did you mean groups?"),
     "attention.options.groups=two": ("groups=two", "a whole number", "groups: int = 4"),
     "code.x=1": ("nothing to set",),
+    "model.pretrained=imagenet backbone=my_gates:Net": ("nobody publishes weights", "give a file"),
 }
 
 
 @pytest.mark.parametrize("word", REFUSED)
 def test_bad_input_is_refused_in_one_line_with_the_alternatives(word):
     with pytest.raises(ConfigError) as error:
-        load_config([*SPLIT, word])
+        load_config([*SPLIT, *word.split()])
     (line,) = str(error.value).splitlines()
     for part in REFUSED[word]:
         assert part in line
@@ -190,10 +196,21 @@ def test_a_network_may_average_all_of_a_map():
     assert model_cost(load_config(["data=synthetic", "backbone=my_gates:Centred"])).params == 40
 
 
+def test_the_cost_of_a_network_that_looks_at_values_loads_no_weights(caplog):
+    words = ["data=synthetic", "backbone=my_gates:Looking"]
+    torch.save({"model": build_model(load_config(words)).state_dict()}, "weights.pt")
+    cfg = load_config([*words, "model.pretrained=weights.pt"])
+    with caplog.at_level("INFO", "cbam_ablate"):
+        assert model_cost(cfg).params == 40
+        assert "tensors loaded" not in caplog.text
+        build_model(cfg)
+    assert "tensors loaded" in caplog.text
+
+
 @pytest.mark.parametrize("placement", ["none", "block", "class"])
 def test_an_error_in_ones_own_network_names_its_line_wherever_attention_goes(placement):
     words = ["data=synthetic", "backbone=my_gates:Lost", f"placement={placement}"]
-    with pytest.raises(ConfigError, match=r"KeyError in my_gates.py line 53: 'x'"):
+    with pytest.raises(ConfigError, match=r"KeyError in my_gates.py line 57: 'x'"):
         model_cost(load_config(words))
 
 

@@ -160,6 +160,7 @@ def test_flips_are_off_for_digits_unless_asked_for():
         (["augment=random_resized_crop", "data=imagenet", "data.root=x"], "keeps the middle"),
         (["data.mean=[0.5]"], "one number for each of 3 channels"),
         (["data.std=[0.5,0.5,0]"], "above 0"),
+        (["data.mean=[nan,0.5,0.5]"], "one number for each of 3 channels"),
     ],
 )
 def test_nonsense_is_refused(words, said):

@@ -1,7 +1,7 @@
 /* Passes over a feature map on a CPU: batch normalisation with what follows it, and CBAM. A map is (N, P, C):
  * pixels outside, channels inside, as channels_last has it. `A` is what is computed in, `T` what the map is
  * stored in, `V` a vector of L values of A, `I` of integers. Sums are kept by image, so that the number of
- * threads changes no result. Compiled at first use by cpu.py.
+ * threads changes no result. Compiled at first use by library.py.
  */
 #include <math.h>
 #include <stdint.h>
