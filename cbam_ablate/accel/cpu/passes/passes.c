@@ -18,6 +18,11 @@
 #else
 #define BYTES 16
 #endif
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+/* Fewer values than a vector holds go by a mask: a call of memcpy for each pixel is ten times slower. */
+#define MASKS
+#define FIRST(K) ((1u << (K)) - 1)
+#endif
 #define L (BYTES / (long)sizeof(A))
 #define V NAME(vector)
 #define I NAME(integers)

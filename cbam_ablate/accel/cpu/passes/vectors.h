@@ -5,18 +5,34 @@ typedef INT I __attribute__((vector_size(BYTES)));
 /* K values of what is computed in, the rest zero. */
 INLINE V READ(long K, const A *from) {
     V v = {0};
+#ifdef MASKS
+    if (K < L)
+        return sizeof(A) == 4 ? (V)_mm512_maskz_loadu_ps(FIRST(K), from)
+                              : (V)_mm512_maskz_loadu_pd(FIRST(K), from);
+#endif
     memcpy(&v, from, K * sizeof(A));
     return v;
 }
 
-INLINE void WRITE(long K, A *to, V v) { memcpy(to, &v, K * sizeof(A)); }
+INLINE void WRITE(long K, A *to, V v) {
+#ifdef MASKS
+    if (K < L && sizeof(A) == 4) return _mm512_mask_storeu_ps(to, FIRST(K), (__m512)v);
+    if (K < L) return _mm512_mask_storeu_pd(to, FIRST(K), (__m512d)v);
+#endif
+    memcpy(to, &v, K * sizeof(A));
+}
 
 /* K values of a map, the rest zero. */
 INLINE V LOAD(long K, const T *from) {
     if (sizeof(T) == sizeof(A)) return READ(K, (const A *)from);
     typedef uint16_t Stored __attribute__((vector_size(BYTES / 2)));
     Stored stored = {0};
-    memcpy(&stored, from, K * sizeof(T));
+#ifdef MASKS
+    if (K < L)
+        stored = (Stored)_mm256_maskz_loadu_epi16(FIRST(K), from);
+    else
+#endif
+        memcpy(&stored, from, K * sizeof(T));
 #ifdef __AVX512F__
     return (V)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)stored), 16);
 #else
@@ -38,6 +54,9 @@ INLINE void STORE(long K, T *to, V v) {
     typedef uint32_t Bits __attribute__((vector_size(BYTES)));
     Bits bits = (Bits)v, nan = (Bits)(v != v), rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
     Stored stored = __builtin_convertvector((rounded & ~nan) | (0x7FC0 & nan), Stored);
+#endif
+#ifdef MASKS
+    if (K < L) return _mm256_mask_storeu_epi16(to, FIRST(K), (__m256i)stored);
 #endif
     memcpy(to, &stored, K * sizeof(T));
 }
