@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from cbam_ablate.config.overrides import conf_dir, parse
+from cbam_ablate.config.overrides import parse
+from cbam_ablate.config.where import conf_dir
 
 AXES = {
     "placement": ["none", "block", "class", "both", "stage"],

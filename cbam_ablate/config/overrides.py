@@ -14,25 +14,10 @@ from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from cbam_ablate.config.hydra_node import HOLDERS, wrong_setting
-from cbam_ablate.config.options import (
-    ALIASES,
-    GROUP_OF,
-    coerce,
-    dotted_names,
-    holder_of,
-    long_name,
-    same,
-    short_name,
-    spell,
-)
+from cbam_ablate.config.options import ALIASES, coerce, dotted_names, holder_of, long_name
 from cbam_ablate.config.own_choices import is_own, own_spelling
-from cbam_ablate.config.where import choices, conf_dir, conf_dirs, groups, standing
+from cbam_ablate.config.where import choices, groups, standing
 from cbam_ablate.errors import ConfigError, UserError
-
-__all__ = [
-    "ALIASES", "GROUP_OF", "Token", "choices", "coerce", "conf_dir", "conf_dirs", "dotted_names", "groups",
-    "long_name", "parse", "same", "short_name", "single_values", "spell", "verify",
-]  # fmt: skip
 
 SINGLE = ("study", "store", "name")
 """What a command has one of, swept or not."""

@@ -9,8 +9,9 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from cbam_ablate.config.canonical import OUTSIDE, SECTIONS, flatten, inert, resolved_model, with_stem
 from cbam_ablate.config.compose import compose, typed
 from cbam_ablate.config.options import ALIASES
-from cbam_ablate.config.overrides import choices, parse
+from cbam_ablate.config.overrides import parse
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.where import choices
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./:-]*")
 """Text that Hydra reads as it stands, unless it is a word for another value."""

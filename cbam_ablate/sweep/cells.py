@@ -25,9 +25,10 @@ from cbam_ablate.config.compose import compose, to_run_config, typed
 from cbam_ablate.config.layers import Layers, Unlayered
 from cbam_ablate.config.once import Memo
 from cbam_ablate.config.options import GROUP_OF, coerce, difference, dotted_names, holder_of, spell
-from cbam_ablate.config.overrides import Token, groups
+from cbam_ablate.config.overrides import Token
 from cbam_ablate.config.rules import violations
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.where import groups
 from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.sweep.declare import Assignment
 

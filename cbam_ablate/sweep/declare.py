@@ -13,8 +13,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from cbam_ablate.config.options import ALIASES, coerce, dotted_names, same, spell
-from cbam_ablate.config.overrides import Token, long_name, parse, single_values, verify
+from cbam_ablate.config.options import ALIASES, coerce, dotted_names, long_name, same, spell
+from cbam_ablate.config.overrides import Token, parse, single_values, verify
 from cbam_ablate.errors import ConfigError, UserError
 
 KINDS: dict[str, type] = {"params": dict, "grids": list, "zip": list, "around": dict, "exclude": list}

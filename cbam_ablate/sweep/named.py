@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from cbam_ablate.config.overrides import Token, choices, parse, single_values
+from cbam_ablate.config.overrides import Token, parse, single_values
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.where import choices
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.files import read_json

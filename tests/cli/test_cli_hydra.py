@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from cbam_ablate.cli import run
 from cbam_ablate.config import ConfigError, load_config
-from cbam_ablate.config.overrides import conf_dir
+from cbam_ablate.config.where import conf_dir
 from cbam_ablate.sweep.outline import make_outline
 
 HERE = "hydra.launcher.jobs=0"

@@ -7,7 +7,7 @@ import pytest
 
 from cbam_ablate import load_table
 from cbam_ablate.cli import COMMANDS
-from cbam_ablate.config.overrides import choices, conf_dir
+from cbam_ablate.config.where import choices, conf_dir
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from cbam_ablate import load_config
 from cbam_ablate.cli import run
 from cbam_ablate.config.compose import to_run_config
-from cbam_ablate.config.overrides import conf_dir, parse
+from cbam_ablate.config.overrides import parse
+from cbam_ablate.config.where import conf_dir
 from cbam_ablate.sweep.outline import make_outline
 
 OWN = {

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cbam_ablate.config.overrides import choices, conf_dir
+from cbam_ablate.config.where import choices, conf_dir
 from cbam_ablate.report import write_table
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import make_plan
