@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cbam_ablate.errors import ConfigError, DataError
-from cbam_ablate.sources.found import Found, Wanted, listed
+from cbam_ablate.sources.found import Found, Wanted
 from cbam_ablate.sources.rows import NAMES, runs_of
 from cbam_ablate.sources.text import whole
 
@@ -69,22 +69,9 @@ def _name(name: Any) -> str:
 
 
 def _runs(columns: dict[str, list[Any]], wanted: Wanted) -> tuple[list[Found], list[str]]:
-    notes = []
-    cleaned = {}
-    for name, values in columns.items():
-        scalars = [_scalar(value) for value in values]
-        numbers = any(isinstance(value, int | float) and not isinstance(value, bool) for value in scalars)
-        texts = [value for value in dict.fromkeys(map(_text, scalars)) if value is not None]
-        if numbers and texts:
-            notes.append(f"{name} holds numbers and text ({listed(map(repr, texts), 3)}).")
-        cleaned[name] = whole(scalars)
+    cleaned = {name: whole([_scalar(value) for value in values]) for name, values in columns.items()}
     rows = [dict(zip(cleaned, row, strict=True)) for row in zip(*cleaned.values(), strict=True)]
-    runs, more = runs_of(list(cleaned), rows, wanted, [f"row {index}" for index in range(len(rows))])
-    return runs, [*notes, *more]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return runs_of(list(cleaned), rows, wanted, [f"row {index}" for index in range(len(rows))])
 
 
 def _scalar(value: Any) -> Any:

@@ -34,6 +34,25 @@ def runs_of(
         for name in names:
             if name not in columns:
                 raise ConfigError(f"{option}={name}: no such column; there are {listed(columns, 40)}")
+    runs, notes = _read(columns, rows, wanted, addresses)
+    options = set().union(*(run.config for run in runs))
+    return runs, [*_mixed([name for name in columns if name in options], rows), *notes]
+
+
+def _mixed(options: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """A sentence for each option that is a number in some rows and text in others."""
+    found = []
+    for name in options:
+        values = {row[name]: None for row in rows if isinstance(row.get(name), int | float | str)}
+        texts = [repr(value) for value in values if isinstance(value, str)]
+        if texts and any(number(value) is not None for value in values):
+            found.append(f"{name} holds numbers and text ({listed(texts, 3)}).")
+    return found
+
+
+def _read(
+    columns: Sequence[str], rows: Sequence[Row], wanted: Wanted, addresses: Sequence[str]
+) -> tuple[list[Found], list[str]]:
     across = _seeds_across(columns, wanted)
     if across:
         return _unfold(columns, rows, wanted, addresses, across)

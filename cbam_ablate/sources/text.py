@@ -5,8 +5,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from cbam_ablate.sources.found import listed
-
 INTEGER = re.compile(r"[+-]?(?:0|[1-9]\d*)")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -33,9 +31,9 @@ def read_cell(text: str) -> Any:
 def read_columns(
     columns: Sequence[str], cells: Sequence[Sequence[str]], comma: bool
 ) -> tuple[list[Any], list[str]]:
-    """Columns of values, (columns, rows), and sentences about those that mix numbers and text.
+    """Columns of values, (columns, rows), and sentences about those with percent signs, which are taken off.
 
-    `comma` allows 93,1 for 93.1. A percent sign after every number of a column is taken off, and said.
+    `comma` allows 93,1 for 93.1.
     """
     found, notes = [], []
     for name, texts in zip(columns, cells, strict=True):
@@ -51,9 +49,6 @@ def read_columns(
             if text not in known:
                 known[text] = read_cell(text)
             values.append(known[text])
-        mixed = _mixed(known)
-        if mixed:
-            notes.append(f"{name} holds numbers and text ({listed(mixed, 3)}).")
         found.append(whole(values))
     return found, notes
 
@@ -64,13 +59,6 @@ def _with_commas(texts: Sequence[str]) -> bool:
     numbers = [text for text in there if COMMA.fullmatch(text) or INTEGER.fullmatch(text)]
     points = any(NUMBER.fullmatch(text) and not INTEGER.fullmatch(text) for text in there)
     return 2 * len(numbers) > len(there) and not points
-
-
-def _mixed(known: dict[str, Any]) -> list[str]:
-    """The texts of a column that also has numbers."""
-    numbers = any(isinstance(v, int | float) and not isinstance(v, bool) for v in known.values())
-    texts = [repr(value) for value in known.values() if isinstance(value, str)]
-    return texts if numbers else []
 
 
 def whole(values: list[Any]) -> list[Any]:
