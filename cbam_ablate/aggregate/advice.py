@@ -11,6 +11,8 @@ from cbam_ablate.errors import ConfigError
 
 MOST_OFFERED = 30
 """More seeds than this are not offered as a command."""
+LEFT_OUT = ("seed=", "sweep.", "hydra/launcher=", "hydra.launcher.", "detach=")
+"""How words of the command begin that say how and where it was run, or which seeds."""
 
 
 def advise(study: Study, rows: list[Row], quantities: list[Quantity]) -> list[str]:
@@ -63,7 +65,7 @@ def more_command(study: Study, extra: int) -> str | None:
             seeds.append(candidate)
         candidate += 1
     words = ["cbam-ablate"]
-    words += [word for word in study.command[1:] if not word.startswith(("seed=", "sweep."))]
+    words += [word for word in study.command[1:] if not word.startswith(LEFT_OUT)]
     if SEED not in study.axes and not any(
         word.startswith("study=") or word in ("-m", "--multirun") for word in words
     ):

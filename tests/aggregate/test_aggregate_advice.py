@@ -14,7 +14,8 @@ def test_more_seeds_are_advised_with_the_command_that_adds_them(stand_in):
 
 
 def test_a_command_is_offered_for_what_train_made_alone(stand_in):
-    ours, pulled = ["python", "train", "study=x"], ["cbam-ablate", "wandb", "pull", "they/theirs"]
+    ours = ["python", "train", "study=x", "hydra/launcher=fused", "hydra.launcher.width=4", "detach=true"]
+    pulled = ["cbam-ablate", "wandb", "pull", "they/theirs"]
     offer = "To add 2 seeds: cbam-ablate train study=x seed=0,1,2 sweep.extend=true"
     for command, advice in ((ours, [offer]), (pulled, [])):
         assert make(stand_in, {PLACEMENT: ["none", "block"]}, placements, command=command).advice == advice
