@@ -20,7 +20,7 @@ from cbam_ablate.aggregate.records import Record, Study, load_study, read_manife
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import flatten, from_dict, inert
-from cbam_ablate.config.options import ALIASES, dotted_names, holder_of, same, short_name, spell
+from cbam_ablate.config.options import ALIASES, as_typed, dotted_names, holder_of, same, spell
 from cbam_ablate.config.overrides import parse
 from cbam_ablate.errors import ConfigError, UserError
 from cbam_ablate.runs import Run, RunStore
@@ -98,17 +98,12 @@ def _of_study(values: dict[str, Any]) -> list[Line]:
         line = _line(store.run(key), record)
         if not line.options:
             line = line._replace(options={**study.config(key), **_place(study, key)})
-        found.append(line._replace(name=line.name or _called(_place(study, key))))
+        found.append(line._replace(name=line.name or as_typed(_place(study, key))))
     return found
 
 
 def _place(study: Study, key: str) -> dict[str, Any]:
     return next(place.axes for place in study.places if place.key == key)
-
-
-def _called(axes: Mapping[str, Any]) -> str:
-    shown = {name: value for name, value in axes.items() if value is not None}
-    return " ".join(f"{short_name(name, axes)}={spell(value)}" for name, value in shown.items())
 
 
 def _line(run: Run, record: Record) -> Line:

@@ -12,7 +12,7 @@ def show_places(plan: Plan) -> None:
     """Prints, for each network: the modules, their maps' rows and columns, and channels."""
     shown: dict[tuple[Attends, ...], list[str]] = {}
     for cell in plan.cells:
-        shown.setdefault(attention_places(cell.cfg), []).append(label(cell.axes) or cell.key)
+        shown.setdefault(attention_places(cell.cfg), []).append(label(cell.axes))
     for places, labels in shown.items():
         names = list(dict.fromkeys(labels))
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -144,6 +144,15 @@ def short_name(dotted: str, among: Iterable[str]) -> str:
     return GROUP_OF.get(dotted) or (dotted if shared else last)
 
 
+def as_typed(axes: Mapping[str, Any]) -> str:
+    """Options by the names that a command line has for them: `placement=block data.label_noise=0.1`.
+
+    What has no effect, None, is left out.
+    """
+    shown = {GROUP_OF.get(name, name): value for name, value in axes.items() if value is not None}
+    return " ".join(f"{name}={spell(value)}" for name, value in shown.items())
+
+
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """The options in which two configs differ, by dotted name: `optimizer.lr 0.1 and 0.001`."""
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]

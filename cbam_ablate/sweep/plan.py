@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,12 +146,22 @@ def plan_outline(asked: Outline) -> Plan:
         slots,
         (_lanes(launcher) if asked.study else 1) or len(slots),
         source=asked.source,
-        notes=[*asked.notes, *asked.ignored, *notes],
+        notes=[*asked.notes, *asked.ignored, *notes, *_absent_roots(asked.runs.values())],
         callbacks=asked.callbacks,
         named=asked.named,
         departed=asked.departed,
     )
     return _look(plan)
+
+
+def _absent_roots(cfgs: Iterable[RunConfig]) -> list[str]:
+    """A sentence for each `data.root` that isn't here: nothing of a plan looks for images in it."""
+    roots = dict.fromkeys(cfg.data.root for cfg in cfgs if cfg.data.root is not None)
+    return [
+        f"data.root={root}: there is no such folder or file here"
+        for root in roots
+        if not os.path.exists(os.path.expanduser(root))
+    ]
 
 
 def _lanes(launcher: Mapping[str, Any]) -> int | None:

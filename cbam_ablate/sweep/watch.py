@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cbam_ablate.config.options import short_name
+from cbam_ablate.config.options import as_typed
 from cbam_ablate.console import console
 from cbam_ablate.runs import State
 from cbam_ablate.sweep.plan import Plan, clock
@@ -166,17 +166,8 @@ def _number(value: Any) -> float | None:
 
 def label(axes: dict[str, Any], without_seed: bool = False) -> str:
     """A cell's values in short: `placement=block kernel=7`."""
-    shown = {name: value for name, value in axes.items() if value is not None}
-    if without_seed:
-        shown.pop("seed", None)
-    pairs = (f"{short_name(name, axes)}={_spell(value)}" for name, value in shown.items())
-    return " ".join(pairs) or "the only cell"
-
-
-def _spell(value: Any) -> str:
-    if isinstance(value, list):
-        return "+".join(map(_spell, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    shown = {name: value for name, value in axes.items() if not (without_seed and name == "seed")}
+    return as_typed(shown) or "the only cell"
 
 
 def mean_sd(values: list[float]) -> str:

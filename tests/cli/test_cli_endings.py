@@ -67,6 +67,14 @@ def test_a_plan_says_which_file_its_study_comes_from(tmp_path, monkeypatch, caps
     assert "2 cells" in out
 
 
+def test_a_plan_names_options_as_they_are_typed_and_a_root_that_is_not_there(capsys):
+    words = ["-m", "data=cifar100", "data.root=nowhere", "data.label_noise=0.1,0.2"]
+    assert run("plan", words) == 0
+    out = capsys.readouterr().out
+    assert "new     data.label_noise=0.2  11," in out
+    assert "data.root=nowhere: there is no such folder or file here" in out
+
+
 def test_a_plan_in_80_columns_cuts_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
