@@ -41,11 +41,17 @@ class Choice:
         done.chosen_by = self.by.name
         return done
 
-    def outputs(self) -> Outputs | None:
-        """Where an epoch's validation predictions go, if they are needed."""
-        if self.by.metric is None:
-            return None
-        return Outputs(form_of(self._feed.classes, len(self._feed.numbers["val"])) or "top")
+    @property
+    def kept(self) -> str | None:
+        """The form in which a run's predictions are kept; None where they are too large."""
+        numbers = self._feed.numbers
+        return form_of(self._feed.classes, 2 * len(numbers["test"]) + len(numbers["val"]))
+
+    def outputs(self, last: bool) -> Outputs | None:
+        """Where an epoch's validation predictions go, if they choose or are the `last` and can be kept."""
+        if self.by.metric is not None:
+            return Outputs(form_of(self._feed.classes, len(self._feed.numbers["val"])) or "top")
+        return Outputs(self.kept) if last and self.kept else None
 
     def improves(self, done: Chosen, val: Scores, outputs: Outputs | None, record: dict[str, Any]) -> bool:
         """Whether the epoch just ended is the best yet, which `done` then says; `record` gets its metric.

@@ -14,7 +14,6 @@ from torch.optim.swa_utils import AveragedModel
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.average import ema_update, paired
 from cbam_ablate.training.choice import Choice
@@ -100,6 +99,7 @@ class Trainer:
         self.accelerators: Callable[[], list[str]] = list
         self.totals = Totals(device)
         self.outputs: dict[str, Outputs] = {}
+        self._val: Outputs | None = None
         self.choice = Choice(cfg.train.select, feed)
 
     @property
@@ -234,7 +234,7 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         done, cfg = self.done, self.cfg
-        outputs = self.choice.outputs()
+        outputs = self._val = self.choice.outputs(last=done.epoch + 1 == cfg.train.epochs)
         train, val = self.totals.scores(), self._evaluate("val", outputs)
         if not math.isfinite(val.loss):
             raise Diverged(
@@ -271,9 +271,7 @@ class Trainer:
         return evaluate(self.evaluated, self.feed.evaluate(part), self.device, self.cast(), outputs)
 
     def _result(self) -> Result:
-        done, cfg = self.done, self.cfg
-        numbers = self.feed.numbers
-        kept = form_of(self.feed.classes, 2 * len(numbers["test"]) + len(numbers["val"]))
+        done, cfg, kept = self.done, self.cfg, self.choice.kept
         outputs = {part: Outputs(kept) for part in ("test", "last_test", "val")} if kept else {}
         self.outputs = outputs
         last = chosen = self._evaluate("test", outputs.get("last_test"))
@@ -283,7 +281,9 @@ class Trainer:
             chosen = self._evaluate("test", outputs.get("test"))
         elif kept:
             outputs["test"] = outputs.pop("last_test")
-        if kept:
+        if kept and done.best_epoch == done.epoch and self._val is not None and self._val.kept == kept:
+            outputs["val"] = self._val
+        elif kept:
             self._evaluate("val", outputs["val"])
         final, best = done.history[-1], done.history[done.best_epoch - 1]
         metrics = {f"test_{name}": value for name, value in chosen._asdict().items()}

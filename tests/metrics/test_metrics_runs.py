@@ -8,6 +8,7 @@ import torch
 
 from cbam_ablate.cli import run as command
 from cbam_ablate.config import load_config
+from cbam_ablate.data import Feed
 from cbam_ablate.metrics import DEFINITIONS
 from cbam_ablate.metrics.definitions import value_of
 from cbam_ablate.metrics.inference import COLUMNS, Condition, read_inference, shared_condition
@@ -45,6 +46,28 @@ def test_a_finished_run_has_the_predictions_behind_its_accuracies(trained):
         assert loss == pytest.approx(result["metrics"][f"{part}_loss"], rel=1e-3)
     assert kept.images("test").tolist() == list(range(200))
     assert len(kept.images("val")) == len(np.unique(kept.images("val")))
+
+
+@pytest.mark.parametrize(
+    "words", [["train.ema=0.9", "train.select=last"], ["train.select=val_log_loss", "optimizer.lr=0.001"]]
+)
+def test_predictions_of_a_last_epoch_that_is_chosen_are_those_it_was_validated_by(
+    tiny, tmp_path, monkeypatch, words
+):
+    cfg = load_config([*tiny, *words, f"store={tmp_path}"])
+    looked_at, evaluate = [], Feed.evaluate
+    monkeypatch.setattr(Feed, "evaluate", lambda self, part: looked_at.append(part) or evaluate(self, part))
+    run_one(cfg)
+    (run,) = RunStore(tmp_path).runs()
+    assert run.result()["selection"]["epoch"] == cfg.train.epochs
+    assert looked_at == ["val"] * cfg.train.epochs + ["test"]
+
+    kept = run.predictions.read_bytes()
+    (run.path / "result.json").unlink()
+    run.predictions.unlink()
+    run_one(cfg)
+    assert looked_at[-2:] == ["test", "val"]
+    assert run.predictions.read_bytes() == kept
 
 
 def test_top_ones_are_condensed_to_the_sums_over_all_classes():
