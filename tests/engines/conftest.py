@@ -1,5 +1,6 @@
 """Real engines on this machine, and the 6-cell study that each of them must bring to the same table."""
 
+import contextlib
 import json
 import os
 import re
@@ -88,15 +89,21 @@ class Study:
                 found += [] if claim.get("released") else [claim["pid"]]
         return found
 
-    def kill_one_half_way(self) -> None:
-        """Kills a worker by SIGKILL, in the middle of a run."""
+    def stop_one_half_way(self) -> int:
+        """Stops a worker by SIGSTOP in the middle of a run, which can't end then; gives its process."""
         wait_for(lambda: self.done() >= 2, "a third of the study")
         while True:
             wait_for(self.at_work, "a run at work")
-            try:
-                return os.kill(self.at_work()[0], signal.SIGKILL)
-            except (ProcessLookupError, IndexError):
-                continue
+            for process in self.at_work():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGSTOP)
+                    if process in self.at_work():
+                        return process
+                    os.kill(process, signal.SIGCONT)
+
+    def kill_one_half_way(self) -> None:
+        """Kills a worker by SIGKILL, in the middle of a run."""
+        os.kill(self.stop_one_half_way(), signal.SIGKILL)
 
     def resumed(self) -> int:
         logs = [(folder / "train.log").read_text() for folder in self.cli.runs().values()]
@@ -207,6 +214,8 @@ def ray_cluster():
     if not program.exists():
         pytest.skip("no Ray here: pip install 'cbam_ablate[ray]'")
     os.environ["RAY"] = str(program)
+    # Its tasks are of nice 15 by default: other work on the machine would leave them nothing.
+    os.environ["RAY_worker_niceness"] = "0"
     folder = Path(f"/tmp/cbam-ray-{os.getpid()}")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
     try:

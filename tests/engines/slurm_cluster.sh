@@ -62,22 +62,24 @@ CONF
 join() {
     export SLURM_CONF=$folder/slurm.conf
     slurmd -N localhost
-    for _ in $(seq 100); do
-        [ "$(sinfo -h -p main -o %T 2>/dev/null)" = idle ] && break
+    for _ in $(seq 300); do
+        [[ $(sinfo -h -p main -o %T 2>/dev/null) =~ ^(idle|mixed|allocated|completing)$ ]] && return
         sleep 0.2
     done
-    [ "$(sinfo -h -p main -o %T)" = idle ]
+    sinfo >&2
+    return 1
 }
 
 lose() {
-    local steps
-    steps=$(pgrep -f 'slurmstepd: ' || true)
-    kill -KILL "$(cat "$folder/slurmd.pid")"
-    for step in $steps; do
-        pkill -KILL --parent "$step" || true
-        kill -KILL "$step" || true
+    local parents all
+    parents=$(pgrep -d, -f 'slurmstepd: ' || true)
+    all=$(cat "$folder/slurmd.pid")
+    while [ -n "$parents" ]; do
+        all+=" ${parents//,/ }"
+        parents=$(pgrep -d, --parent "$parents" || true)
     done
-    pkill -KILL -f "submitit.core._submit $folder" || true
+    # In one go: a step whose job is killed first tells slurmctld that the job failed.
+    kill -KILL $all || true
 }
 
 stop() {

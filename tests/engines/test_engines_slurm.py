@@ -40,7 +40,7 @@ def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference,
 def test_a_node_that_is_lost_changes_nothing_in_the_table(study, reference, slurm_node, end, until):
     slurm = study(*SLURM)
     process = slurm.start()
-    until(lambda: slurm.done() >= 2 and slurm.at_work(), "a run at work")
+    slurm.stop_one_half_way()
     slurm_node("lose")
     until(lambda: "RUNNING" not in queue(), "Slurm to notice")
     slurm_node("join")
@@ -92,7 +92,7 @@ def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, end):
 
 
 def test_preemption_saves_a_run_and_queues_it_again(cli, tiny, until, end):
-    words = ["-m", *tiny, "train.epochs=20", "train.batch_size=16", "seed=0", *SLURM]
+    words = ["-m", *tiny, "train.epochs=60", "train.batch_size=16", "seed=0", *SLURM]
     process = cli.start("train", *words)
     until(lambda: any((f / "checkpoints/last.pt").exists() for f in cli.runs().values()), "an epoch")
     urgent = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
