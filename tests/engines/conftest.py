@@ -214,12 +214,12 @@ def ray_cluster():
     if not program.exists():
         pytest.skip("no Ray here: pip install 'cbam_ablate[ray]'")
     os.environ["RAY"] = str(program)
-    # Its tasks are of nice 15 by default: other work on the machine would leave them nothing.
-    os.environ["RAY_worker_niceness"] = "0"
     folder = Path(f"/tmp/cbam-ray-{os.getpid()}")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token")}
+    # Of nice 15 by default: other work on the machine would leave its tasks nothing.
+    nice = {"RAY_worker_niceness": "0"}
     try:
-        yield from _cluster(HERE / "ray_cluster.sh", folder, lambda said: token)
+        yield from _cluster(HERE / "ray_cluster.sh", folder, lambda said: token | nice)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

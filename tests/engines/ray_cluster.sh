@@ -11,7 +11,7 @@
 set -euo pipefail
 command=${1:?start, lose, join or stop} folder=$(realpath -m "${2:?a folder}")
 ray=${RAY:-ray} port=${PORT:-6399}
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$folder/token
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$folder/token RAY_worker_niceness=0
 
 node() {
     local name=$1
