@@ -7,19 +7,19 @@ hasn't been imported nothing is being compiled, so here such a function is calle
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+
+from cbam_ablate.on_import import Changes, change
 
 COMPILER = "torch._dynamo"
 
 
 def leave_out_compiler() -> None:
     """Has it so from now on; where torch is imported already, nothing changes."""
-    if "torch" not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if "torch" not in sys.modules:
+        change(CHANGED)
 
 
 def _disable(module: ModuleType) -> None:
@@ -57,28 +57,7 @@ def _unless_compiling(plain: Callable[..., Any], guarded: Callable[..., Any]) ->
     return called
 
 
-CHANGED = {
+CHANGED: Changes = {
     "torch._compile": ("_disable_dynamo", _disable),
     "torch.optim.optimizer": ("_use_grad_for_differentiable", _optimizer_step),
 }
-"""What of PyTorch is changed as it is imported, and by what; where a version lacks it, nothing is."""
-
-
-class _Finder(MetaPathFinder):
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name not in CHANGED:
-            return None
-        spec = PathFinder.find_spec(name, path)
-        if spec is not None and isinstance(spec.loader, SourceFileLoader):
-            spec.loader = _Loader(name, spec.loader.path)
-        return spec
-
-
-class _Loader(SourceFileLoader):
-    def exec_module(self, module: ModuleType) -> None:
-        super().exec_module(module)
-        attribute, change = CHANGED[module.__name__]
-        if hasattr(module, attribute):
-            change(module)

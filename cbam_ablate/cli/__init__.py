@@ -14,6 +14,7 @@ from typing import NoReturn
 from cbam_ablate import __version__
 from cbam_ablate.console import set_up
 from cbam_ablate.lazy_compiler import leave_out_compiler
+from cbam_ablate.lazy_docs import leave_out_docs
 
 COMMANDS = {
     "train": "train one run, or with -m or study=NAME a sweep",
@@ -80,6 +81,7 @@ def main() -> NoReturn:
     if twice := given_twice(arguments[1:]):
         sys.exit(fail(twice))
     if arguments[0] in READING:
+        leave_out_docs()
         gc.disable()
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # idle threads of NumPy's would spin for a while
     code = run(arguments[0], arguments[1:])

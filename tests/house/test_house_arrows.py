@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "explain": {"models", "data", "runs", "config", "training"},
 }
 FOUNDATION = (
-    "console", "errors", "lazy", "lazy_compiler", "own", "part", "registry", "source", "torchvision_shim",
+    "console", "errors", "lazy", "lazy_compiler", "lazy_docs", "on_import", "own", "part", "registry",
+    "source", "torchvision_shim",
 )  # fmt: skip
 """What every room may import, and what imports none."""
 WITHOUT_TORCH = (
