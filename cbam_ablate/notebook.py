@@ -187,7 +187,7 @@ def _train(words: Sequence[str], quiet: bool) -> tuple[int, list[str]]:
         except KeyboardInterrupt:
             # A notebook's interrupt reaches this process only; the sweep saves what it is at, and ends.
             process.send_signal(signal.SIGINT)
-            process.wait()
+            process.communicate()
             raise
     return process.returncode, list(lines)
 

@@ -7,7 +7,7 @@ from typing import Any
 from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import from_dict, is_run_key, run_key
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.config.words import words_of
+from cbam_ablate.config.words import literal, words_of
 from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.provenance import is_foreign, provenance
@@ -38,7 +38,10 @@ def again(store: RunStore, run: Run) -> list[str]:
     parent = train.resume_from
     if parent is not None and is_run_key(parent):
         train = dataclasses.replace(train, resume_from=str(store.run(parent).last))
-    return [*words_of(dataclasses.replace(cfg, train=train)), f"store={store.root / 'reproduced'}"]
+    return [
+        *words_of(dataclasses.replace(cfg, train=train)),
+        f"store={literal(str(store.root / 'reproduced'))}",
+    ]
 
 
 def differences(run: Run, words: list[str]) -> Iterator[str]:

@@ -15,18 +15,18 @@ Also taken: store=.
 
 import dataclasses
 import shlex
-import sys
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 
 from cbam_ablate.cli import fail
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.schema import WandbConfig
+from cbam_ablate.console import console
 from cbam_ablate.errors import ConfigError, ServiceError, StoreError
 from cbam_ablate.runs import RunStore
+from cbam_ablate.sources.found import count
 from cbam_ablate.sweep.manifest import read
 
 OPTIONS = ("logger.wandb.project", "logger.wandb.entity", "logger.wandb.mode")
@@ -82,7 +82,7 @@ def _push(arguments: list[str]) -> int:
             except NotSentError as error:
                 problems[f"the table of {study}"] = str(error)
     if not problems:
-        told = f"{_count(len(runs), 'run')}{' and the table' if study else ''}"
+        told = f"{count(len(runs), 'run')}{' and the table' if study else ''}"
         print(f"{told}: {sent}" if sent else f"{told}: nothing to send")
         return 0
     told = "\n".join(f"  {what}: {why}" for what, why in problems.items())
@@ -92,12 +92,8 @@ def _push(arguments: list[str]) -> int:
     return fail(f"{len(problems)} of {len(runs)} were not sent\n{told}{more}")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def _progress() -> Progress:
-    return Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    return Progress(console=console(), transient=True, disable=not console().is_terminal)
 
 
 def _changes(values: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +132,7 @@ def _pull(arguments: list[str]) -> int:
     measured = write_study(root, runs, found.manifest)
     done = sum(run.state == "finished" for run in runs)
     rows = sum(len(run.history) for run in runs)
-    print(f"{_count(len(runs), 'run')}, {done} finished, {_count(rows, 'row')} of history, to {root}")
+    print(f"{count(len(runs), 'run')}, {done} finished, {count(rows, 'row')} of history, to {root}")
     print(f"axes: {', '.join(found.manifest['axes']) or 'none'}; measured: {', '.join(measured)}")
     for note in found.notes:
         print(note)

@@ -3,19 +3,15 @@
 import hashlib
 import logging
 import os
-import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from PIL import Image
 
 from cbam_ablate.config.schema import DataConfig
-from cbam_ablate.console import console
 from cbam_ablate.data.arrays import Arrays, Pool
 from cbam_ablate.data.cache import (
     cache_folder,
@@ -26,6 +22,10 @@ from cbam_ablate.data.cache import (
     usable_cache,
     write_meta,
 )
+from cbam_ablate.data.decode import stored_shape
+from cbam_ablate.data.discover import EVALUATED
+from cbam_ablate.data.folder import decode_each, refuse_full_disk
+from cbam_ablate.data.index import BROKEN
 from cbam_ablate.errors import DataError
 from cbam_ablate.registry import Dataset, find
 from cbam_ablate.torchvision_shim import import_torchvision
@@ -33,8 +33,6 @@ from cbam_ablate.torchvision_shim import import_torchvision
 log = logging.getLogger(__name__)
 PARTS = {"train": "train", "test": "val"}
 """Our parts and their folders. The official validation images are what everybody tests on."""
-RESIZED = 256 / 224
-AT_ONCE = 256
 Samples = list[tuple[str, int]]
 
 
@@ -73,7 +71,8 @@ def squares(data: DataConfig) -> Arrays:
         arrays = _usable(data)
         if arrays is not None and arrays.digests == (listing,):
             return arrays
-        _refuse_full_disk(data, sum(map(len, samples.values())))
+        facts, images = find(Dataset, data.name), sum(map(len, samples.values()))
+        refuse_full_disk(folder.parent, data.name, images * facts.size**2 * facts.channels)
         with filling(folder) as aside:
             write_meta(aside, _decode_all(data, samples, aside), {"listing": listing})
     arrays = read_cache(folder)
@@ -134,16 +133,6 @@ def _part(data: DataConfig, part: str, folder: str) -> Any:
     return found
 
 
-def _refuse_full_disk(data: DataConfig, images: int) -> None:
-    facts, folder = find(Dataset, data.name), cache_folder(data).parent
-    needed, free = images * facts.size**2 * facts.channels, shutil.disk_usage(folder).free
-    if needed > free:
-        raise DataError(
-            f"data.cache={folder}: {data.name} takes {needed / 1e9:.1f} GB decoded, {free / 1e9:.1f} GB are "
-            "free; set it to a folder with more room"
-        )
-
-
 def read_listing(data: DataConfig, samples: dict[str, Samples]) -> str:
     """A hash of every file's name, class and size: which images these are, without reading them again."""
     root, digest = Path(data.root or "").expanduser(), hashlib.sha256()
@@ -158,7 +147,11 @@ def _decode_all(data: DataConfig, samples: dict[str, Samples], folder: Path) -> 
         facts, paths = find(Dataset, data.name), [path for path, _ in samples[part]]
         shape = (len(paths), facts.size, facts.size, facts.channels)
         filled = open_memmap(folder / f"{part}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
-        decode(paths, filled, f"decoding {data.name} {part}")
+
+        def one(row: int) -> None:
+            filled[row] = load_image(paths[row], facts.size)
+
+        decode_each(len(paths), one, f"decoding {data.name} {part}")
         filled.flush()
         return filled
 
@@ -170,25 +163,6 @@ def _decode_all(data: DataConfig, samples: dict[str, Samples], folder: Path) -> 
     return Arrays(images("train"), labels("train"), images("test"), labels("test"), root_source(data))
 
 
-def decode(paths: list[str], images: NDArray[np.uint8], what: str) -> None:
-    """Fills `images` (N, size, size, 3) from files, on all cores: Pillow decodes without Python's lock."""
-
-    def one(index: int) -> None:
-        images[index] = load_image(paths[index], images.shape[1])
-
-    if not console().is_terminal:
-        log.info("%s: %d images", what, len(paths))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        Progress(*columns, console=console(), disable=not console().is_terminal) as progress,
-        ThreadPoolExecutor(os.cpu_count()) as workers,
-    ):
-        task = progress.add_task(what, total=len(paths))
-        for start in range(0, len(paths), AT_ONCE):
-            for _ in workers.map(one, range(start, min(start + AT_ONCE, len(paths)))):
-                progress.advance(task)
-
-
 def load_image(path: str, size: int) -> NDArray[Any]:
     """One image as (size, size, 3): short side to `size` * 256 / 224, bilinear, and the centre of that.
 
@@ -197,11 +171,9 @@ def load_image(path: str, size: int) -> NDArray[Any]:
     try:
         with Image.open(path) as opened:
             picture = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except BROKEN as error:
         raise DataError(f"{path}: not a whole image ({error}); replace it") from error
-    short = round(RESIZED * size)
-    width, height = picture.size
-    long = int(short * max(width, height) / min(width, height))
-    picture = picture.resize((short, long) if width < height else (long, short), Image.Resampling.BILINEAR)
+    height, width = stored_shape(picture.height, picture.width, round(EVALUATED * size))
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((picture.width - size) / 2), round((picture.height - size) / 2)
     return np.asarray(picture.crop((left, top, left + size, top + size)))

@@ -159,7 +159,7 @@ def watch(model: nn.Module, size: int) -> Trace:
     if first is None:
         raise no_place(model, "it has no convolution")
     # What timm says of a network, where it is one of timm's.
-    own = getattr(model, "pretrained_cfg", {}).get("input_size")
+    own = (getattr(model, "pretrained_cfg", None) or {}).get("input_size")
     try:
         return _run(model, (first.in_channels, size, size))
     except Exception as error:  # timm's, torchvision's and one's own code raise errors of many kinds

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def read(source: str, wanted: Wanted) -> tuple[list[Found], list[str]]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such MLflow database")
     try:
-        with sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) as base:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
             return _from_base(base, wanted)
     except sqlite3.Error as error:
         raise DataError(f"{path}: is no MLflow database that can be read ({error})") from None

@@ -2,10 +2,12 @@
 
 import json
 import shlex
+import shutil
 
 import pytest
 
 from cbam_ablate.cli import run
+from cbam_ablate.config import load_config
 
 SMALL = ["data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "model.width=4", "reduction=4"]
 SMALL += [
@@ -112,6 +114,14 @@ def test_a_printed_command_trains_the_run_again_to_the_same_result(store, capsys
     again = top1(store / "reproduced")
     assert len(again) == 1
     assert again.items() <= top1(store).items()
+
+
+def test_a_printed_command_names_a_store_of_any_name(store, tmp_path, capsys):
+    other = tmp_path / "mine, of may"
+    shutil.copytree(store, other)
+    assert run("reproduce", [f"run={BLOCK}", f"store={other}"]) == 0
+    words = shlex.split(capsys.readouterr().out)[2:]
+    assert load_config(words).store == str(other / "reproduced")
 
 
 def test_what_trained_a_run_otherwise_is_told_with_its_command(store, tmp_path, capsys):

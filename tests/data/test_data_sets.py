@@ -159,7 +159,7 @@ def test_a_tree_is_read_as_torchvision_reads_it(tree, config):
 
 def test_a_tree_is_decoded_once_and_then_not_needed(tree, config, monkeypatch):
     first = load_arrays(config("imagenet", root=str(tree)))
-    monkeypatch.setattr(imagefolder, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(imagefolder, "decode_each", lambda *_: pytest.fail("decoded again"))
     assert load_arrays(config("imagenet", root=str(tree))).digests == first.digests
     assert load_arrays(config("imagenet")).digests == first.digests
 
@@ -238,7 +238,7 @@ def test_a_tree_that_is_not_whole_is_refused_and_leaves_no_cache(tree, config, t
 def test_a_disk_without_room_is_said_before_decoding(tree, config, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
-    monkeypatch.setattr(imagefolder, "decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(imagefolder, "decode_each", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"data\.cache=.*are free"):
         load_arrays(config("imagenet", root=str(tree)))
 

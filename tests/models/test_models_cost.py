@@ -48,7 +48,7 @@ def test_inference_mode_changes_no_count(monkeypatch):
 def test_a_batch_norm_of_other_channels_is_refused(monkeypatch):
     """What a backbone of somebody's own may come with."""
     wrong = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(8))
-    monkeypatch.setattr(cost, "build_model", lambda cfg: wrong.to("meta"))
+    monkeypatch.setattr(cost, "build_model", lambda cfg, pretrained: wrong.to("meta"))
     monkeypatch.setattr(cost, "_counted", {})
     with pytest.raises(ConfigError, match="takes no images of 3x32x32"):
         model_cost(load_config(["backbone=resnet_cifar", "depth=20"]))

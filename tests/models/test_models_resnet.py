@@ -36,7 +36,7 @@ def test_published_parameter_counts(configure, backbone, depth, data, placement,
 
 def test_a_network_is_counted_once(configure, monkeypatch):
     found = model_cost(configure("resnet_cifar", 20, "block", width=6))
-    monkeypatch.setattr("cbam_ablate.models.cost.build_model", lambda cfg: pytest.fail("built again"))
+    monkeypatch.setattr("cbam_ablate.models.cost.build_model", lambda *_, **__: pytest.fail("built again"))
     assert model_cost(configure("resnet_cifar", 20, "block", width=6)) == found
     with pytest.raises(pytest.fail.Exception):
         model_cost(configure("resnet_cifar", 20, "block", width=6, data="cifar100"))
