@@ -92,7 +92,7 @@ class Dataset(Part):
 
     `uses` are the options of `DataConfig` that it alone reads. Where the facts aren't known beforehand,
     `discover` is the module that finds them: its `resolved(data)` fills in the options that say them, its
-    `counts(data)` the images of train, val and test.
+    `counts(data)` the images of train, val and test. `names` are the classes', a space between.
     """
 
     option: ClassVar[str] = "data.name"
@@ -105,6 +105,7 @@ class Dataset(Part):
     test: int = 0
     size: int = 0
     channels: int = 3
+    names: str = ""
     discover: str | None = None
 
     @classmethod

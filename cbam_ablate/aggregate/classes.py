@@ -13,14 +13,11 @@ from cbam_ablate.metrics.definitions import PERCENT, Definition
 from cbam_ablate.metrics.kept import NAME, Asked, RunMetrics
 from cbam_ablate.metrics.predictions import Refused
 from cbam_ablate.metrics.sample import Value
+from cbam_ablate.registry import Dataset, rows
 from cbam_ablate.runs import RunStore
 
 AXIS = "data.class"
 """The axis of classes; as one of the data, only rows of the same class compete."""
-NAMES = {
-    "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
-    "fashion_mnist": "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot",
-}
 LABELS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 
 
@@ -29,7 +26,8 @@ def class_names(study: Study, classes: int) -> list[str]:
     found = study.constants.get("data.classes")
     if isinstance(found, list) and len(found) == classes:
         return [str(name) for name in found]
-    names = NAMES.get(str(study.constants.get("data.name")), "").split()
+    data = rows(Dataset).get(str(study.constants.get("data.name")))
+    names = data.names.split() if data else []
     return names if len(names) == classes else [str(one) for one in range(classes)]
 
 

@@ -14,9 +14,17 @@ __all__ = ["DATASETS", "DataError", "Feed", "make_feed", "prepare"]
 
 OF_FOLDERS = OF_ARRAYS | {"store_size", "group", "exif"}
 DATASETS = {
-    "cifar10": Dataset("cbam_ablate.data.cifar:cifar10", 10, 50_000, 10_000, 32),
+    "cifar10": Dataset(
+        "cbam_ablate.data.cifar:cifar10",
+        *(10, 50_000, 10_000, 32),
+        names="airplane automobile bird cat deer dog frog horse ship truck",
+    ),
     "cifar100": Dataset("cbam_ablate.data.cifar:cifar100", 100, 50_000, 10_000, 32),
-    "fashion_mnist": Dataset("cbam_ablate.data.mnist:fashion_mnist", 10, 60_000, 10_000, 28, 1),
+    "fashion_mnist": Dataset(
+        "cbam_ablate.data.mnist:fashion_mnist",
+        *(10, 60_000, 10_000, 28, 1),
+        names="t-shirt trouser pullover dress coat sandal shirt sneaker bag boot",
+    ),
     "svhn": Dataset("cbam_ablate.data.svhn:svhn", 10, 73_257, 26_032, 32),
     "imagenet": Dataset(
         "cbam_ablate.data.imagefolder:imagefolder",

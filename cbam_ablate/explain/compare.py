@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.schema import DataConfig, RunConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data.batches import Normalise
 from cbam_ablate.data.loader import Splits, load_splits
@@ -16,6 +16,7 @@ from cbam_ablate.explain.confidence import Estimate, average_drop, increase
 from cbam_ablate.explain.figure import Shown
 from cbam_ablate.explain.maps import Array, Maps, explain
 from cbam_ablate.models import build_model
+from cbam_ablate.registry import Dataset, facts, find
 from cbam_ablate.runs import Run
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.device import pick_device
@@ -45,7 +46,7 @@ def compare(
 ) -> Found:
     """Maps of `images` test images (how many, or their numbers) and numbers over `n`, or all where fewer.
 
-    Images are drawn by `seed`, the same for all runs. Raises `ConfigError` for runs on different data sets.
+    Images are drawn by `seed`, the same for all runs. Raises `ConfigError` for runs of other test images.
     """
     sets = {run.key: cfg.data.name for run, cfg in zip(runs, configs, strict=True)}
     if len(set(sets.values())) > 1:
@@ -54,14 +55,22 @@ def compare(
     device = pick_device(configs[0].train.device)
     # Each run's own: they may normalise differently.
     splits = [load_splits(cfg, device) for cfg in configs]
+    if len({(one.sha256, one.numbers["test"].tobytes()) for one in splits}) > 1:
+        raise ConfigError(f"run={','.join(sets)}: runs are compared on the same test images, theirs differ")
     test, data = splits[0].test, configs[0].data.name
     draw = torch.Generator().manual_seed(derive_seed(seed, "explain"))
     order = torch.randperm(len(test), generator=draw)
     shown = order[:images] if isinstance(images, int) else _chosen(images, len(test), data)
     there = shown.to(test.rows.device)
-    pictures = Shown(test.take(there).cpu().numpy(), shown.numpy(), test.labels.cpu()[shown].numpy(), data)
+    labels, names = test.labels.cpu()[shown].numpy(), _class_names(configs[0].data)
+    pictures = Shown(test.take(there).cpu().numpy(), shown.numpy(), labels, names)
     found = [_explain(*one, shown, order[:n], device) for one in zip(configs, runs, splits, strict=True)]
     return Found(pictures, min(n, len(test)), splits[0].sha256, found)
+
+
+def _class_names(data: DataConfig) -> list[str]:
+    known = data.classes or find(Dataset, data.name).names.split()
+    return known or [f"class {label}" for label in range(facts(data).classes)]
 
 
 def _chosen(numbers: Sequence[int], count: int, data: str) -> Tensor:

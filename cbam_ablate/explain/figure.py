@@ -12,28 +12,18 @@ from numpy.typing import NDArray
 
 from cbam_ablate.explain.maps import Maps
 
-NAMES = {
-    "cifar10": (
-        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-    ),
-}  # fmt: skip
-"""Class names, by data set, in the order of the labels."""
 WIDTH, HEIGHT = 1.6, 1.85
 """Inches of a cell."""
 WRONG = "#b3261e"
 
 
 class Shown(NamedTuple):
-    """Test images (N, H, W, C) uint8, their numbers in the test set (N,) and labels (N,)."""
+    """Test images (N, H, W, C) uint8, their numbers in the test set (N,) and labels (N,), and class names."""
 
     images: NDArray[np.uint8]
     numbers: NDArray[np.int64]
     labels: NDArray[np.int64]
-    data: str
-
-
-def class_name(data: str, label: int) -> str:
-    return NAMES[data][label] if data in NAMES else f"class {label}"
+    names: Sequence[str]
 
 
 def draw(shown: Shown, headings: Sequence[str], runs: Sequence[Maps]) -> Figure:
@@ -44,10 +34,10 @@ def draw(shown: Shown, headings: Sequence[str], runs: Sequence[Maps]) -> Figure:
     grid = figure.subplots(len(shown.images), columns, squeeze=False)
     for row, image in enumerate(shown.images):
         cells = iter(grid[row])
-        title = f"#{shown.numbers[row]} {class_name(shown.data, shown.labels[row])}"
+        title = f"#{shown.numbers[row]} {shown.names[shown.labels[row]]}"
         _cell(next(cells), image, None, title, "test image" if row == 0 else "")
         for heading, maps in zip(headings, runs, strict=True):
-            predicted = class_name(shown.data, maps.predicted[row])
+            predicted = shown.names[maps.predicted[row]]
             color = "black" if maps.predicted[row] == shown.labels[row] else WRONG
             title = f"{predicted} {100 * maps.confidence[row]:.0f} %"
             head = f"{heading}\nGrad-CAM" if row == 0 else ""

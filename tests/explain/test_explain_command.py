@@ -122,6 +122,31 @@ def test_runs_on_different_data_are_not_compared(store, keys, tmp_path, capsys):
     assert "synthetic" in said
 
 
+@pytest.fixture
+def two_sets(tmp_path):
+    """Runs on two files of images, which differ in content alone."""
+    draw = np.random.default_rng(0)
+    words = ["data=npz", "data.size=16", "data.classes=[cat,dog]", "backbone=resnet_cifar", "model.width=4"]
+    words += ["train.epochs=1", "train.batch_size=8", "train.threads=1", "train.device=cpu"]
+    for name in ("one", "two"):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, images=draw.integers(0, 256, (60, 16, 16, 3), np.uint8), labels=np.arange(60) % 2)
+        assert run("train", [*words, f"data.root={path}", f"store={tmp_path}"]) == 0
+    return sorted(one.key for one in RunStore(tmp_path).runs())
+
+
+def test_runs_on_two_files_of_images_are_not_compared(two_sets, tmp_path, capsys):
+    assert run("explain", [f"run={','.join(two_sets)}", "images=1", "n=2", f"store={tmp_path}"]) == 1
+    assert "same test images" in capsys.readouterr().err
+
+
+def test_ones_own_classes_are_called_by_their_names(two_sets, tmp_path):
+    store = RunStore(tmp_path)
+    stored = store.run(two_sets[0])
+    found = compare([from_dict(stored.config())], [stored], images=1, n=2, seed=0)
+    assert found.shown.names == ["cat", "dog"]
+
+
 def test_a_study_is_explained_by_a_network_of_each_row_under_the_rows_labels(store, keys, tmp_path):
     (study,) = [path.parent.name for path in store.glob("studies/*/manifest.json")]
     record = explained(store, tmp_path, f"study={study}", "images=2", "n=2")
