@@ -64,3 +64,7 @@ def _cell(text: Text, color: bool) -> Styled:
 def _plain(sentence: str) -> str:
     """The legend where there is no bold: what is drawn between marks."""
     return sentence.replace("Bold:", "*...*:", 1).replace("Underlined:", "_..._:", 1)
+
+
+render_terminal = render
+"""As `cbam_ablate.report` calls it."""
