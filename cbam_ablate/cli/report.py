@@ -2,9 +2,9 @@
 
 Writes <store>/studies/<study>/report.html, one self-contained file with the study's table, figures, failures,
 runs and provenance, and the figures as PDF and PNG to figures/ beside it (figure.width=252pt,
-figure.font=serif, figure.size=8). The table is written too, with what the last `table` was
-told. With out=FOLDER all goes there; without it, of a store that may only be read the table is printed and
-nothing is written.
+figure.font=serif, figure.size=8, over what the study declares). The table is written too, with what the last
+`table` was told. With out=FOLDER all goes there; without it, of a store that may only be read the table is
+printed and nothing is written.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,6 @@ from cbam_ablate.aggregate.records import load_study
 from cbam_ablate.cli.arguments import read_arguments
 from cbam_ablate.cli.studies import take_study
 from cbam_ablate.config.canonical import from_dict
-from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.report import render_terminal, write_table
 from cbam_ablate.report.page import write_report
 from cbam_ablate.report.write import told_before
@@ -37,7 +36,7 @@ def main(arguments: list[str]) -> int:
         # Says why nothing is written.
         print(render_terminal(write_table(store.root, study, {**told_before(store.root, study), **values})))
         return 0
-    print(write_report(store.root, study, values, out, FigureConfig(**chosen), images))
+    print(write_report(store.root, study, values, out, chosen, images))
     return 0
 
 

@@ -1,14 +1,18 @@
 """The typed schema of what is made from runs: tables, figures, metrics of one's own."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from cbam_ablate.config.field import option
+from cbam_ablate.errors import ConfigError
 
 BOTH_FROM = 5
 """Seeds from which on an interval over seeds and test images covers 95 % within 1.5 points."""
 BOOTSTRAP_FROM = 20
 """Seeds: of fewer a bootstrap interval covers 72 to 90 % instead of 95."""
+POINTS = {"pt": 1.0, "in": 72.27, "cm": 72.27 / 2.54, "mm": 72.27 / 25.4}
+"""TeX's points in a unit; an inch has 72.27 of them."""
 
 
 @dataclass
@@ -71,6 +75,17 @@ class FigureConfig:
     width: str = option("403pt", "with its unit: pt, in, cm or mm (252pt is a column of two)")
     font: str = option("sans", "of all text", choices=("sans", "serif"))
     size: float = option(9.0, "of the text, points at that width", low=4, high=30)
+
+
+def width_of(style: FigureConfig) -> float:
+    """The figure's width in inches. Raises `ConfigError` for one that is no length."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(pt|in|cm|mm)", style.width)
+    inches = float(found[1]) * POINTS[found[2]] / POINTS["in"] if found else 0.0
+    if not 1 <= inches <= 40:
+        raise ConfigError(
+            f"figure.width={style.width}: a length from 1 to 40 inches in pt, in, cm or mm: 252pt"
+        )
+    return inches
 
 
 @dataclass

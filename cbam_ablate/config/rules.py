@@ -26,6 +26,7 @@ from cbam_ablate.config.data_rules import (
     show,
 )
 from cbam_ablate.config.once import Once, each_time
+from cbam_ablate.config.output import FigureConfig, width_of
 from cbam_ablate.config.own_rules import WITH_OPTIONS, own_options, unread_options
 from cbam_ablate.config.schema import (
     DEVICES,
@@ -241,6 +242,14 @@ def _optimizer(optimizer: OptimizerConfig) -> list[str]:
     return []
 
 
+def _figure(style: FigureConfig) -> list[str]:
+    try:
+        width_of(style)
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
 def _logger(logger: LoggerConfig) -> list[str]:
     found = []
     for name, target in logger.own.items():
@@ -262,6 +271,7 @@ RULES: list[tuple[Callable[..., list[str]], tuple[str, ...]]] = [
     (_optimizer, ("optimizer",)),
     (loss_rule, ("loss", "data", "train")),
     (_logger, ("logger",)),
+    (_figure, ("figure",)),
     (own_options, WITH_OPTIONS),
 ]
 """Rules between options, and the sections that each of them reads."""

@@ -17,8 +17,8 @@ from cbam_ablate.aggregate.metrics import COSTS
 from cbam_ablate.aggregate.model import Quantity, Row
 from cbam_ablate.aggregate.notes import FACTS
 from cbam_ablate.aggregate.records import SEED
+from cbam_ablate.aggregate.study_file import figures_now
 from cbam_ablate.config.options import short_name, spell
-from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.report import classes, comma, plots
 from cbam_ablate.report.compared import Lines, Place, comparisons_of, effects_of, said
 from cbam_ablate.report.grid import Grid
@@ -40,14 +40,14 @@ def write_report(
     study: str,
     values: Mapping[str, Any] | None = None,
     out: Path | str | None = None,
-    style: FigureConfig | None = None,
+    style: Mapping[str, Any] | None = None,
     images: classes.Images = lambda: None,
 ) -> Path:
     """Writes report.html, figures/*.{pdf,png} and the table to the study's folder, or to `out`.
 
-    `values` are table options over those that the last `table` was told. `images` gives the test images, of
-    which mistakes are shown, where they are at hand. Returns the page's path. Raises `ConfigError` for
-    options that don't fit the study.
+    `values` are table options over those that the last `table` was told, `style` those of figures over what
+    the study declares. `images` gives the test images, of which mistakes are shown, where they are at hand.
+    Returns the page's path. Raises `ConfigError` for options that don't fit the study.
     """
     values = {**told_before(store, study, out), **(values or {})}
     table = write_table(store, study, values, out)
@@ -73,7 +73,7 @@ def drawn_of(
     table: Table,
     values: Mapping[str, Any],
     store: RunStore,
-    style: FigureConfig | None = None,
+    style: Mapping[str, Any] | None = None,
     images: classes.Images = lambda: None,
 ) -> tuple[Table, list[classes.Seen], list[plots.Plot]]:
     """The figures of a study's table, which `values` are the options of.
@@ -86,9 +86,9 @@ def drawn_of(
         whole |= {"table.by": None, "table.metrics": ["test_top1"]}
     elif not table.column_axes and any(quantity.name == "macs" for quantity in table.quantities):
         whole = {}
-    flat, style = table_of(study, {**values, **whole}) if whole else table, style or FigureConfig()
+    flat, drawing = table_of(study, {**values, **whole}) if whole else table, figures_now(study, style or {})
     seen = classes.seen_rows(flat, study)
-    drawn = plots.plots_of(flat, store, style) + classes.class_plots(seen, study, images, style)
+    drawn = plots.plots_of(flat, store, drawing) + classes.class_plots(seen, study, images, drawing)
     if comma.is_asked_for(table):
         drawn = [replace(plot, words=Sentences(flat).numbers) for plot in drawn]
     return flat, seen, drawn

@@ -19,8 +19,7 @@ from matplotlib.ticker import Formatter
 
 from cbam_ablate.aggregate.findings import label
 from cbam_ablate.aggregate.model import Difference, Effect, Quantity, Table
-from cbam_ablate.config.output import FigureConfig
-from cbam_ablate.errors import ConfigError
+from cbam_ablate.config.output import FigureConfig, width_of
 from cbam_ablate.report import figures
 from cbam_ablate.report.learning import OURS, curve_in, curves_of
 from cbam_ablate.report.markup import plain
@@ -46,8 +45,6 @@ FONTS = {"sans": ["DejaVu Sans"], "serif": ["STIXGeneral", "DejaVu Serif"]}
 DATED = {"pdf": "CreationDate", "png": "Software"}
 """What a file would say of when or by what it was made."""
 DPI = 200
-POINTS = {"pt": 1.0, "in": 72.27, "cm": 72.27 / 2.54, "mm": 72.27 / 25.4}
-"""TeX's points in a unit; an inch has 72.27 of them."""
 
 
 @dataclass
@@ -67,21 +64,9 @@ class Plot:
     words: Callable[[str], str] | None = None
 
 
-def width_of(style: FigureConfig) -> float:
-    """The figure's width in inches. Raises `ConfigError` for one that is no length."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(pt|in|cm|mm)", style.width)
-    inches = float(found[1]) * POINTS[found[2]] / POINTS["in"] if found else 0.0
-    if not 1 <= inches <= 40:
-        raise ConfigError(
-            f"figure.width={style.width}: a length from 1 to 40 inches in pt, in, cm or mm: 252pt"
-        )
-    return inches
-
-
 def plots_of(table: Table, store: RunStore, style: FigureConfig | None = None) -> list[Plot]:
     """The figures that a table's data can fill. `table` is not pivoted, and has MACs among its columns."""
     style = style or FigureConfig()
-    width_of(style)
     result = next(quantity for quantity in table.quantities if quantity.kind == "result")
     if not any(row.cell(result.name).value is not None for row in table.rows):
         return []

@@ -34,6 +34,7 @@ LINES = {
     "train train.resume_from=0123456789abcdef": "no checkpoints/last.pt",
     "train hydra.foo=1": "hydra.foo",
     "plan -m kernel=4": "kernel=4",
+    "plan figure.width=wide": "a length from 1 to 40 inches",
     "plan --now": "no such flag",
     "table": "study=",
     "table study=nothing": "no such study",

@@ -8,7 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from cbam_ablate.aggregate import build_table, load_study
+from cbam_ablate.aggregate.study_file import figures_now
 from cbam_ablate.cli import run
+from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.report import figures, latex
 from cbam_ablate.report.learning import curves_of
 from cbam_ablate.runs import RunStore
@@ -107,6 +109,17 @@ def test_figures_have_truetype_letters_and_the_width_of_the_column(stand_in, wor
         (width,) = {float(found) for found in re.findall(rb"/MediaBox \[ 0 0 ([\d.]+)", content)}
         assert width == pytest.approx(252 * 72 / 72.27, abs=0.1)
         assert b"/Type3" not in content
+
+
+def test_figures_are_as_the_study_file_its_command_and_the_report_have_it(stand_in, tmp_path, monkeypatch):
+    file = tmp_path / "conf" / "study" / f"{stand_in.study}.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nfigure: {width: 2in, size: 5, font: serif}\n")
+    monkeypatch.chdir(tmp_path)
+    command = ["cbam-ablate", "train", f"study={stand_in.study}", "figure.size=6", "figure.font=sans"]
+    stand_in.build(AXES, score, command=command)
+    study = load_study(stand_in.root, stand_in.study)
+    assert figures_now(study, {"font": "serif"}) == FigureConfig(width="2in", size=6, font="serif")
 
 
 def test_learning_curves_are_by_their_own_epochs_and_lack_what_is_missing(stand_in):
