@@ -7,7 +7,7 @@ import numpy as np
 
 from cbam_ablate.aggregate.layout import Matrix, hashable
 from cbam_ablate.aggregate.model import Cell, Marginal, Quantity, Row, tidy, tidy_pair
-from cbam_ablate.aggregate.statistics import summarise
+from cbam_ablate.aggregate.statistics import summarise, within
 
 
 def marginals(
@@ -59,9 +59,7 @@ def _marginal(
         means = values[:, ~np.isnan(values).any(axis=0)].mean(axis=0).tolist()
         found = summarise(means)
         keys = [key for index in indices for key in rows[index].cell(quantity.name).run_keys]
-        interval = found.interval
-        if interval is not None and quantity.unit == "%":
-            interval = max(0.0, interval[0]), min(100.0, interval[1])
+        interval = within(found.interval, quantity.unit)
         cells[quantity.name] = Cell(
             value=tidy(found.mean), n=found.n, sd=tidy(found.sd), interval=tidy_pair(interval), run_keys=keys
         )

@@ -76,6 +76,13 @@ def t_interval(mean: float, sd: float, n: int, level: float = LEVEL) -> Interval
     return mean - half, mean + half
 
 
+def within(interval: Interval | None, unit: str, low: float = 0.0, high: float = 100.0) -> Interval | None:
+    """An interval of a rate ends where rates do; one of a difference where differences of rates do."""
+    if interval is None or unit != "%":
+        return interval
+    return max(low, interval[0]), min(high, interval[1])
+
+
 def summarise(values: Sequence[float]) -> Summary:
     """Mean, sd and interval of (n,) values."""
     n = len(values)

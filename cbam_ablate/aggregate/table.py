@@ -42,7 +42,7 @@ from cbam_ablate.aggregate.options import (
 )
 from cbam_ablate.aggregate.records import Record, Study
 from cbam_ablate.aggregate.references import read_published, read_references
-from cbam_ablate.aggregate.statistics import Interval, bootstrap_interval, summarise
+from cbam_ablate.aggregate.statistics import Interval, bootstrap_interval, summarise, within
 from cbam_ablate.config.options import spell
 from cbam_ablate.config.output import BOOTSTRAP_FROM, TableConfig
 from cbam_ablate.errors import ConfigError
@@ -92,7 +92,7 @@ def build_table(study: Study, values: Mapping[str, Any] | None = None, *, traine
     for index, row in enumerate(rows) if crossed.works else ():
         for quantity in (one for one in quantities if one.name in results):
             found = crossed.cell(index, quantity.name, row.cell(quantity.name).value)
-            row.cell(quantity.name).interval = tidy_pair(_within(found, quantity.unit))
+            row.cell(quantity.name).interval = tidy_pair(within(found, quantity.unit))
     # How much a class differs from another says nothing of the networks.
     moving = [] if options.by == "class" else contrasts(settings, results, shown_axes, wanted)
     contest, moved = _compare(rows, quantities, results, base, moving, crossed)
@@ -224,15 +224,8 @@ def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConf
     interval = found.interval
     if options.interval == "bootstrap" and quantity.kind == "result":
         interval = _bootstrapped(values, quantity)
-    bounds = tidy_pair(_within(interval, quantity.unit))
+    bounds = tidy_pair(within(interval, quantity.unit))
     return Cell(value=tidy(value), n=found.n, sd=tidy(found.sd), interval=bounds, run_keys=keys)
-
-
-def _within(interval: Interval | None, unit: str, low: float = 0.0, high: float = 100.0) -> Interval | None:
-    """An interval of a rate ends where rates do; one of a difference where differences of rates do."""
-    if interval is None or unit != "%":
-        return interval
-    return max(low, interval[0]), min(high, interval[1])
 
 
 def _bootstrapped(values: list[float], quantity: Quantity) -> Interval:
@@ -285,7 +278,7 @@ def _compare(
     unit_of = {quantity.name: quantity.unit for quantity in quantities}
     for one in effects:
         most = 100.0 * len(one.axes)
-        one.interval = _within(one.interval, unit_of[one.quantity], -most, most)
+        one.interval = within(one.interval, unit_of[one.quantity], -most, most)
     planned = set()
     for (name, index), pair in pairs.items():
         other = base[index]
@@ -293,7 +286,7 @@ def _compare(
             continue
         cell = rows[index].cell(name)
         found = difference(pair, family, max(cell.n, rows[other].cell(name).n))
-        found.interval = _within(found.interval, unit_of[name], -100.0)
+        found.interval = within(found.interval, unit_of[name], -100.0)
         cell.difference = found
         if found.significant:
             planned.add((name, index, other) if found.value > 0 else (name, other, index))

@@ -127,7 +127,7 @@ def cost(value: float | None, name: str) -> str:
     if name == "params":
         return f"{value:,.0f}"
     if name == "macs":
-        return _scaled(value, (("G", 1e9), ("M", 1e6), ("k", 1e3)), "")
+        return _scaled(value)
     if name == "train_seconds":
         return duration(value)
     if name == "latency_ms":
@@ -145,12 +145,12 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def _scaled(value: float, units: tuple[tuple[str, float], ...], base: str) -> str:
-    for unit, size in units:
+def _scaled(value: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= 0.99995 * size:
             scaled = value / size
             return f"{scaled:.{max(0, 4 - len(str(int(scaled))))}f} {unit}"
-    return f"{value:.0f}{base}"
+    return f"{value:.0f}"
 
 
 def heading(quantity: Quantity, digits: Digits | None = None) -> str:

@@ -170,11 +170,9 @@ def _states(runs: list[Found]) -> list[str]:
     unfinished = [run for run in runs if run.state != "finished"]
     if not unfinished:
         return []
-    first = unfinished[0]
-    why = f": {first.error}" if first.error else ""
-    many = (
-        f"{count(len(unfinished), 'run')} of {len(runs)} {'have' if len(unfinished) > 1 else 'has'} no result"
-    )
+    several, error = len(unfinished) > 1, unfinished[0].error
+    why = f"{', the first' if several else ''}: {error}" if error else ""
+    many = f"{count(len(unfinished), 'run')} of {len(runs)} {'have' if several else 'has'} no result"
     return [f"{many} ({listed([run.address for run in unfinished], 3)}{why})."]
 
 
