@@ -44,7 +44,7 @@ PLAIN = {
 """Short names that mean one option and no more."""
 
 COMPOSING = ("train", "plan")
-"""Commands that compose a config of any group's choices."""
+"""Commands that compose a config of any group's choices, and collect cycles once they have imported torch."""
 READING = ("table", "runs", "report", "export")
 """Commands that read many records, with few cycles among them, and end."""
 SWEEPING = ("-m", "--multirun")
@@ -80,9 +80,10 @@ def main() -> NoReturn:
         sys.exit(complete("".join(arguments[1:])))
     if twice := given_twice(arguments[1:]):
         sys.exit(fail(twice))
+    if arguments[0] in (*READING, *COMPOSING):
+        gc.disable()
     if arguments[0] in READING:
         leave_out_docs()
-        gc.disable()
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # idle threads of NumPy's would spin for a while
     code = run(arguments[0], arguments[1:])
     gc.freeze()  # else all that was read is searched once more as the process ends
@@ -92,6 +93,13 @@ def main() -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def collect_again() -> None:
+    """Has cycles collected from here on, but never searches what has been imported until now."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def given_twice(words: Sequence[str]) -> str:

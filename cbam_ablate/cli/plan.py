@@ -8,6 +8,7 @@ cbam-ablate plan placement=block where=true        # the modules it goes to, wit
 
 from collections.abc import Sequence
 
+from cbam_ablate.cli import collect_again
 from cbam_ablate.cli.flags import read_flags
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.sweep.outline import make_outline
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     from cbam_ablate.cli.show import show
     from cbam_ablate.sweep.plan import plan_outline
 
+    collect_again()
     plan = plan_outline(asked)
     code = show(plan)
     if where[-1:] == ["true"]:

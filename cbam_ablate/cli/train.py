@@ -14,7 +14,7 @@ from contextlib import nullcontext
 
 from hydra.core.utils import env_override
 
-from cbam_ablate.cli import fail
+from cbam_ablate.cli import collect_again, fail
 from cbam_ablate.cli.flags import read_flags
 from cbam_ablate.config.hydra_node import environment
 from cbam_ablate.config.where import main_config
@@ -47,6 +47,7 @@ def _single(asked: Outline) -> int:
     from cbam_ablate.sweep.run import DIVERGED, refuse_denied
     from cbam_ablate.sweep.watch import watching
 
+    collect_again()
     cfg, plan = asked.base, plan_outline(asked)
     run = plan.store.run(next(iter(plan.runs)))
     if cfg.sweep.dry_run:
@@ -107,6 +108,7 @@ def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
     from cbam_ablate.sweep.plan import plan_outline
     from cbam_ablate.sweep.run import run_plan
 
+    collect_again()
     plan = plan_outline(asked)
     if plan.base.sweep.dry_run:
         return show(plan)

@@ -1,0 +1,38 @@
+"""What a run finds when it starts: everything imported, and cycles collected."""
+
+import subprocess
+import sys
+
+CODE = """
+import gc, sys
+import cbam_ablate.sweep.preload
+from cbam_ablate.config import load_config
+from cbam_ablate.sweep.job import run_one
+print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+imported = set(sys.modules)
+print(run_one(load_config(sys.argv[1:])).name)
+print(sorted(name for name in set(sys.modules) - imported if name.startswith("cbam_ablate.")))
+"""
+OWN = """
+import gc
+from torch.nn.functional import cross_entropy
+
+def noted(logits, labels):
+    print("collects:", gc.isenabled())
+    return cross_entropy(logits, labels)
+"""
+
+
+def test_a_job_imports_only_its_own_data_and_network_and_collects_cycles(tiny, tmp_path):
+    words = [*tiny, "placement=block", f"store={tmp_path}"]
+    done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True)
+    collects, state, imported = done.stdout.splitlines()
+    assert (collects, state) == ("True True", "finished"), done.stderr
+    assert imported == "['cbam_ablate.data.synthetic', 'cbam_ablate.models.backbones.resnet_cifar']"
+
+
+def test_a_run_that_a_command_trains_itself_collects_cycles(cli, tiny, tmp_path):
+    (tmp_path / "my_loss.py").write_text(OWN)
+    done = cli("train", *tiny, "train.epochs=1", "loss=my_loss:noted", env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "collects: True" in done.stdout
