@@ -9,8 +9,9 @@ from typing import Any
 from cbam_ablate.aggregate.records import Study, line_record, look, read_manifest, read_record
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import plots, table_json
+from cbam_ablate.report.beside import beside
 from cbam_ablate.report.page import drawn_of
-from cbam_ablate.report.write import ENDINGS, write_table
+from cbam_ablate.report.write import ENDINGS, table_of, write_made
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.files import make_aside, write_json
 from cbam_ablate.runs.lines import NAME as LINES
@@ -54,8 +55,8 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
                 (aside / path.name).symlink_to(path.readlink())
             elif path.is_dir() and path.name not in FOLDERS:
                 shutil.copytree(path, aside / path.name, symlinks=True)
-        _copy_runs(declared, found, packed)
-        _tabulate(declared, found, packed, options)
+        in_few_files = _copy_runs(declared, found, packed)
+        _tabulate(declared, found, packed, options, in_few_files)
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)
@@ -65,21 +66,32 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
     return folder
 
 
-def _tabulate(study: Study, store: RunStore, packed: RunStore, options: dict[str, Any]) -> None:
-    """Makes table and figures of what was packed, with the predictions of the store's runs at hand for it."""
+def _tabulate(
+    study: Study, store: RunStore, packed: RunStore, options: dict[str, Any], in_few_files: Sequence[str]
+) -> None:
+    """Makes table and figures of what was packed, with the predictions of the store's runs at hand for it.
+
+    The histories of the runs `in_few_files` are packed with the table's files.
+    """
     lent = [key for key in study.records if os.access(f"{store.root}/runs/{key}/predictions.npz", os.F_OK)]
     borrowed = [packed.run(key).predictions for key in lent]
     for path in borrowed:
         path.parent.mkdir(exist_ok=True)
         path.symlink_to(store.run(path.parent.name).predictions.absolute())
-    table = write_table(packed.root, study.name, options, loaded=study)
-    for plot in drawn_of(study, table, options, store)[2]:
-        plots.save(plot, packed.root / "figures", ["png"])
+    table, runs, home = table_of(study, options), packed.root / "runs", packed.study(study.name)
+
+    def write() -> None:
+        write_made(table, home, os.path.relpath(runs, home))
+        _pack_histories(store, runs / HISTORIES, in_few_files)
+
+    with beside(write):
+        for plot in drawn_of(study, table, options, store)[2]:
+            plots.save(plot, packed.root / "figures", ["png"])
     for path in borrowed:
         path.unlink()
         if not any(path.parent.iterdir()):
             path.parent.rmdir()
-    _copy(packed.study(study.name), packed.root, SHOWN)
+    _copy(home, packed.root, SHOWN)
 
 
 def _options(table: Path) -> dict[str, Any]:
@@ -96,17 +108,18 @@ def _is_export(folder: Path, study: str) -> bool:
     return studies == [study] and not any(folder.glob("runs/*/checkpoints"))
 
 
-def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
+def _copy_runs(study: Study, store: RunStore, target: RunStore) -> list[str]:
     """Reads each run once, and gives the study the records of what is at the target.
 
-    Raises `ConfigError` where some are at work.
+    Returns the keys of those whose results are in the file of many, where their histories belong too. Raises
+    `ConfigError` where some are at work.
     """
     runs = target.root / "runs"
     runs.mkdir()
     study.root, lines = target.root, read_results(store.study(study.name))
-    keys, running = list(dict.fromkeys(place.key for place in study.places)), []
-    many = [runs / name for name in (RESULTS, HISTORIES)]
-    with many[0].open("wb", BUFFER) as results, many[1].open("wb", BUFFER) as histories:
+    keys = list(dict.fromkeys(place.key for place in study.places))
+    running, in_few_files = [], []
+    with (runs / RESULTS).open("wb", BUFFER) as results:
         for key in keys:
             folder, own, result = f"{store.root}/runs/{key}", f"{runs}/{key}", None
             if key in lines:
@@ -119,7 +132,7 @@ def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
                 running.append(key)
             elif record.finished and (len(keys) > MOST_FOLDERS or not os.path.isdir(folder)):
                 results.write(result_for_many(key, result) if result is not None else b"")
-                histories.write(history_for_many(folder, key))
+                in_few_files.append(key)
                 _copy_metrics(folder, own)
             else:
                 _copy_run(folder, own, result)
@@ -127,13 +140,24 @@ def _copy_runs(study: Study, store: RunStore, target: RunStore) -> None:
                     record, odd = read_record(target, key)
             study.records[key] = record
             study.warnings += odd
-    for path in many:
-        if not path.stat().st_size:
-            path.unlink()
+    _remove_empty(runs / RESULTS)
     if running:
         raise ConfigError(
             f"study={study.name}: {', '.join(running[:3])} are at work; export it when they have ended"
         )
+    return in_few_files
+
+
+def _pack_histories(store: RunStore, path: Path, keys: Sequence[str]) -> None:
+    with path.open("wb", BUFFER) as histories:
+        for key in keys:
+            histories.write(history_for_many(f"{store.root}/runs/{key}", key))
+    _remove_empty(path)
+
+
+def _remove_empty(path: Path) -> None:
+    if not path.stat().st_size:
+        path.unlink()
 
 
 def _copy_run(folder: str, target: str, result: dict[str, Any] | None) -> None:
