@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cbam_ablate.aggregate.records import Place, Record, Study
+from cbam_ablate.aggregate.records import Point, Record, Study
 from cbam_ablate.config.output import TableConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.metrics.decisions import BY_CLASS, by_class
@@ -81,7 +81,7 @@ def by_classes(study: Study, options: TableConfig) -> tuple[Study, dict[str, Ask
     for place in study.places:
         for index, name in enumerate(names):
             key = f"{place.key}/{index}"
-            places.append(Place({**place.axes, AXIS: name}, key))
+            places.append(Point({**place.axes, AXIS: name}, key))
             runs[key] = study.runs.get(place.key, {})
             records[key] = _record(study.records[place.key], found.get(place.key, {}), index)
     absent = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cbam_ablate.aggregate.names import Names
-from cbam_ablate.aggregate.records import SEED, Place, Record, Study
+from cbam_ablate.aggregate.records import SEED, Point, Record, Study
 from cbam_ablate.config.canonical import measured
 from cbam_ablate.config.options import difference, same, spell
 from cbam_ablate.errors import StoreError
@@ -68,7 +68,7 @@ def point(axes: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(hashable(value) for value in axes.values())
 
 
-def settings_of(study: Study, places: Iterable[Place], axes: list[str]) -> list[Setting]:
+def settings_of(study: Study, places: Iterable[Point], axes: list[str]) -> list[Setting]:
     """The settings in the manifest's order. Two runs of one setting and seed become a warning."""
     found: dict[tuple[Any, ...], Setting] = {}
     constant = study.constants.get(SEED)

@@ -10,7 +10,7 @@ from cbam_ablate.metrics import DEFINITIONS
 from cbam_ablate.metrics.kept import Asked
 
 
-class Metric(NamedTuple):
+class Description(NamedTuple):
     """`better` is up, down or empty; `kind` is result (compared, tested) or cost (measured, shown)."""
 
     label: str
@@ -19,7 +19,7 @@ class Metric(NamedTuple):
     kind: str = "result"
 
 
-def _accuracies() -> dict[str, Metric]:
+def _accuracies() -> dict[str, Description]:
     found = {}
     for part, label in (
         ("test", "test"),
@@ -28,22 +28,22 @@ def _accuracies() -> dict[str, Metric]:
         ("train", "train"),
     ):
         for k in (1, 5):
-            found[f"{part}_top{k}"] = Metric(f"{label} top-{k}", "%", "up")
-            found[f"{part}_error{k}"] = Metric(f"{label} top-{k} error", "%", "down")
-        found[f"{part}_loss"] = Metric(f"{label} loss", "nats", "down")
+            found[f"{part}_top{k}"] = Description(f"{label} top-{k}", "%", "up")
+            found[f"{part}_error{k}"] = Description(f"{label} top-{k} error", "%", "down")
+        found[f"{part}_loss"] = Description(f"{label} loss", "nats", "down")
     return found
 
 
 METRICS = {
     **_accuracies(),
-    "params": Metric("params", "", "down", "cost"),
-    "macs": Metric("MACs", "", "down", "cost"),
-    "train_seconds": Metric("train time", "s", "down", "cost"),
-    "images_per_second": Metric("training images/s", "", "up", "cost"),
-    "peak_memory_mib": Metric("peak memory", "MiB", "down", "cost"),
-    "latency_ms": Metric("latency", "ms", "down", "cost"),
-    "infer_images_per_second": Metric("inference images/s", "", "up", "cost"),
-    "infer_memory_mib": Metric("inference memory", "MiB", "down", "cost"),
+    "params": Description("params", "", "down", "cost"),
+    "macs": Description("MACs", "", "down", "cost"),
+    "train_seconds": Description("train time", "s", "down", "cost"),
+    "images_per_second": Description("training images/s", "", "up", "cost"),
+    "peak_memory_mib": Description("peak memory", "MiB", "down", "cost"),
+    "latency_ms": Description("latency", "ms", "down", "cost"),
+    "infer_images_per_second": Description("inference images/s", "", "up", "cost"),
+    "infer_memory_mib": Description("inference memory", "MiB", "down", "cost"),
 }
 """The metrics that every run stores, `..._error1` and `..._error5` being 100 less the accuracy; and what
 `cbam-ablate measure` finds."""
@@ -88,7 +88,7 @@ def chosen_on_test(name: str) -> bool:
     return "test" in name and name.partition("_")[0] in ("best", "max", "min")
 
 
-def describe(name: str, known: set[str], asked: Mapping[str, Asked], better: str = "") -> Metric:
+def describe(name: str, known: set[str], asked: Mapping[str, Asked], better: str = "") -> Description:
     """The metric called so. `better` is for new ones.
 
     `known` are the names that the study's results hold, `asked` those worked out from predictions.
@@ -103,9 +103,9 @@ def describe(name: str, known: set[str], asked: Mapping[str, Asked], better: str
         metric = asked[name].definition
         if better not in ("", metric.better):
             raise ConfigError(f"table.better.{name}={better}: {metric.better} is better, and known")
-        return Metric(asked[name].label, metric.unit, metric.better)
+        return Description(asked[name].label, metric.unit, metric.better)
     if name in asked:
-        return Metric(asked[name].label, "", better)
+        return Description(asked[name].label, "", better)
     if name not in known and chosen_on_test(name):
         raise ConfigError(
             f"table.metrics={name}: test data chooses nothing; test_top1 is the epoch that validation chose, "
@@ -117,4 +117,4 @@ def describe(name: str, known: set[str], asked: Mapping[str, Asked], better: str
             f"table.metrics={name}: no run measured it; there are {listed}; and, of the predictions that "
             f"runs keep, test_, last_test_ or val_ with topK, {', '.join(DEFINITIONS)} or one of metrics.own"
         )
-    return Metric(name, "", better)
+    return Description(name, "", better)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from cbam_ablate.aggregate.layout import Setting, follows, hashable, varying_axes
 from cbam_ablate.aggregate.names import find_axis
-from cbam_ablate.aggregate.records import SEED, Place, Study
+from cbam_ablate.aggregate.records import SEED, Point, Study
 from cbam_ablate.config.options import coerce, same, spell
 from cbam_ablate.config.output import TableConfig
 from cbam_ablate.errors import ConfigError
@@ -109,7 +109,7 @@ def taken(option: str, declared: Mapping[str, Any], swept: Swept) -> dict[str, l
     return found
 
 
-def keep(study: Study, options: TableConfig) -> list[Place]:
+def keep(study: Study, options: TableConfig) -> list[Point]:
     """The places that pass the filters.
 
     Raises `ConfigError` where none is left, or a filter names no axis or no value of it.

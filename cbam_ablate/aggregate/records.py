@@ -52,7 +52,7 @@ class Record:
 
 
 @dataclass(slots=True)
-class Place:
+class Point:
     """A cell of the manifest: axis values (None where an axis has no effect) and the run that serves it."""
 
     axes: dict[str, Any]
@@ -72,7 +72,7 @@ class Study:
     axes: dict[str, list[Any]]
     constants: dict[str, Any]
     runs: dict[str, dict[str, Any]]
-    places: list[Place]
+    places: list[Point]
     table: dict[str, Any]
     costs: dict[str, dict[str, float]]
     records: dict[str, Record] = field(default_factory=dict)
@@ -174,7 +174,7 @@ def _declared(study: str, manifest: dict[str, Any], path: Path) -> Study:
     for cell in manifest["cells"]:
         axes, key = (cell.get("axes"), cell.get("key")) if isinstance(cell, dict) else (None, None)
         if isinstance(axes, dict) and isinstance(key, str) and is_run_key(key):
-            found.places.append(Place(axes, key))
+            found.places.append(Point(axes, key))
         else:
             found.warnings.append(f"{path.name} has a cell without axes and a run key: {str(cell)[:80]}.")
     for place in found.places:

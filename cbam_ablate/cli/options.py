@@ -7,7 +7,7 @@ a section (table) or whose name holds a word (lr). `cbam-ablate options --markdo
 import textwrap
 from shutil import get_terminal_size
 
-from cbam_ablate.config.help import Group, Option, groups, markdown, options
+from cbam_ablate.config.help import Option, OptionGroup, groups, markdown, options
 from cbam_ablate.errors import ConfigError
 
 WIDE = 100
@@ -39,7 +39,7 @@ def _about(option: Option, word: str) -> bool:
     return word == option.name or option.name.startswith(f"{word}.") or word in (parts[-1], option.group)
 
 
-def _print(every: list[Option], chosen: list[Group]) -> None:
+def _print(every: list[Option], chosen: list[OptionGroup]) -> None:
     width = min(get_terminal_size((WIDE, 24)).columns, WIDE)
     if chosen:
         _print_groups(chosen, width)
@@ -58,7 +58,7 @@ def print_groups() -> None:
     _print_groups(groups(), min(get_terminal_size((WIDE, 24)).columns, WIDE))
 
 
-def _print_groups(chosen: list[Group], width: int) -> None:
+def _print_groups(chosen: list[OptionGroup], width: int) -> None:
     print("Groups (a choice is a file; one of your own is conf/GROUP/NAME.yaml)")
     for group in chosen:
         default = f" (default {group.default})" if group.default else ""

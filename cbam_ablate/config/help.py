@@ -36,7 +36,7 @@ class Option(NamedTuple):
         return "; ".join(part for part in (self.help, self.kind, self.rule) if part)
 
 
-class Group(NamedTuple):
+class OptionGroup(NamedTuple):
     """A group of `conf/`: a choice is a file."""
 
     name: str
@@ -44,7 +44,7 @@ class Group(NamedTuple):
     default: str
 
 
-def groups() -> list[Group]:
+def groups() -> list[OptionGroup]:
     """The groups of the packaged `conf/` and of the working folder's, in the order of the defaults list.
 
     Those of one's own have no default, which is then empty.
@@ -53,12 +53,12 @@ def groups() -> list[Group]:
     chosen: Any = OmegaConf.to_container(compose([], loader).hydra.runtime.choices)
     order = [*GROUP_OF.values(), *(name for name in chosen if name not in GROUP_OF.values())]
     found = [
-        Group(name, sorted(loader.get_group_options(name), key=_naturally), str(chosen[name]))
+        OptionGroup(name, sorted(loader.get_group_options(name), key=_naturally), str(chosen[name]))
         for name in order
         if not name.startswith("hydra/") or name == "hydra/launcher"
     ]
     own = sorted(name for name in where.groups() - set(order) if "/" not in name)
-    return [*found, *(Group(name, where.choices(name), "") for name in own)]
+    return [*found, *(OptionGroup(name, where.choices(name), "") for name in own)]
 
 
 def options() -> list[Option]:

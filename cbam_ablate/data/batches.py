@@ -18,7 +18,7 @@ from cbam_ablate.config.schema import AugmentConfig
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import augment as draw
 from cbam_ablate.data import mix
-from cbam_ablate.data.loader import Part
+from cbam_ablate.data.loader import Subset
 from cbam_ablate.data.own_augment import own_augment
 
 Batch = tuple[Tensor, Tensor]
@@ -125,7 +125,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        part: Part,
+        part: Subset,
         augment: AugmentConfig,
         batch_size: int,
         normalise: Normalise,
@@ -207,7 +207,7 @@ class TrainBatches:
         return images if boxes is None else draw.erase(images, boxes)
 
 
-def eval_batches(part: Part, normalise: Normalise, batch_size: int) -> Iterator[Batch]:
+def eval_batches(part: Subset, normalise: Normalise, batch_size: int) -> Iterator[Batch]:
     """All images in order, the last batch perhaps smaller."""
     numbers = torch.arange(len(part), device=part.rows.device)
     for start in range(0, len(part), batch_size):

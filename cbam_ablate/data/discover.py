@@ -26,7 +26,7 @@ LISTED = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Discovered:
     """Images (N,) by path below the root, with labels, the part each is given for (or empty) and its size.
 
     `shapes` (N, 2): height and width after turning, pixels. `notes` are what a user should know of them.
@@ -44,7 +44,7 @@ class Found:
     arrays: Mapping[str, Given] | None = None
 
 
-_known: dict[tuple[Any, ...], Found] = {}
+_known: dict[tuple[Any, ...], Discovered] = {}
 """What this process found, by content, root and how it is read."""
 
 
@@ -85,7 +85,7 @@ def resolved(data: DataConfig) -> DataConfig:
     )
 
 
-def _of_arrays(found: Found, data: DataConfig) -> DataConfig:
+def _of_arrays(found: Discovered, data: DataConfig) -> DataConfig:
     side = int(found.shapes[0].min())
     if data.size is not None and data.size > side:
         raise DataError(f"data.size={data.size}: at most {side}, the images' side")
@@ -101,7 +101,7 @@ def _of_arrays(found: Found, data: DataConfig) -> DataConfig:
     )
 
 
-def _fractions(found: Found, data: DataConfig) -> dict[str, Any]:
+def _fractions(found: Discovered, data: DataConfig) -> dict[str, Any]:
     """What is split off for validation and to test, where the data set has no such part of its own."""
     parts = set(_given(found, data).tolist())
     fractions: dict[str, Any] = {}
@@ -116,7 +116,7 @@ def _fractions(found: Found, data: DataConfig) -> dict[str, Any]:
     return fractions
 
 
-def look(data: DataConfig) -> Found:
+def look(data: DataConfig) -> Discovered:
     """What there is now. Raises `DataError` as `resolved` does."""
     root = Path(data.root or "").expanduser()
     row = find(Dataset, data.name)
@@ -137,7 +137,7 @@ def look(data: DataConfig) -> Found:
     return found
 
 
-def known(data: DataConfig) -> Found:
+def known(data: DataConfig) -> Discovered:
     """What this process has found of these images before, else what there is now."""
     return _known.get(_key(data)) or look(data)
 
@@ -146,7 +146,7 @@ def _key(data: DataConfig) -> tuple[Any, ...]:
     return data.content, data.name, data.root, data.exif
 
 
-def rows_of(found: Found, data: DataConfig) -> Rows:
+def rows_of(found: Discovered, data: DataConfig) -> Rows:
     """The parts of the images that were found."""
     groups = None if data.group is None else groups_of(data.group, found.paths)
     return divide(found.labels, _given(found, data), found.classes, groups, data)
@@ -161,7 +161,7 @@ def counts(data: DataConfig) -> tuple[int, int, int]:
 _counted: dict[tuple[str, str], tuple[int, int, int]] = {}
 
 
-def _counts(found: Found, data: DataConfig, parts: str) -> tuple[int, int, int]:
+def _counts(found: Discovered, data: DataConfig, parts: str) -> tuple[int, int, int]:
     key = found.content, parts
     if key not in _counted:
         rows = rows_of(found, data)
@@ -174,16 +174,16 @@ def tested_on_val(data: DataConfig) -> bool:
     return _val_is_test(known(data), data) and "val" in known(data).given
 
 
-def _val_is_test(found: Found, data: DataConfig) -> bool:
+def _val_is_test(found: Discovered, data: DataConfig) -> bool:
     return "test" not in found.given and data.val_as == "test"
 
 
-def _given(found: Found, data: DataConfig) -> NDArray[np.str_]:
+def _given(found: Discovered, data: DataConfig) -> NDArray[np.str_]:
     """The part that each image (N,) is given for: where there is no test/, val/ may be that."""
     return np.where(found.given == "val", "test", found.given) if _val_is_test(found, data) else found.given
 
 
-def _folder(root: Path, data: DataConfig) -> Found:
+def _folder(root: Path, data: DataConfig) -> Discovered:
     listed = scan(root, data.classes)
     place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
     every = entries(root, listed.files, folder_of(data) / f"{root.resolve().name}-{place}.index.npz")
@@ -198,7 +198,7 @@ def _folder(root: Path, data: DataConfig) -> Found:
     digest = hashlib.sha256("\0".join(listed.classes).encode("utf-8", "surrogateescape"))
     for path, label, entry in zip(paths, listed.labels, every, strict=True):
         digest.update(f"\n{path}\t{label}\t{entry.digest}".encode("utf-8", "surrogateescape"))
-    return Found(
+    return Discovered(
         root,
         listed.classes,
         paths,
@@ -211,7 +211,7 @@ def _folder(root: Path, data: DataConfig) -> Found:
     )
 
 
-def _arrays(root: Path, data: DataConfig, parts: Mapping[str, Given], content: str) -> Found:
+def _arrays(root: Path, data: DataConfig, parts: Mapping[str, Given], content: str) -> Discovered:
     said = f"data.root={data.root}" if data.name == "npz" else f"data={data.name}"
     classes, labels, shapes, channels = checked(parts, said)
     if data.classes is not None:
@@ -222,7 +222,7 @@ def _arrays(root: Path, data: DataConfig, parts: Mapping[str, Given], content: s
         classes = list(data.classes)
     given = np.concatenate([np.full(one.shape[0], part) for part, one in parts.items()])
     paths = [f"{part}/{place}" for part, one in parts.items() for place in range(one.shape[0])]
-    return Found(root, classes, paths, labels, given, shapes, channels, content, arrays=parts)
+    return Discovered(root, classes, paths, labels, given, shapes, channels, content, arrays=parts)
 
 
 def refuse_damaged(root: Path, problems: Sequence[tuple[str, str]]) -> None:

@@ -19,7 +19,7 @@ from cbam_ablate.console import console
 from cbam_ablate.data.arrays import Pool
 from cbam_ablate.data.cache import filling, locked, root_source
 from cbam_ablate.data.decode import Damaged, decoded, stored_shape, to_bytes
-from cbam_ablate.data.discover import Found, folder_of, known, look, refuse_damaged, rows_of
+from cbam_ablate.data.discover import Discovered, folder_of, known, look, refuse_damaged, rows_of
 from cbam_ablate.data.given import images_of
 from cbam_ablate.errors import DataError
 
@@ -77,7 +77,7 @@ def stored(store: Path, data: DataConfig) -> Pool | None:
     return Pool(pixels, shapes, labels, sums, channels, size, {}, root_source(data), data.content or "")
 
 
-def decode_all(found: Found, data: DataConfig, aside: Path) -> None:
+def decode_all(found: Discovered, data: DataConfig, aside: Path) -> None:
     """Writes all images, whole at the short side `data.store_size`, to a folder. Raises `DataError`."""
     short, channels = data.store_size or 0, data.channels or 3
     sides = [(height, width) for height, width in found.shapes.tolist()]
@@ -104,7 +104,7 @@ def decode_all(found: Found, data: DataConfig, aside: Path) -> None:
     write_pool(aside, found, channels, shapes, sums)
 
 
-def _keep(found: Found, data: DataConfig, aside: Path) -> None:
+def _keep(found: Discovered, data: DataConfig, aside: Path) -> None:
     """Arrays as they are, of 8 bits."""
     shapes, parts, channels = found.shapes, found.arrays or {}, found.channels
     size = int(shapes[0].prod()) * channels
@@ -138,7 +138,9 @@ def _refuse_bytes(images: NDArray[Any], said: str, limits: list[float] | None) -
         )
 
 
-def write_pool(aside: Path, found: Found, channels: int, shapes: NDArray[Any], sums: NDArray[Any]) -> None:
+def write_pool(
+    aside: Path, found: Discovered, channels: int, shapes: NDArray[Any], sums: NDArray[Any]
+) -> None:
     """What is beside the pixels."""
     for name, array in (("shapes", shapes), ("labels", found.labels), ("sums", sums)):
         np.save(aside / f"{name}.npy", array)

@@ -13,7 +13,7 @@ from PIL import Image
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.data.arrays import Pool
 from cbam_ablate.data.cache import cache_folder, filling, locked
-from cbam_ablate.data.discover import Found
+from cbam_ablate.data.discover import Discovered
 from cbam_ablate.data.folder import decode_all, stored
 from cbam_ablate.data.imagefolder import PARTS, Samples, no_root, read_listing, samples_of
 from cbam_ablate.data.index import BROKEN, why
@@ -68,13 +68,13 @@ def _content(store: Path) -> str | None:
         return None
 
 
-def _found(root: Path, samples: dict[str, Samples], content: str, channels: int) -> Found:
+def _found(root: Path, samples: dict[str, Samples], content: str, channels: int) -> Discovered:
     """The images of all parts, those to train on first."""
     every = [one for part in PARTS for one in samples[part]]
     paths = [str(Path(path).relative_to(root)) for path, _ in every]
     given = np.array([part for part in PARTS for _ in samples[part]])
     labels = np.array([label for _, label in every], dtype=np.int64)
-    return Found(root, [], paths, labels, given, _shapes(root, paths), channels, content)
+    return Discovered(root, [], paths, labels, given, _shapes(root, paths), channels, content)
 
 
 def _shapes(root: Path, paths: list[str]) -> NDArray[np.int64]:

@@ -28,7 +28,7 @@ MOST_ON_DEVICE = 8 * 2**30
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """Images of a data set and their labels (N,) int64 on the device.
 
     Image i is `images[rows[i]]`, (H, W, C) uint8. `images` and `rows` are on the device, or on the CPU where
@@ -79,9 +79,9 @@ class Splits:
     `numbers` are those of the validation and test images (N,) in their files, in the order of evaluation.
     """
 
-    train: Part
-    val: Part
-    test: Part
+    train: Subset
+    val: Subset
+    test: Subset
     mean: Tensor
     std: Tensor
     sha256: str
@@ -161,9 +161,9 @@ def _of_pool(pool: Pool, data: DataConfig, classes: int, device: torch.device) -
     if (pool.shapes == pool.size).all():
         images = pixels.view(-1, pool.size, pool.size, pool.channels)
 
-    def part(numbers: NDArray[np.int64], targets: NDArray[np.int64]) -> Part:
+    def part(numbers: NDArray[np.int64], targets: NDArray[np.int64]) -> Subset:
         where = images.device if isinstance(images, Tensor) else "cpu"
-        return Part(
+        return Subset(
             images, torch.from_numpy(numbers).to(where), torch.from_numpy(targets[numbers]).to(device)
         )
 
@@ -236,8 +236,8 @@ def fingerprint(arrays: Arrays) -> str:
 
 def _part(
     images: NDArray[np.uint8], labels: NDArray[np.int64], rows: NDArray[np.int64], device: torch.device
-) -> Part:
+) -> Subset:
     stored, chosen = torch.from_numpy(images), torch.from_numpy(rows)
     if device.type != "cpu" and len(rows) * images[0].nbytes <= MOST_ON_DEVICE:
         stored, chosen = stored[chosen].to(device), torch.arange(len(rows), device=device)
-    return Part(stored, chosen, torch.from_numpy(labels[rows]).to(device))
+    return Subset(stored, chosen, torch.from_numpy(labels[rows]).to(device))

@@ -32,7 +32,7 @@ class Explained(NamedTuple):
     rise: Estimate
 
 
-class Found(NamedTuple):
+class Explanation(NamedTuple):
     """The images shown, the number measured, the data set's hash, and each run's share."""
 
     shown: Shown
@@ -43,7 +43,7 @@ class Found(NamedTuple):
 
 def compare(
     configs: Sequence[RunConfig], runs: Sequence[Run], images: int | Sequence[int], n: int, seed: int
-) -> Found:
+) -> Explanation:
     """Maps of `images` test images (how many, or their numbers) and numbers over `n`, or all where fewer.
 
     Images are drawn by `seed`, the same for all runs. Raises `ConfigError` for runs of other test images.
@@ -65,7 +65,7 @@ def compare(
     labels, names = test.labels.cpu()[shown].numpy(), _class_names(configs[0].data)
     pictures = Shown(test.take(there).cpu().numpy(), shown.numpy(), labels, names)
     found = [_explain(*one, shown, order[:n], device) for one in zip(configs, runs, splits, strict=True)]
-    return Found(pictures, min(n, len(test)), splits[0].sha256, found)
+    return Explanation(pictures, min(n, len(test)), splits[0].sha256, found)
 
 
 def _class_names(data: DataConfig) -> list[str]:

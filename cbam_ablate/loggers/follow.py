@@ -25,7 +25,7 @@ LIMIT = 30
 """Seconds that a logger may live after its run, where the trainer is not there to end it."""
 
 
-class Logger(Protocol):
+class OwnLogger(Protocol):
     """What an own logger is: made when training starts, told each epoch, told the end.
 
     It lives in a process of its own. `logger.own.NAME=module:Class` uses it.
@@ -40,7 +40,7 @@ class Logger(Protocol):
         """The run has ended and `run.result()` is there if it finished. Returns a line for the run's log."""
 
 
-def follow(logger: Logger, run: Run, over: Callable[[], bool]) -> str | None:
+def follow(logger: OwnLogger, run: Run, over: Callable[[], bool]) -> str | None:
     """Feeds the logger until `over`, which waits a moment, says that the run has ended."""
     seen, ended = 0, False
     while not ended:

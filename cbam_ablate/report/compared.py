@@ -16,7 +16,7 @@ from cbam_ablate.report.figures import value_texts
 from cbam_ablate.report.markup import plain
 
 
-class Place(NamedTuple):
+class Item(NamedTuple):
     """One place of a sortable table: class, text or markup, and the number it sorts by."""
 
     kind: str
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     value: float | None = None
 
 
-Lines = list[list[Place]]
+Lines = list[list[Item]]
 
 
 def said(lines: Lines, words: Callable[[str], str]) -> Lines:
@@ -48,13 +48,13 @@ def comparisons_of(table: Table) -> tuple[list[str], Lines]:
             numbered = [found.p, found.p_holm, found.d_z, found.hedges_g]
             lines.append(
                 [
-                    Place("text", label(row, plain)),
-                    Place("label", plain(quantity.label)),
-                    Place("", text + " *" * found.significant, found.value),
-                    Place("", str(found.n), found.n),
-                    *(Place("", "" if value is None else rough(value), value) for value in numbered),
-                    Place("", digits.could_show(found, quantity), found.smallest),
-                    Place("", _seeds(found)),
+                    Item("text", label(row, plain)),
+                    Item("label", plain(quantity.label)),
+                    Item("", text + " *" * found.significant, found.value),
+                    Item("", str(found.n), found.n),
+                    *(Item("", "" if value is None else rough(value), value) for value in numbered),
+                    Item("", digits.could_show(found, quantity), found.smallest),
+                    Item("", _seeds(found)),
                 ]
             )
     heads = ["row", "result", "difference to the baseline [95 % interval]", "pairs", "p", "p after Holm"]
@@ -74,12 +74,12 @@ def effects_of(table: Table) -> tuple[list[str], Lines]:
     labels = {quantity.name: plain(quantity.label) for quantity in table.quantities}
     lines = [
         [
-            Place("label", labels[effect.quantity]),
-            Place("text", " × ".join(names[axis] for axis in effect.axes)),
-            Place("text", _contrast(texts, effect)),
-            Place("", _size(effect), effect.value),
-            Place("", str(effect.n), effect.n),
-            Place("", "" if effect.p_holm is None else f"{effect.p_holm:.2g}", effect.p_holm),
+            Item("label", labels[effect.quantity]),
+            Item("text", " × ".join(names[axis] for axis in effect.axes)),
+            Item("text", _contrast(texts, effect)),
+            Item("", _size(effect), effect.value),
+            Item("", str(effect.n), effect.n),
+            Item("", "" if effect.p_holm is None else f"{effect.p_holm:.2g}", effect.p_holm),
         ]
         for effect in table.effects
     ]

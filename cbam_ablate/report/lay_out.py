@@ -16,7 +16,7 @@ MIXED = "‡"
 MEAN = "mean"
 
 
-class Layout:
+class Printing:
     """How a table's options have it printed."""
 
     def __init__(self, table: Table) -> None:
@@ -42,7 +42,7 @@ class Layout:
 
 def lay_out(table: Table) -> Grid:
     """The grid of a table: a line for each setting of the row axes, columns repeated across the others."""
-    layout = Layout(table)
+    layout = Printing(table)
     headings = [Heading(axis.label, "label") for axis in layout.down] or [Heading("", "label")]
     labels = len(headings)
     for group, row in _groups(table).items():
@@ -72,7 +72,7 @@ def lay_out(table: Table) -> Grid:
     return grid
 
 
-def _break(grid: Grid, layout: Layout, before: Row | None, row: Row) -> None:
+def _break(grid: Grid, layout: Printing, before: Row | None, row: Row) -> None:
     def changed(axes: list[Axis]) -> bool:
         return before is None or any(before.labels[a.name] != row.labels[a.name] for a in axes)
 
@@ -82,7 +82,7 @@ def _break(grid: Grid, layout: Layout, before: Row | None, row: Row) -> None:
         grid.breaks[len(grid.lines)] = ""
 
 
-def _headings(layout: Layout, above: tuple[str, ...], group: tuple[Any, ...]) -> list[Heading]:
+def _headings(layout: Printing, above: tuple[str, ...], group: tuple[Any, ...]) -> list[Heading]:
     """The columns of one group: each result with its difference and references, n, the costs."""
     table, found = layout.table, []
     last = [quantity for quantity in table.quantities if quantity.kind == "result"][-1]
@@ -113,7 +113,7 @@ def _headings(layout: Layout, above: tuple[str, ...], group: tuple[Any, ...]) ->
     return found
 
 
-def _mean_headings(layout: Layout) -> list[Heading]:
+def _mean_headings(layout: Printing) -> list[Heading]:
     found = []
     for quantity in (one for one in layout.table.quantities if one.kind == "result"):
         cells = [one.cells[quantity.name] for one in layout.table.means if one.over in ("columns", "all")]
@@ -147,7 +147,7 @@ def _groups(table: Table) -> dict[tuple[Any, ...], Row]:
     return {key: found[key] for key in sorted(found, key=place)}
 
 
-def _line(layout: Layout, headings: list[Heading], labels: int, rows: list[tuple[int, Row]]) -> list[Text]:
+def _line(layout: Printing, headings: list[Heading], labels: int, rows: list[tuple[int, Row]]) -> list[Text]:
     table, first = layout.table, rows[0][1]
     by_group = {_key(row, table.column_axes): (index, row) for index, row in rows}
     line = [Text(first.labels[axis.name]) for axis in layout.down] or [Text("")]
@@ -172,7 +172,7 @@ def _line(layout: Layout, headings: list[Heading], labels: int, rows: list[tuple
     return line
 
 
-def _text(layout: Layout, row: Row, cell: Cell, heading: Heading) -> Text:
+def _text(layout: Printing, row: Row, cell: Cell, heading: Heading) -> Text:
     found, kind, quantity = cell.difference, heading.kind, heading.quantity
     star = found is not None and found.significant
     if kind == "count":
@@ -193,7 +193,7 @@ def _text(layout: Layout, row: Row, cell: Cell, heading: Heading) -> Text:
     return Text(text, kind, cell.best, cell.second, star and layout.pivoted, cell, row, cell.value)
 
 
-def _below(grid: Grid, layout: Layout, labels: int) -> None:
+def _below(grid: Grid, layout: Printing, labels: int) -> None:
     """The lines of published methods, and of the means over all lines."""
     for index, published in enumerate(layout.table.published):
         if index == 0:
@@ -218,11 +218,11 @@ def _below(grid: Grid, layout: Layout, labels: int) -> None:
         grid.lines.append(line)
 
 
-def _point(layout: Layout, mean: Marginal) -> tuple[Any, ...]:
+def _point(layout: Printing, mean: Marginal) -> tuple[Any, ...]:
     return tuple(hashable(mean.axes[axis.name]) for axis in layout.table.column_axes)
 
 
-def _mean(layout: Layout, mean: Marginal, heading: Heading) -> Text:
+def _mean(layout: Printing, mean: Marginal, heading: Heading) -> Text:
     cell = mean.cells.get(heading.quantity.name) if heading.quantity else None
     if cell is None or heading.kind != "result":
         return Text("", heading.kind)
@@ -235,7 +235,7 @@ def _mean(layout: Layout, mean: Marginal, heading: Heading) -> Text:
     return Text(text, "result", value=cell.value)
 
 
-def _published(layout: Layout, published: Published, heading: Heading) -> str:
+def _published(layout: Printing, published: Published, heading: Heading) -> str:
     if heading.quantity is None or heading.kind not in ("result", "cost") or heading.group is None:
         return ""
     for cell in published.cells:

@@ -20,7 +20,7 @@ from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.study_file import figures_now
 from cbam_ablate.config.options import short_name, spell
 from cbam_ablate.report import classes, comma, plots
-from cbam_ablate.report.compared import Lines, Place, comparisons_of, effects_of, said
+from cbam_ablate.report.compared import Item, Lines, comparisons_of, effects_of, said
 from cbam_ablate.report.grid import Grid
 from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.report.learning import Curve, curve_in, curve_of
@@ -146,10 +146,10 @@ def _point(row: Row) -> str:
 def _failures(study: Study) -> tuple[list[str], Lines]:
     lines = [
         [
-            Place("text", record.key),
-            Place("text", _setting(study, record.key)),
-            Place("text failed", record.why),
-            Place("text", record.error),
+            Item("text", record.key),
+            Item("text", _setting(study, record.key)),
+            Item("text failed", record.why),
+            Item("text", record.error),
         ]
         for record in study.records.values()
         if not record.finished
@@ -201,7 +201,7 @@ def _run(
     folder: str,
     curve: Curve | None,
     words: Callable[[str], str],
-) -> list[Place]:
+) -> list[Item]:
     """A run's line, its curve told in `words`."""
     value = record.values.get(result.name)
     shown = "" if value is None else f"{value:.2f}" if result.unit == "%" else f"{value:.5g}"
@@ -212,11 +212,11 @@ def _run(
     )
     seed = study.config(record.key).get(SEED)
     return [
-        Place("text", Markup("<code>{}</code>").format(record.key)),
-        Place("", spell(seed)),
-        Place("failed" if value is None else "", record.why if value is None else shown, value),
-        Place("", Markup(sparkline(curve_of(store, record.key, curve.name), curve, words)) if curve else ""),
-        Place("text", files),
+        Item("text", Markup("<code>{}</code>").format(record.key)),
+        Item("", spell(seed)),
+        Item("failed" if value is None else "", record.why if value is None else shown, value),
+        Item("", Markup(sparkline(curve_of(store, record.key, curve.name), curve, words)) if curve else ""),
+        Item("text", files),
     ]
 
 
@@ -252,5 +252,5 @@ def _provenance(finished: list[Record]) -> Lines:
         counts = Counter(record.facts[fact] for record in finished if fact in record.facts)
         text = ", ".join(f"{value} ({count} run{'s' * (count != 1)})" for value, count in counts.items())
         if text:
-            lines.append([Place("text", name), Place("text", text)])
+            lines.append([Item("text", name), Item("text", text)])
     return lines

@@ -17,7 +17,7 @@ NO_SEED = "null"
 """An absent seed, spelled."""
 
 
-class Layout(NamedTuple):
+class Axes(NamedTuple):
     """The axes in order, the seed's name ("" for none) and sentences about what was found."""
 
     axes: list[str]
@@ -36,7 +36,7 @@ def level(run: Found, name: str) -> Any:
     return value
 
 
-def find_layout(runs: Sequence[Found], named: Sequence[str] = (), seed: str = "") -> Layout:
+def find_axes(runs: Sequence[Found], named: Sequence[str] = (), seed: str = "") -> Axes:
     """The options that differ between runs, or those `named`, in order of appearance.
 
     An option that is different in every run, and without which runs are still told apart, numbers or names
@@ -52,7 +52,7 @@ def find_layout(runs: Sequence[Found], named: Sequence[str] = (), seed: str = ""
     varying = [name for name in varying if not _only_absent(runs, name, taken, varying)]
     if named:
         axes = [name for name in dict.fromkeys(named) if name != seed]
-        return Layout(axes, seed, _left_out(runs, varying, axes, seed, taken))
+        return Axes(axes, seed, _left_out(runs, varying, axes, seed, taken))
     axes = [name for name in varying if _candidate(runs, name)]
     unique = [name for name in axes if len(set(taken[name])) == len(runs) > 2]
     kept = [name for name in axes if name not in unique]
@@ -67,7 +67,7 @@ def find_layout(runs: Sequence[Found], named: Sequence[str] = (), seed: str = ""
             f"{listed(numbering)} {'differ' if several else 'differs'} in every run and "
             f"{'are' if several else 'is'} taken for no axis; axes= names those that are."
         )
-    return Layout(axes, seed, notes)
+    return Axes(axes, seed, notes)
 
 
 def _only_absent(runs: Sequence[Found], name: str, taken: dict[str, list[str]], varying: list[str]) -> bool:
@@ -135,7 +135,7 @@ def _left_out(
     ]
 
 
-def number_repeats(runs: Sequence[Found], layout: Layout) -> Layout:
+def number_repeats(runs: Sequence[Found], layout: Axes) -> Axes:
     """Gives runs without a seed one: their number in their setting, where one has several."""
     if layout.seed:
         return layout
@@ -153,10 +153,10 @@ def number_repeats(runs: Sequence[Found], layout: Layout) -> Layout:
         "The runs have no seed: those of a setting are numbered as they stand, and differences are paired by "
         "that number; seed= names an option that pairs them."
     )
-    return Layout(layout.axes, SEED, [*layout.notes, note])
+    return Axes(layout.axes, SEED, [*layout.notes, note])
 
 
-def places(runs: Sequence[Found], layout: Layout) -> list[str]:
+def places(runs: Sequence[Found], layout: Axes) -> list[str]:
     """Sentences about seeds that a setting has twice or not at all."""
     if not layout.seed:
         return []
@@ -173,7 +173,7 @@ def places(runs: Sequence[Found], layout: Layout) -> list[str]:
     return [*notes, *_twice(settings, layout), *_missing(settings, layout)]
 
 
-def _twice(settings: dict[tuple[str, ...], dict[str, list[Found]]], layout: Layout) -> list[str]:
+def _twice(settings: dict[tuple[str, ...], dict[str, list[Found]]], layout: Axes) -> list[str]:
     twice = [
         (point, seed, same)
         for point, seeds in settings.items()
@@ -198,7 +198,7 @@ def _differences(runs: list[Found]) -> list[str]:
     return [name for name in names if len({_spelled(run.config.get(name)) for run in runs}) > 1]
 
 
-def _missing(settings: dict[tuple[str, ...], dict[str, list[Found]]], layout: Layout) -> list[str]:
+def _missing(settings: dict[tuple[str, ...], dict[str, list[Found]]], layout: Axes) -> list[str]:
     every = dict.fromkeys(seed for seeds in settings.values() for seed in seeds if seed != NO_SEED)
     gaps = [(point, [seed for seed in every if seed not in seeds]) for point, seeds in settings.items()]
     gaps = [(point, seeds) for point, seeds in gaps if seeds]
@@ -211,7 +211,7 @@ def _missing(settings: dict[tuple[str, ...], dict[str, list[Found]]], layout: La
             f"{'are' if total > 1 else 'is'} empty: {first}{' and so on' * (len(gaps) > 1)}."]  # fmt: skip
 
 
-def _described(point: tuple[str, ...], layout: Layout) -> str:
+def _described(point: tuple[str, ...], layout: Axes) -> str:
     return (
         ", ".join(f"{name} {value.strip(chr(34))}" for name, value in zip(layout.axes, point, strict=True))
         or "The only setting"

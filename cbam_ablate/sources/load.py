@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.errors import ConfigError, DataError
-from cbam_ablate.sources.axes import find_layout, number_repeats, places
+from cbam_ablate.sources.axes import find_axes, number_repeats, places
 from cbam_ablate.sources.found import Found, Wanted, count, listed, run_key
 from cbam_ablate.sources.measures import COSTS, choose_metrics, directions, oddities
 from cbam_ablate.sources.series import check_step
@@ -37,7 +37,7 @@ WITH_STEPS = ("hydra", "lightning", "tensorboard", "mlflow", "wandb")
 
 
 @dataclass
-class Study:
+class Imported:
     """What was found: runs and the manifest of the study they make, whose notes say what is odd."""
 
     runs: list[Found]
@@ -91,7 +91,9 @@ def _format_of_folder(folder: Path) -> str:
     )
 
 
-def load(source: str, study: str, wanted: Wanted, kind: str = "", command: list[str] | None = None) -> Study:
+def load(
+    source: str, study: str, wanted: Wanted, kind: str = "", command: list[str] | None = None
+) -> Imported:
     """The study that a file, folder or address makes. Raises `UserError` for what isn't readable or clear."""
     if kind and kind not in READERS:
         raise ConfigError(f"format={kind}: not one of {', '.join(READERS)}")
@@ -119,15 +121,15 @@ def load(source: str, study: str, wanted: Wanted, kind: str = "", command: list[
     return study_of(runs, notes, study, wanted, command or ["cbam-ablate", "import", source])
 
 
-def study_of(runs: list[Found], notes: list[str], study: str, wanted: Wanted, command: list[str]) -> Study:
+def study_of(runs: list[Found], notes: list[str], study: str, wanted: Wanted, command: list[str]) -> Imported:
     """The study of runs that were read. Raises `ConfigError` where nothing was measured."""
     if not runs:
         raise ConfigError("holds no runs")
     seed = wanted.seed[0] if len(wanted.seed) == 1 else ""
-    layout = find_layout(runs, wanted.axes, seed)
+    layout = find_axes(runs, wanted.axes, seed)
     missing = [name for name in wanted.shown if name not in (*layout.axes, layout.seed)]
     if missing:
-        layout = find_layout(runs, [*layout.axes, *missing], layout.seed)
+        layout = find_axes(runs, [*layout.axes, *missing], layout.seed)
     layout = number_repeats(runs, layout)
     shown, more = choose_metrics(runs, wanted.metrics)
     if not shown:
@@ -150,7 +152,7 @@ def study_of(runs: list[Found], notes: list[str], study: str, wanted: Wanted, co
         "costs": [name for name in COSTS if any(name in run.values for run in runs)],
     }
     manifest = manifest_of(runs, study, layout.axes, layout.seed, command, table, notes)
-    return Study(runs, manifest)
+    return Imported(runs, manifest)
 
 
 def _ends(runs: list[Found], shown: list[str]) -> list[str]:

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 from cbam_ablate.errors import StoreError
 from cbam_ablate.runs.files import make_aside, read_json
-from cbam_ablate.sources.load import Study
+from cbam_ablate.sources.load import Imported
 from cbam_ablate.sources.write import write_study
 
 Made = TypeVar("Made")
 
 
-def put(root: Path, study: Study, table: Mapping[str, Any], finish: Callable[[Path], Made]) -> Made:
+def put(root: Path, study: Imported, table: Mapping[str, Any], finish: Callable[[Path], Made]) -> Made:
     """Puts a study's store at `root`, in place of what an earlier import left there; gives what `finish` did.
 
     `table` holds table options over those that were found. `finish` is given the store before it is put

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cbam_ablate.aggregate import Record, Study, build_table, statistics
-from cbam_ablate.aggregate.records import Place
+from cbam_ablate.aggregate.records import Point
 
 pytestmark = pytest.mark.slow
 PLACEMENT, REDUCTION = "model.attention.placement", "model.attention.reduction"
@@ -34,7 +34,7 @@ def study_of(results):
         for seed in axes["seed"]:
             key = f"{row:08x}{seed:08x}"
             values = dict(zip(names, map(float, results[row, seed]), strict=True))
-            made.places.append(Place({PLACEMENT: label, "seed": seed}, key))
+            made.places.append(Point({PLACEMENT: label, "seed": seed}, key))
             made.records[key] = Record(key, "finished", values=values, facts=facts)
     return made
 
@@ -97,7 +97,7 @@ def crossed(design, results, names):
         for seed in made.axes["seed"]:
             key = f"{row:08x}{seed:08x}"
             values = dict(zip(names, map(float, results[row, seed]), strict=True))
-            made.places.append(Place({**axes, "seed": seed}, key))
+            made.places.append(Point({**axes, "seed": seed}, key))
             facts = {"rule": "highest validation top-1"}
             made.records[key] = Record(key, "finished", values=values, facts=facts)
     return made

@@ -5,7 +5,7 @@ import torch
 from cbam_ablate.config.schema import AugmentConfig
 from cbam_ablate.data import augment
 from cbam_ablate.data.batches import Normalise, TrainBatches, eval_batches
-from cbam_ablate.data.loader import Part
+from cbam_ablate.data.loader import Subset
 
 SHAPE = (8, 8, 3)
 PLAIN = Normalise(torch.zeros(3), torch.ones(3), SHAPE, torch.float32)
@@ -19,7 +19,7 @@ def images():
 
 def part_of(images, labels=None):
     count = torch.arange(len(images))
-    return Part(images, count, count if labels is None else labels)
+    return Subset(images, count, count if labels is None else labels)
 
 
 def batches(images, crop_padding=2, flip=True, **options):
@@ -122,7 +122,7 @@ def test_evaluation_sees_every_image_once_in_order(images):
 
 def test_a_part_reads_its_own_rows_of_all_images(images):
     rows = torch.tensor([7, 3, 40])
-    part = Part(images, rows, torch.tensor([0, 1, 2]))
+    part = Subset(images, rows, torch.tensor([0, 1, 2]))
     assert torch.equal(part.take(torch.tensor([2, 0])), images[[40, 7]])
 
 
@@ -131,9 +131,9 @@ def test_a_part_reads_its_own_rows_of_all_images(images):
 def test_an_epoch_never_asks_the_device_for_a_value(images, on_device, options):
     """The meta device has none to give, and refuses tensors of other devices."""
     meta, rows = torch.device("meta"), torch.arange(50)
-    part = Part(images, rows, rows.to(meta))
+    part = Subset(images, rows, rows.to(meta))
     if on_device:
-        part = Part(images.to(meta), rows.to(meta), rows.to(meta))
+        part = Subset(images.to(meta), rows.to(meta), rows.to(meta))
     normalise = Normalise(torch.zeros(3, device=meta), torch.ones(3, device=meta), SHAPE, torch.float32)
     made = TrainBatches(part, AugmentConfig(2, True, **options), 16, normalise, 50)
     found = [*made.epoch(0, 0), *eval_batches(part, normalise, 16)]

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from cbam_ablate.accel.cpu.gates import (
     OF_LAYERS,
     OF_NORM,
+    GateLayers,
     Kept,
-    Layers,
     Norm,
     kept_forms,
     parts,
@@ -58,7 +58,7 @@ def _pool(x: Tensor, norm: Norm, kept: Kept) -> None:
         call("pool", x.dtype, *sizes(x), 0.0, 0.0, x, *fixed, *found)
 
 
-def _spatial_gate(layers: Layers, norm: Norm, kept: Kept) -> None:
+def _spatial_gate(layers: GateLayers, norm: Norm, kept: Kept) -> None:
     """`sigmoid(norm(conv(described)))` into s."""
     kernel, kind = layers.kernel.contiguous(), kept.s.dtype
     logits = kept.logits if norm.training else kept.s
@@ -83,7 +83,7 @@ def _spatial_gate(layers: Layers, norm: Norm, kept: Kept) -> None:
     kept.s.sigmoid_()
 
 
-def _check(x: Tensor, skipped: Tensor | None, norm: Norm, layers: Layers, gate_norm: Norm) -> None:
+def _check(x: Tensor, skipped: Tensor | None, norm: Norm, layers: GateLayers, gate_norm: Norm) -> None:
     kind, channels, hidden = accumulated(x.dtype), x.shape[1:2], layers.first.shape[:1]
     expect_maps("cbam", x, skipped=skipped)
     for of, each, length in (("", norm, channels), ("gate_", gate_norm, (1,))):

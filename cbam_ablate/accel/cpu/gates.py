@@ -31,7 +31,7 @@ OF_NORM = (
 )
 
 
-class Layers(NamedTuple):
+class GateLayers(NamedTuple):
     """What the gates learn: weights (H, C), (C, H) and (1, 2, K, K), and biases or None."""
 
     first: Tensor
@@ -79,7 +79,7 @@ class Kept(NamedTuple):
     new_gate_var: Tensor
 
 
-def room(x: Tensor, layers: Layers, norm: Norm, gate_norm: Norm) -> Kept:
+def room(x: Tensor, layers: GateLayers, norm: Norm, gate_norm: Norm) -> Kept:
     """Empty tensors for all of it; those of running statistics are copies of what they were."""
     forms = kept_forms(x, len(layers.first), norm.training, gate_norm.training)
     kept = Kept(*(x.new_empty(shape, dtype=dtype) for dtype, shape in forms))
@@ -115,8 +115,8 @@ def kept_forms(
     ]
 
 
-def parts(given: tuple[Any, ...]) -> tuple[Norm, Layers, Norm]:
-    return Norm(*given[:7]), Layers(*given[7:13]), Norm(*given[13:])
+def parts(given: tuple[Any, ...]) -> tuple[Norm, GateLayers, Norm]:
+    return Norm(*given[:7]), GateLayers(*given[7:13]), Norm(*given[13:])
 
 
 def running_affine(x: Tensor, norm: Norm) -> Tensor:

@@ -88,7 +88,7 @@ def part_of(cfg: RunConfig) -> str:
     return repr((cfg.optimizer, cfg.schedule, cfg.loss, train.label_smoothing, train.ema))
 
 
-class Part:
+class StackPart:
     """The runs `first:last` of a stack, which share everything but their seed: loss and optimiser step."""
 
     def __init__(self, stack: Stack, trainers: Sequence[Trainer], first: int) -> None:

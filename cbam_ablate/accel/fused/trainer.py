@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from cbam_ablate.accel.cuda.recorded import recorded
-from cbam_ablate.accel.fused.stack import Part, Stack, part_of, stack_images
+from cbam_ablate.accel.fused.stack import Stack, StackPart, part_of, stack_images
 from cbam_ablate.training.evaluate import Totals, autocast
 from cbam_ablate.training.loop import Feed, Interrupted, Result, RunLog, Trainer
 from cbam_ablate.training.optimizer import held_tensors
@@ -112,9 +112,9 @@ class FusedTrainer:
         order = list(dict.fromkeys(part_of(lane.cfg) for lane in lanes))
         self.lanes = sorted(lanes, key=lambda lane: order.index(part_of(lane.cfg)))
         self.stack = Stack([lane.model for lane in self.lanes])
-        self.parts: list[Part] = []
+        self.parts: list[StackPart] = []
         for _, part in groupby(self.lanes, key=lambda lane: part_of(lane.cfg)):
-            self.parts.append(Part(self.stack, list(part), sum(len(p.trainers) for p in self.parts)))
+            self.parts.append(StackPart(self.stack, list(part), sum(len(p.trainers) for p in self.parts)))
         self.totals = Totals(self.device, len(self.lanes))
         how, logs = self.lanes[0].cfg.train.compile, [lane.log for lane in self.lanes]
         self.recorded = recorded(how, self.device, partial(_tell, logs))

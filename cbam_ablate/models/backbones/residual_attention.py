@@ -109,7 +109,7 @@ class AttentionModule(nn.Module):
         return (1 + mask) * trunk if self.mode == "arl" else mask * trunk
 
 
-class Layout(NamedTuple):
+class Sizes(NamedTuple):
     """Channels of the stem, of each stage of attention and of the last; modules and mask levels a stage."""
 
     stem: int
@@ -132,10 +132,10 @@ def residual_attention(model: ModelConfig, classes: int, channels: int) -> nn.Mo
     if model.widths == "tensorflow":
         stem = _stem(channels, width // 2, 5)
         stem.append(nn.MaxPool2d(2))
-        layout = Layout(width // 2, (2 * width, 4 * width), (m, m), (2, 1), 16 * width, 2)
+        layout = Sizes(width // 2, (2 * width, 4 * width), (m, m), (2, 1), 16 * width, 2)
     else:
         stem = _stem(channels, width // 4, 3)
-        layout = Layout(width // 4, (width, 2 * width, 4 * width), (m, m, m), (3, 2, 1), 4 * width, 1)
+        layout = Sizes(width // 4, (width, 2 * width, 4 * width), (m, m, m), (3, 2, 1), 4 * width, 1)
     return _network(model, stem, layout, classes)
 
 
@@ -148,7 +148,7 @@ def residual_attention_imagenet(model: ModelConfig, classes: int, channels: int)
     stem = _stem(channels, width, 7, 2)
     stem.append(nn.MaxPool2d(3, stride=2, padding=1))
     widths = (4 * width, 8 * width, 16 * width)
-    layout = Layout(width, widths, IMAGENET_MODULES[depth], (3, 2, 1), 32 * width, 2)
+    layout = Sizes(width, widths, IMAGENET_MODULES[depth], (3, 2, 1), 32 * width, 2)
     return _network(model, stem, layout, classes)
 
 
@@ -158,7 +158,7 @@ def _stem(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
     )
 
 
-def _network(model: ModelConfig, stem: nn.Module, layout: Layout, classes: int) -> Network:
+def _network(model: ModelConfig, stem: nn.Module, layout: Sizes, classes: int) -> Network:
     """Each stage: a unit that changes the width (and from the second on halves H and W), then its modules.
 
     The last stage has three units and no module.
