@@ -59,10 +59,13 @@ def _section(study: Study, name: str) -> dict[str, Any] | None:
 
 def _told(study: Study, section: str) -> dict[str, Any]:
     """The words of the study's command about a section; of names inside an option a mapping."""
+    words = [word for word in study.command[1:] if word.startswith(f"{section}.")]
+    if not words:  # for none Hydra needn't be imported
+        return {}
     from cbam_ablate.config.overrides import parse
 
     told: dict[str, Any] = {}
-    for word in parse(word for word in study.command[1:] if word.startswith(f"{section}.")):
+    for word in parse(words):
         name, _, inner = word.name.removeprefix(f"{section}.").partition(".")
         value = word.values[0]
         told[name] = {**told.get(name, {}), inner: value} if inner else value
