@@ -14,6 +14,8 @@ Box = NDArray[np.float64]
 """(4,) left, bottom, right, top in pixels."""
 Boxes = NDArray[np.float64]
 """(N, 4) such boxes."""
+Places = NDArray[np.float64]
+"""(2,) or (L, 2): x and y in pixels, of one or several."""
 NEAR, STEP = 5.0, 3.0
 """Points between a marker and its name: at first, and how much more at each further try."""
 MARKER, GAP = 4.0, 1.5
@@ -41,7 +43,7 @@ def place_names(axes: Axes, lines: Sequence[Sequence[tuple[float, float]]] = ())
     points = [np.asarray(axes.transData.transform(one.xy)) for one in names]
     markers = [_around(point, MARKER * scale, MARKER * scale) for point in points]
     ends = axes.transData.transform(np.reshape(lines, (-1, 2))).reshape(-1, 2, 2)
-    drawn = np.concatenate([np.empty((0, 4)), *(_along(start, end, scale) for start, end in ends)])
+    drawn = _along(ends[:, 0], ends[:, 1], scale)
     taken: list[Box] = []
     leaders: list[Box] = []
     # Where points are close, those in the middle choose first.
@@ -89,10 +91,14 @@ def _cover(box: Box, there: Boxes) -> bool:
     return bool(((there[:, :2] < box[2:]) & (there[:, 2:] > box[:2])).all(axis=1).any())
 
 
-def _along(start: Box, end: Box, scale: float) -> Boxes:
-    """Small boxes along a line."""
-    count = max(2, math.ceil(math.dist(start, end) / (STEP * scale)))
-    middles = np.linspace(start, end, count)
+def _along(start: Places, end: Places, scale: float) -> Boxes:
+    """Small boxes along a line from (2,) to (2,), or along each of L lines from (L, 2) to (L, 2)."""
+    starts, ends = np.reshape(start, (-1, 2)), np.reshape(end, (-1, 2))
+    ways = ends - starts
+    counts = np.maximum(2, np.ceil(np.hypot(*ways.T) / (STEP * scale))).astype(int)
+    line = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(line)) - (np.cumsum(counts) - counts)[line]
+    middles = starts[line] + (number / (counts - 1)[line])[:, None] * ways[line]
     return np.hstack([middles - scale / 2, middles + scale / 2])
 
 
