@@ -61,16 +61,16 @@ def default_costs(pivoted: bool) -> list[str]:
 
 def complete(values: dict[str, float]) -> dict[str, float]:
     """Adds the error rates, percent, to the accuracies that are there."""
-    for name, value in list(values.items()):
-        if error := _error_of(name):
-            values[error] = 100 - value
+    for accuracy, error in _errors_of(tuple(values)):
+        values[error] = 100 - values[accuracy]
     return values
 
 
 @cache
-def _error_of(accuracy: str) -> str:
-    head, found, k = accuracy.rpartition("_top")
-    return f"{head}_error{k}" if found else ""
+def _errors_of(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The accuracies among these names, each with its error's."""
+    parts = [(name, *name.rpartition("_top")) for name in names]
+    return [(name, f"{head}_error{k}") for name, head, found, k in parts if found]
 
 
 def widest(name: str, unit: str) -> float:
