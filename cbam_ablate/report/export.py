@@ -48,7 +48,7 @@ def export_study(store: Path | str, study: str, target: Path | str | None = None
     aside = make_aside(folder)
     packed = RunStore(aside)
     try:
-        _copy(home, packed.study(study), ("manifest.json", LINES, "table.json"))
+        _copy(home, packed.study(study), ("manifest.json", LINES))
         _copy(folder, aside, [path.name for path in folder.glob("*") if path.name not in TABLES])
         for path in folder.glob("*"):
             if path.is_dir() and path.is_symlink():
