@@ -54,7 +54,7 @@ class ShownTable:
 
     @property
     def caption(self) -> str:
-        return self._said([". ".join(self.model.caption) + "."])[0]
+        return self._written([". ".join(self.model.caption) + "."])[0]
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -74,14 +74,14 @@ class ShownTable:
     @property
     def findings(self) -> list[str]:
         """What the table shows, in sentences, and how many seeds would show more."""
-        return self._said([*self.model.findings, *self.model.advice])
+        return self._written([*self.model.findings, *self.model.advice])
 
     @property
     def notes(self) -> list[str]:
         """What a reader must beware of: seeds twice or missing, runs that failed, mixed scales."""
-        return self._said(self.model.notes)
+        return self._written(self.model.notes)
 
-    def _said(self, sentences: Sequence[str]) -> list[str]:
+    def _written(self, sentences: Sequence[str]) -> list[str]:
         """The sentences with the table's decimal sign."""
         words = Sentences(self.model)
         return [words.numbers(one) for one in sentences]

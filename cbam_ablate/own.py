@@ -87,11 +87,11 @@ def _no_module(name: str) -> str:
     return f"no module {name} in this folder ({Path.cwd()}) or among the installed packages{hint}"
 
 
-def failure(said: str, error: BaseException) -> ConfigError:
-    """An exception of the user's code as one error with their own file and line."""
+def failure(what: str, error: BaseException) -> ConfigError:
+    """An exception of the user's code as one error, of `what` they gave, with their own file and line."""
     first = (str(error).strip().splitlines() or [""])[0]
     where = place_of(error)
-    return ConfigError(f"{said}: {type(error).__name__}{where and f' in {where}'}: {first}")
+    return ConfigError(f"{what}: {type(error).__name__}{where and f' in {where}'}: {first}")
 
 
 def reason_of(error: BaseException) -> str:

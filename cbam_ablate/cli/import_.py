@@ -73,10 +73,10 @@ def wanted_of(values: dict[str, Any], shown: tuple[str, ...] = ()) -> Any:
 
     metrics = _names(values.get("metric", ""))
     better: dict[str, str] = {}
-    said = values.get("better", "")
-    if isinstance(said, dict):  # better.NAME=up
-        said = ",".join(f"{name}:{way}" for name, way in said.items())
-    for part in _names(said):
+    given = values.get("better", "")
+    if isinstance(given, dict):  # better.NAME=up
+        given = ",".join(f"{name}:{way}" for name, way in given.items())
+    for part in _names(given):
         name, colon, way = part.rpartition(":")
         if not colon and not metrics:
             raise ConfigError(f"better={part}: of which metric? metric=NAME, or better=NAME:{part}")

@@ -36,11 +36,11 @@ def words_of(cfg: RunConfig) -> list[str]:
     for name, value in values.items():
         ours = name.partition(".")[0] in SECTIONS or name == "seed"
         if ours and name.partition(".")[0] not in OUTSIDE and name not in without and value != plain[name]:
-            words += _said(name, value, plain[name])
+            words += _words(name, value, plain[name])
     return words
 
 
-def _said(name: str, value: Any, plain: Any) -> Iterator[str]:
+def _words(name: str, value: Any, plain: Any) -> Iterator[str]:
     if isinstance(value, Mapping) and isinstance(plain, Mapping):
         yield from (f"{name}.{key}={literal(one)}" for key, one in value.items() if plain.get(key) != one)
     else:

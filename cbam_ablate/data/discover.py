@@ -126,10 +126,10 @@ def look(data: DataConfig) -> Discovered:
         found = _arrays(root, data, *of_archive(data))
     else:
         found = _folder(root, data)
-    said = f"data.name={data.name}" if row.target else f"data.root={data.root}"
+    named = f"data.name={data.name}" if row.target else f"data.root={data.root}"
     if data.content is not None and found.content != data.content:
         raise DataError(
-            f"{said}: its images are others than when the run was planned (content "
+            f"{named}: its images are others than when the run was planned (content "
             f"{found.content[:8]}, not {data.content[:8]}); put them back, or plan anew: changed images are "
             "another data set"
         )
@@ -212,8 +212,8 @@ def _folder(root: Path, data: DataConfig) -> Discovered:
 
 
 def _arrays(root: Path, data: DataConfig, parts: Mapping[str, Given], content: str) -> Discovered:
-    said = f"data.root={data.root}" if data.name == "npz" else f"data={data.name}"
-    classes, labels, shapes, channels = checked(parts, said)
+    named = f"data.root={data.root}" if data.name == "npz" else f"data={data.name}"
+    classes, labels, shapes, channels = checked(parts, named)
     if data.classes is not None:
         if len(data.classes) != len(classes):
             raise DataError(

@@ -129,12 +129,12 @@ def _keep(found: Discovered, data: DataConfig, aside: Path) -> None:
     write_pool(aside, found, channels, shapes, sums)
 
 
-def _refuse_bytes(images: NDArray[Any], said: str, limits: list[float] | None) -> None:
+def _refuse_bytes(images: NDArray[Any], named: str, limits: list[float] | None) -> None:
     """Raises `DataError` for bytes in wider whole numbers, which would be scaled to black."""
     if limits is None and images.dtype.kind in "iu" and images.dtype != np.uint8 and images.max() < 256:
         raise DataError(
-            f"{said}: holds {images.dtype} up to {images.max()}, which would be scaled from 0 to 65535; give "
-            "uint8, or set data.range=[0,255]"
+            f"{named}: holds {images.dtype} up to {images.max()}, which would be scaled from 0 to 65535; "
+            "give uint8, or set data.range=[0,255]"
         )
 
 

@@ -35,23 +35,23 @@ class Given(NamedTuple):
 def of_archive(data: DataConfig) -> tuple[dict[str, Given], str]:
     """The parts of an .npz file, whose images aren't read yet, and its content's hash."""
     path = Path(data.root or "").expanduser()
-    said = f"data.root={data.root}"
+    named = f"data.root={data.root}"
     if not path.is_file():
         raise DataError(
-            f"{said}: there is no such file; name an .npz file with train_images and train_labels"
+            f"{named}: there is no such file; name an .npz file with train_images and train_labels"
         )
     try:
         with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as arrays:
             parts = {
                 part: Given(_shape(archive, images), arrays[labels], None)
-                for part, (images, labels) in names_in(list(arrays), said).items()
+                for part, (images, labels) in names_in(list(arrays), named).items()
             }
     except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
-        raise DataError(f"{said}: can't be read as an .npz file ({error})") from error
+        raise DataError(f"{named}: can't be read as an .npz file ({error})") from error
     return parts, hash_of(path)[:32]
 
 
-def names_in(found: list[str], said: str) -> dict[str, tuple[str, str]]:
+def names_in(found: list[str], named: str) -> dict[str, tuple[str, str]]:
     """The names of the images and labels of each part, the whole being the part without a name."""
     parts = {
         part: (images.format(part), labels.format(part))
@@ -63,8 +63,8 @@ def names_in(found: list[str], said: str) -> dict[str, tuple[str, str]]:
         return {"": WHOLE}
     if "train" not in parts:
         raise DataError(
-            f"{said}: holds {', '.join(found[:8]) or 'nothing'}; it takes train_images and train_labels (and "
-            "val_ and test_ of both), or images and labels"
+            f"{named}: holds {', '.join(found[:8]) or 'nothing'}; it takes train_images and train_labels "
+            "(and val_ and test_ of both), or images and labels"
         )
     return parts
 
@@ -103,20 +103,20 @@ def of_function(data: DataConfig) -> tuple[dict[str, Given], str]:
 
 
 def _parts(found: Any, name: str) -> tuple[dict[str, Given], str]:
-    said = f"data={name}"
+    named = f"data={name}"
     if isinstance(found, tuple) and len(found) == 2:
         found = dict(zip(WHOLE, found, strict=True))
     if not isinstance(found, Mapping):
         raise DataError(
-            f"{said}: gives {type(found).__name__}; it must give images and labels, or a dict of "
+            f"{named}: gives {type(found).__name__}; it must give images and labels, or a dict of "
             "train_images, train_labels and so on"
         )
     digest, parts = hashlib.sha256(), {}
-    for part, (images, labels) in names_in(list(found), said).items():
+    for part, (images, labels) in names_in(list(found), named).items():
         try:
             pixels, numbers = np.asarray(found[images]), np.asarray(found[labels])
         except ValueError as error:  # lists of different lengths
-            raise DataError(f"{said}: {part or 'the set'} can't be made into arrays ({error})") from error
+            raise DataError(f"{named}: {part or 'the set'} can't be made into arrays ({error})") from error
         if numbers.dtype.hasobject:  # whose bytes are addresses
             numbers = np.array(numbers.tolist())
         parts[part] = Given(pixels.shape, numbers, pixels)
@@ -126,14 +126,14 @@ def _parts(found: Any, name: str) -> tuple[dict[str, Given], str]:
     return parts, digest.hexdigest()[:32]
 
 
-def checked(parts: Mapping[str, Given], said: str) -> tuple[list[str], NDArray[np.int64], NDArray[Any], int]:
+def checked(parts: Mapping[str, Given], named: str) -> tuple[list[str], NDArray[np.int64], NDArray[Any], int]:
     """The classes, and of all images the labels (N,), heights and widths (N, 2); the channels.
 
     Raises `DataError` where images and labels aren't what they should be.
     """
     labels, shapes, channels = [], [], set()
     for part, one in parts.items():
-        name = f"{said}: {part or 'the set'}"
+        name = f"{named}: {part or 'the set'}"
         if len(one.shape) not in (3, 4) or one.shape[3:] not in ((), (1,), (3,)):
             raise DataError(
                 f"{name} has images of shape {one.shape}; (N, H, W) or (N, H, W, 1 or 3) are wanted"
@@ -149,7 +149,7 @@ def checked(parts: Mapping[str, Given], said: str) -> tuple[list[str], NDArray[n
         shapes.append(np.tile(one.shape[1:3], (one.shape[0], 1)))
         channels.add(one.shape[3] if len(one.shape) == 4 else 1)
     if len(channels) > 1 or len({tuple(one[0]) for one in shapes}) > 1:
-        raise DataError(f"{said}: the parts have images of different shapes")
+        raise DataError(f"{named}: the parts have images of different shapes")
     classes = np.unique(labels[0])
     every = np.concatenate(labels)
     unknown = sorted(set(np.unique(every).tolist()) - set(classes.tolist()))
@@ -157,7 +157,7 @@ def checked(parts: Mapping[str, Given], said: str) -> tuple[list[str], NDArray[n
         what = (
             f"labels {unknown[:3]} that train hasn't" if unknown else f"one class alone, {classes.tolist()}"
         )
-        raise DataError(f"{said}: has {what}")
+        raise DataError(f"{named}: has {what}")
     numbers = np.searchsorted(classes, every).astype(np.int64)
     return [str(one) for one in classes.tolist()], numbers, np.concatenate(shapes), channels.pop()
 

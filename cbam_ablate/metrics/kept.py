@@ -64,24 +64,24 @@ def own_metric(name: str, target: str) -> tuple[Definition, str]:
 
     Raises `ConfigError` where there is no such function.
     """
-    said = f"metrics.own.{name}={target}"
+    named = f"metrics.own.{name}={target}"
     if definition(name) is not None:
-        raise ConfigError(f"{said}: {name} is a metric of ours; take another name")
+        raise ConfigError(f"{named}: {name} is a metric of ours; take another name")
     part = find(Metric, target, f"metrics.own.{name}")
-    made = Definition(name, name, "", target, "", "", _calling(part.function(), said), "")
+    made = Definition(name, name, "", target, "", "", _calling(part.function(), named), "")
     return made, f"{part.target} {source_hash(part.target)}"
 
 
-def _calling(function: Callable[..., Any], said: str) -> Callable[[Sample], Value]:
+def _calling(function: Callable[..., Any], named: str) -> Callable[[Sample], Value]:
     def value(sample: Sample) -> Value:
         sample.check()
         labels, probabilities = sample.labels.copy(), sample.probabilities.copy()
         try:
             found = float(function(labels, probabilities))
         except Exception as error:  # whatever it raises is the user's own
-            return Value(None, (str(failure(said, error)),))
+            return Value(None, (str(failure(named, error)),))
         if not math.isfinite(found):
-            return Value(None, (f"{said}: gave {found}",))
+            return Value(None, (f"{named}: gave {found}",))
         return Value(found)
 
     return value

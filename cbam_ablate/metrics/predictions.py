@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cbam_ablate.errors import DataError
 from cbam_ablate.metrics.sample import Sample, Top
+from cbam_ablate.own import reason_of
 
 FORMAT = 1
 ALL = 128
@@ -154,8 +155,7 @@ def unpack(content: bytes, key: str, result: Mapping[str, Any] | None = None) ->
     except Refused:
         raise
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, DataError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Refused(f"cut short or not predictions ({said})") from error
+        raise Refused(f"cut short or not predictions ({reason_of(error)})") from error
     return found
 
 

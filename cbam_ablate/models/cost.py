@@ -241,16 +241,16 @@ def _refused(cfg: RunConfig, network: nn.Module, image: Tensor, error: Exception
     at = _attention_that_fails(network, image)
     if at is not None:
         place, shape = at
-        said = f"timm={attention.timm}" if attention.kind == "timm" else f"kind={attention.kind}"
+        named = f"timm={attention.timm}" if attention.kind == "timm" else f"kind={attention.kind}"
         return ConfigError(
-            f"model.attention.{said}: takes no map of {_by(shape)} (channels, rows, columns), as at {place} "
+            f"model.attention.{named}: takes no map of {_by(shape)} (channels, rows, columns), as at {place} "
             f"in {model.backbone}{why}; use another placement, another attention module or larger images"
         )
-    said = f"depth={model.depth}" if model.depth is not None else name_of(cfg)
+    named = f"depth={model.depth}" if model.depth is not None else name_of(cfg)
     if own_target(Backbone, model.backbone):
-        said = f"backbone={model.backbone}"
+        named = f"backbone={model.backbone}"
     return ConfigError(
-        f"model.{said}: takes no images of {_by(image.shape)} (channels, rows, columns){why}; "
+        f"model.{named}: takes no images of {_by(image.shape)} (channels, rows, columns){why}; "
         "use another network or data set"
     )
 

@@ -27,7 +27,7 @@ class Item(NamedTuple):
 Lines = list[list[Item]]
 
 
-def said(lines: Lines, words: Callable[[str], str]) -> Lines:
+def with_sign(lines: Lines, words: Callable[[str], str]) -> Lines:
     """The lines with the table's decimal sign."""
     return [
         [one if isinstance(one.text, Markup) else one._replace(text=words(one.text)) for one in line]

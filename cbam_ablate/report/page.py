@@ -20,7 +20,7 @@ from cbam_ablate.aggregate.records import SEED
 from cbam_ablate.aggregate.study_file import figures_now
 from cbam_ablate.config.options import short_name, spell
 from cbam_ablate.report import classes, comma, plots
-from cbam_ablate.report.compared import Item, Lines, comparisons_of, effects_of, said
+from cbam_ablate.report.compared import Item, Lines, comparisons_of, effects_of, with_sign
 from cbam_ablate.report.grid import Grid
 from cbam_ablate.report.lay_out import lay_out
 from cbam_ablate.report.learning import Curve, curve_in, curve_of
@@ -107,7 +107,7 @@ def _body(
     grid = _grid(table)
     words = Sentences(table).numbers
     comparisons, effects, failures = (
-        (heads, said(lines, words))
+        (heads, with_sign(lines, words))
         for heads, lines in (comparisons_of(flat), effects_of(flat), _failures(study))
     )
     finished = [record for record in study.records.values() if record.finished]
@@ -180,7 +180,7 @@ def _runs(
                 "title": words(label(row, plain)),
                 "seeds": f"{count} seed{'s' * (count != '1')}",
                 "heads": heads,
-                "lines": said(
+                "lines": with_sign(
                     [
                         _run(study, study.records[key], result, store, folder, curve, words)
                         for key in row.run_keys

@@ -81,10 +81,10 @@ def _pareto(table: Table, result: Quantity, store: RunStore, style: FigureConfig
     points = [(row.cell("macs").value or 0.0, row.cell(result.name).value or 0.0) for row in rows]
     front = figures.pareto_front(points, result.better)
     spread = " with 95 % intervals" if any(row.cell(result.name).interval for row in rows) else ""
-    said = "the dashed line joins" if len(front) > 1 else "filled:"
+    how = "the dashed line joins" if len(front) > 1 else "filled:"
     what = "those that no other row beats in both" if len(front) > 1 else "the one that no other row beats"
     hollow = "; hollow: the others" if len(front) < len(rows) else ""
-    caption = f"{plain(result.label)} against MACs{spread}; {said} {what}{hollow}."
+    caption = f"{plain(result.label)} against MACs{spread}; {how} {what}{hollow}."
     draw = partial(figures.pareto, table=table, result=result)
     return Plot("pareto", "Result against MACs", caption, draw, style)
 
