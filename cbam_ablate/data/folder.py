@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.console import console
@@ -168,6 +167,8 @@ def refuse_full_disk(place: Path, name: str, needed: int) -> None:
 
 def decode_each(count: int, one: Any, what: str) -> None:
     """Calls `one` with every row, on all cores: Pillow decodes without Python's lock."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     if not console().is_terminal:
         log.info("%s: %d images", what, count)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -4,10 +4,8 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hydra._internal.callbacks import Callbacks
-from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.canonical import run_key, to_dict
@@ -15,10 +13,15 @@ from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 
+if TYPE_CHECKING:
+    from hydra._internal.callbacks import Callbacks
 
-def make_callbacks(hydra: DictConfig) -> Callbacks:
+
+def make_callbacks(hydra: DictConfig) -> "Callbacks":
     """The callbacks of `hydra.callbacks`. Raises `ConfigError` for what can't be made."""
     try:
+        from hydra._internal.callbacks import Callbacks  # which jobs without callbacks needn't import
+
         with warnings.catch_warnings():
             # Hydra 1.4 warns that a config names a class to call, which is what callbacks are.
             warnings.filterwarnings("ignore", r"\s*hydra\.utils\.instantiate\(\) resolved _target_")
@@ -29,7 +32,7 @@ def make_callbacks(hydra: DictConfig) -> Callbacks:
 
 
 @contextmanager
-def told(callbacks: Callbacks, cfg: RunConfig, number: int = 0) -> Iterator[None]:
+def told(callbacks: "Callbacks", cfg: RunConfig, number: int = 0) -> Iterator[None]:
     """Tells of the run's start and, with how it stands then, of its end.
 
     The config they see is the run's, its key beside it and the run's folder as `hydra.runtime.output_dir`.
@@ -37,6 +40,8 @@ def told(callbacks: Callbacks, cfg: RunConfig, number: int = 0) -> Iterator[None
     if not callbacks.callbacks:
         yield
         return
+    from hydra.core.utils import JobReturn, JobStatus
+
     key = run_key(cfg)
     run = RunStore(cfg.store).run(key)
     node = {
@@ -65,7 +70,7 @@ def told_of(manifest: Mapping[str, Any], cfgs: Sequence[RunConfig]) -> AbstractC
 
 
 @contextmanager
-def _all_told(callbacks: Callbacks, keys: Sequence[str], cfgs: Sequence[RunConfig]) -> Iterator[None]:
+def _all_told(callbacks: "Callbacks", keys: Sequence[str], cfgs: Sequence[RunConfig]) -> Iterator[None]:
     with ExitStack() as stack:
         for cfg in cfgs:
             stack.enter_context(told(callbacks, cfg, keys.index(run_key(cfg))))

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cbam_ablate.config.canonical import flatten, run_key
 from cbam_ablate.config.flat import from_flat
@@ -13,12 +13,14 @@ from cbam_ablate.config.schema import RunConfig, SweepConfig
 from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.runs.files import read_json, write_json
 from cbam_ablate.sweep.other_code import whatever_code
-from cbam_ablate.sweep.plan import Plan
+
+if TYPE_CHECKING:
+    from cbam_ablate.sweep.plan import Plan
 
 FORMAT = 1
 
 
-def freeze(plan: Plan, command: list[str]) -> Path:
+def freeze(plan: "Plan", command: list[str]) -> Path:
     """Writes the manifest and returns its path.
 
     Raises `ConfigError` showing the difference where the study had other runs before, unless `sweep.extend`
@@ -43,7 +45,7 @@ def freeze(plan: Plan, command: list[str]) -> Path:
     return path
 
 
-def _refuse_loss(plan: Plan, before: Mapping[str, Any]) -> None:
+def _refuse_loss(plan: "Plan", before: Mapping[str, Any]) -> None:
     """A command that is at work takes its runs from the manifest: they have to stay in it."""
     gone = set(before) - set(plan.runs)
     runs = [plan.store.run(key) for key in before] if gone else []
@@ -92,7 +94,7 @@ def run_config(manifest: dict[str, Any], key: str) -> RunConfig:
     return from_flat({**sweep, **manifest["constants"], **manifest["runs"][key]})
 
 
-def content_of(plan: Plan, command: list[str]) -> dict[str, Any]:
+def content_of(plan: "Plan", command: list[str]) -> dict[str, Any]:
     """What the manifest of a plan holds."""
     flat = {key: _frozen(cfg) for key, cfg in plan.runs.items()}
     first = next(iter(flat.values()))

@@ -6,9 +6,10 @@ import sys
 CODE = """
 import gc, sys
 import cbam_ablate.sweep.preload
+unneeded = sorted({"hydra", "rich", "cbam_ablate.sweep.plan"} & set(sys.modules))
 from cbam_ablate.config import load_config
 from cbam_ablate.sweep.job import run_one
-print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+print(unneeded, gc.isenabled(), gc.get_freeze_count() > 100_000)
 imported = set(sys.modules)
 print(run_one(load_config(sys.argv[1:])).name)
 print(sorted(name for name in set(sys.modules) - imported if name.startswith("cbam_ablate.")))
@@ -23,11 +24,11 @@ def noted(logits, labels):
 """
 
 
-def test_a_job_imports_only_its_own_data_and_network_and_collects_cycles(tiny, tmp_path):
+def test_jobs_have_imported_what_all_need_and_no_more_and_collect_cycles(tiny, tmp_path):
     words = [*tiny, "placement=block", f"store={tmp_path}"]
     done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True)
-    collects, state, imported = done.stdout.splitlines()
-    assert (collects, state) == ("True True", "finished"), done.stderr
+    before, state, imported = done.stdout.splitlines()
+    assert (before, state) == ("[] True True", "finished"), done.stderr
     assert imported == "['cbam_ablate.data.synthetic', 'cbam_ablate.models.backbones.resnet_cifar']"
 
 
