@@ -33,7 +33,7 @@ from omegaconf.errors import (
 from yaml import YAMLError
 
 from cbam_ablate.config.canonical import leaves, resolved
-from cbam_ablate.config.options import ALIASES, check_store
+from cbam_ablate.config.options import ALIASES, check_store, schema_node
 from cbam_ablate.config.overrides import Token, parse, verify
 from cbam_ablate.config.own_choices import SCHEME
 from cbam_ablate.config.own_files import problems
@@ -57,7 +57,7 @@ WITH_BASES = hydra.__version__.startswith("1.3.")
 UNKNOWN = (ConfigAttributeError, ConfigKeyError)
 """What OmegaConf raises for a name that isn't there."""
 
-ConfigStore.instance().store(name=SCHEMA, node=RunConfig)
+ConfigStore.instance().store(name=SCHEMA, node=schema_node())
 
 
 def load_config(overrides: Iterable[str] = ()) -> RunConfig:
@@ -215,7 +215,7 @@ def typed(composed: DictConfig) -> RunConfig:
     """The typed config of a composition, automatic values as they are."""
     node = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
-        filled: Any = OmegaConf.structured(RunConfig)
+        filled = schema_node()
         filled.merge_with(node)
         cfg: Any = OmegaConf.to_object(filled)
     except MissingMandatoryValue as error:

@@ -1,5 +1,6 @@
 """Hydra's own settings, in a study or on the command line: each counts here, or is refused by its name."""
 
+import dataclasses
 import difflib
 import os
 import re
@@ -130,9 +131,13 @@ def refuse_unused(hydra: DictConfig) -> None:
 @cache
 def _settings() -> dict[str, list[str]]:
     """The names of Hydra's settings, and of those below some of them."""
-    known: Any = OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)
-    sections = {f"{name}.": sorted(known[name]) for name in ("run", "sweep", "job")}
-    return {"": sorted([*known, "env"]), **sections}
+    known = HydraConf()
+    sections = {f"{name}.": _fields(getattr(known, name)) for name in ("run", "sweep", "job")}
+    return {"": sorted([*_fields(known), "env"]), **sections}
+
+
+def _fields(section: Any) -> list[str]:
+    return sorted(field.name for field in dataclasses.fields(section))
 
 
 @cache

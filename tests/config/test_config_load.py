@@ -3,6 +3,7 @@ import pytest
 from cbam_ablate import load_config
 from cbam_ablate.config import ConfigError
 from cbam_ablate.config.canonical import run_key
+from cbam_ablate.config.options import schema_node
 from cbam_ablate.config.overrides import parse
 from cbam_ablate.models.backbones import BACKBONES
 from cbam_ablate.models.pretrained.published import NAMES
@@ -25,6 +26,15 @@ def test_defaults_are_those_of_the_contract():
 def test_a_backbone_picked_without_a_depth_takes_its_own():
     cfg = load_config(["backbone=resnet_cifar"])
     assert (cfg.model.depth, cfg.model.width) == (20, 16)
+
+
+def test_the_schema_that_a_config_is_made_from_is_not_the_next_ones():
+    node = schema_node()
+    node.table.labels = {"block": "Blocks"}
+    node.model.attention.kernel = 11
+    again = schema_node()
+    assert (again.table.labels, again.model.attention.kernel) == ({}, 7)
+    assert load_config().model.attention.kernel == 7
 
 
 @pytest.mark.parametrize("depth", ["18", "34", "50", "101", "152"])
