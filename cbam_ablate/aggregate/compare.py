@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cbam_ablate.aggregate import statistics
 from cbam_ablate.aggregate.layout import Matrix
-from cbam_ablate.aggregate.model import Cell, Difference, tidy, tidy_pair
+from cbam_ablate.aggregate.model import Difference, TableCell, tidy, tidy_pair
 from cbam_ablate.aggregate.statistics import LEVEL, Paired
 
 ALPHA = 1 - LEVEL
@@ -135,7 +135,7 @@ class Contest:
         place = int(np.searchsorted(codes, code))
         return place < len(codes) and int(codes[place]) == code
 
-    def crown(self, metric: str, cells: list[Cell], better: str) -> None:
+    def crown(self, metric: str, cells: list[TableCell], better: str) -> None:
         """Marks each group's best cell with all that can't be told from it, then the best of the rest.
 
         The best is the first by its mean that no other is better than, seed by seed: where seeds are missing

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cbam_ablate.aggregate.compare import TASK, Contest
 from cbam_ablate.aggregate.metrics import widest
-from cbam_ablate.aggregate.model import Cell, Difference, Effect, Quantity, Row
+from cbam_ablate.aggregate.model import Difference, Effect, Quantity, Row, TableCell
 from cbam_ablate.aggregate.names import Names, probability, rough
 
 MOST_LISTED = 6
@@ -98,7 +98,7 @@ def _without_spread(row: Row, found: Difference) -> str:
     )
 
 
-def _differs(cell: Cell) -> bool:
+def _differs(cell: TableCell) -> bool:
     return cell.difference is not None and cell.difference.significant
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cbam_ablate.aggregate.layout import Matrix, hashable
-from cbam_ablate.aggregate.model import Cell, Marginal, Quantity, Row, tidy, tidy_pair
+from cbam_ablate.aggregate.model import Marginal, Quantity, Row, TableCell, tidy, tidy_pair
 from cbam_ablate.aggregate.statistics import summarise, within
 
 
@@ -60,7 +60,7 @@ def _marginal(
         found = summarise(means)
         keys = [key for index in indices for key in rows[index].cell(quantity.name).run_keys]
         interval = within(found.interval, quantity.unit)
-        cells[quantity.name] = Cell(
+        cells[quantity.name] = TableCell(
             value=tidy(found.mean), n=found.n, sd=tidy(found.sd), interval=tidy_pair(interval), run_keys=keys
         )
     mixes = list(dict.fromkeys(fact for index in indices for fact in rows[index].mixes))

@@ -60,7 +60,7 @@ class Difference:
 
 
 @dataclass(kw_only=True)
-class Cell:
+class TableCell:
     """One quantity in one row: mean over n seeds, standard deviation (ddof 1), 95 % t-interval."""
 
     value: float | None
@@ -88,11 +88,11 @@ class Row:
     expected: int
     missing: dict[str, int]
     run_keys: list[str]
-    cells: dict[str, Cell]
+    cells: dict[str, TableCell]
     baseline: bool = False
     mixes: list[str] = field(default_factory=list)
 
-    def cell(self, quantity: str) -> Cell:
+    def cell(self, quantity: str) -> TableCell:
         return self.cells[quantity]
 
 
@@ -147,7 +147,7 @@ class Marginal:
 
     over: str
     axes: dict[str, Any]
-    cells: dict[str, Cell]
+    cells: dict[str, TableCell]
     mixes: list[str]
 
 

@@ -27,7 +27,7 @@ from cbam_ablate.aggregate.layout import (
 from cbam_ablate.aggregate.means import marginals
 from cbam_ablate.aggregate.measured import OWN, add_inference, add_metrics, own_metrics
 from cbam_ablate.aggregate.metrics import METRICS, chosen_on_test, complete, default_costs, describe
-from cbam_ablate.aggregate.model import Axis, Cell, Effect, Quantity, Row, Table, tidy, tidy_pair
+from cbam_ablate.aggregate.model import Axis, Effect, Quantity, Row, Table, TableCell, tidy, tidy_pair
 from cbam_ablate.aggregate.names import Names
 from cbam_ablate.aggregate.notes import failures, left_out, mixtures, of_no_metric
 from cbam_ablate.aggregate.options import (
@@ -212,7 +212,7 @@ def _row(
     )
 
 
-def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConfig) -> Cell:
+def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConfig) -> TableCell:
     metric = quantity.name
     values = list(setting.values(metric).values())
     found = summarise(values)
@@ -225,7 +225,7 @@ def _cell(study: Study, setting: Setting, quantity: Quantity, options: TableConf
     if options.interval == "bootstrap" and quantity.kind == "result":
         interval = _bootstrapped(values, quantity)
     bounds = tidy_pair(within(interval, quantity.unit))
-    return Cell(value=tidy(value), n=found.n, sd=tidy(found.sd), interval=bounds, run_keys=keys)
+    return TableCell(value=tidy(value), n=found.n, sd=tidy(found.sd), interval=bounds, run_keys=keys)
 
 
 def _bootstrapped(values: list[float], quantity: Quantity) -> Interval:

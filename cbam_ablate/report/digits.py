@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cbam_ablate.aggregate.metrics import widest
-from cbam_ablate.aggregate.model import Cell, Difference, Quantity
+from cbam_ablate.aggregate.model import Difference, Quantity, TableCell
 from cbam_ablate.aggregate.names import rough
 
 MINUS = "−"
@@ -52,7 +52,9 @@ class Digits(NamedTuple):
         return f"×10{str(self.exponent).translate(SUPERSCRIPT)}" if self.exponent else ""
 
 
-def of_results(cells: Sequence[Cell], unit: str, wanted: int | None = None, spread: str = "sd") -> Digits:
+def of_results(
+    cells: Sequence[TableCell], unit: str, wanted: int | None = None, spread: str = "sd"
+) -> Digits:
     """The digits of a column of results: by the smallest spread that is not far below the others."""
     exponent = exponent_of([cell.value for cell in cells if cell.value is not None])
     spreads = [half_width(cell, spread) for cell in cells]
@@ -83,7 +85,7 @@ def exponent_of(values: Sequence[float]) -> int:
     return math.floor(math.log10(largest)) if 0 < largest < TINY else 0
 
 
-def half_width(cell: Cell, spread: str) -> float:
+def half_width(cell: TableCell, spread: str) -> float:
     """What stands beside a mean: standard deviation, standard error, or half of the 95 % interval."""
     if cell.sd is None:
         return 0.0
@@ -92,7 +94,7 @@ def half_width(cell: Cell, spread: str) -> float:
     return (cell.interval[1] - cell.interval[0]) / 2 if spread == "ci" and cell.interval else cell.sd
 
 
-def result(cell: Cell, digits: Digits, spread: str = "sd") -> str:
+def result(cell: TableCell, digits: Digits, spread: str = "sd") -> str:
     """`45.1 ± 0.8`, or `45.1 [44.0, 46.2]`; the mean alone for a single seed, empty without a value."""
     if cell.value is None:
         return ""

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from cbam_ablate.aggregate.model import Cell, Quantity, Reference, Row, Table
+from cbam_ablate.aggregate.model import Quantity, Reference, Row, Table, TableCell
 from cbam_ablate.report import comma
 from cbam_ablate.report.digits import Digits
 from cbam_ablate.report.markup import Sentences
@@ -26,7 +26,7 @@ class Text:
     bold: bool = False
     underline: bool = False
     star: bool = False
-    cell: Cell | None = None
+    cell: TableCell | None = None
     row: Row | None = None
     value: float | None = None
     cite: str = ""

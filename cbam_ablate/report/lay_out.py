@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cbam_ablate.aggregate.layout import hashable
-from cbam_ablate.aggregate.model import Axis, Cell, Marginal, Published, Quantity, Row, Table
+from cbam_ablate.aggregate.model import Axis, Marginal, Published, Quantity, Row, Table, TableCell
 from cbam_ablate.aggregate.names import NO_EFFECT, find_axis
 from cbam_ablate.config.options import same
 from cbam_ablate.report import digits
@@ -36,7 +36,7 @@ class Printing:
         digits = self.options.get("digits")
         return digits.get(quantity.name) if isinstance(digits, dict) else digits
 
-    def results(self, quantity: Quantity, cells: Sequence[Cell]) -> Digits:
+    def results(self, quantity: Quantity, cells: Sequence[TableCell]) -> Digits:
         return digits.of_results(cells, quantity.unit, self.wanted(quantity), self.spread)
 
 
@@ -172,7 +172,7 @@ def _line(layout: Printing, headings: list[Heading], labels: int, rows: list[tup
     return line
 
 
-def _text(layout: Printing, row: Row, cell: Cell, heading: Heading) -> Text:
+def _text(layout: Printing, row: Row, cell: TableCell, heading: Heading) -> Text:
     found, kind, quantity = cell.difference, heading.kind, heading.quantity
     star = found is not None and found.significant
     if kind == "count":

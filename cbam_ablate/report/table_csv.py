@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Any
 
-from cbam_ablate.aggregate.model import Cell, Table
+from cbam_ablate.aggregate.model import Table, TableCell
 from cbam_ablate.config.options import spell
 
 NULL, NO_EFFECT = "(null)", "(no effect)"
@@ -44,7 +44,7 @@ def _level(value: Any) -> str:
     return NO_EFFECT if value is None else NULL if spell(value) == "null" else spell(value)
 
 
-def _columns(name: str, cell: Cell, kind: str) -> dict[str, Any]:
+def _columns(name: str, cell: TableCell, kind: str) -> dict[str, Any]:
     low, high = cell.interval or (None, None)
     found = {name: cell.value, f"{name}_n": cell.n, f"{name}_sd": cell.sd}
     if kind == "cost":

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cbam_ablate.aggregate.model import Cell, Difference, Quantity, Row, Table
+from cbam_ablate.aggregate.model import Difference, Quantity, Row, Table, TableCell
 from cbam_ablate.report.digits import could_show
 from cbam_ablate.report.grid import Grid, Heading, Text
 from cbam_ablate.report.lay_out import lay_out
@@ -126,7 +126,7 @@ def _title(text: Text, heading: Heading) -> str:
     return cell_title(text.cell)
 
 
-def cell_title(cell: Cell) -> str:
+def cell_title(cell: TableCell) -> str:
     parts = [f"mean {cell.value:.6g}", f"n {cell.n}"]
     if cell.sd is not None and cell.interval is not None:
         parts += [f"sd {cell.sd:.3g}", f"95 % interval {cell.interval[0]:.6g} to {cell.interval[1]:.6g}"]

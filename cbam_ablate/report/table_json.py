@@ -64,8 +64,8 @@ def parse(text: str) -> Table:
         raise StoreError(f"not a table.json: {error}") from error
 
 
-def _cell(values: dict[str, Any]) -> model.Cell:
-    cell = model.Cell(**values)
+def _cell(values: dict[str, Any]) -> model.TableCell:
+    cell = model.TableCell(**values)
     cell.interval = _pair(cell.interval)
     if values["difference"] is not None:
         cell.difference = model.Difference(**values["difference"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cbam_ablate.aggregate.model import Cell, Difference
+from cbam_ablate.aggregate.model import Difference, TableCell
 from cbam_ablate.report import comma, digits
 from cbam_ablate.report.digits import Digits
 
@@ -39,18 +39,20 @@ def test_an_uncertainty_has_one_digit_or_two_if_it_starts_low(sd, decimals):
 )
 def test_a_result_is_rounded_by_its_spread(value, sd, text):
     interval = None if sd is None else (value - sd, value + sd)
-    cell = Cell(value=value, n=3, sd=sd, interval=interval, run_keys=[])
+    cell = TableCell(value=value, n=3, sd=sd, interval=interval, run_keys=[])
     assert digits.result(cell, digits.of_results([cell], "%")) == text
 
 
 def test_a_spread_is_shown_where_there_is_no_interval():
-    cell = Cell(value=45.5467, n=4, sd=0.6014, interval=None, run_keys=[])
+    cell = TableCell(value=45.5467, n=4, sd=0.6014, interval=None, run_keys=[])
     shown = {spread: digits.result(cell, Digits(1), spread) for spread in ("sd", "se", "ci")}
     assert shown == {"sd": "45.5 ± 0.6", "se": "45.5 ± 0.3", "ci": "45.5"}
 
 
 def cells(*values):
-    return [Cell(value=v, n=3, sd=sd, interval=(v - 2 * sd, v + 2 * sd), run_keys=[]) for v, sd in values]
+    return [
+        TableCell(value=v, n=3, sd=sd, interval=(v - 2 * sd, v + 2 * sd), run_keys=[]) for v, sd in values
+    ]
 
 
 def column(made, **options):

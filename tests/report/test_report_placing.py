@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from matplotlib.text import Text
 
-from cbam_ablate.aggregate.model import Cell, Difference, Quantity, Row, Table
+from cbam_ablate.aggregate.model import Difference, Quantity, Row, Table, TableCell
 from cbam_ablate.config.output import FigureConfig
 from cbam_ablate.report import figures, plots
 
@@ -26,8 +26,8 @@ def close(count):
 
 def row(name, macs, value):
     cells = {
-        "test_top1": Cell(value=value, n=3, sd=0.2, interval=(value - 0.3, value + 0.3), run_keys=[]),
-        "macs": Cell(value=macs, n=3, sd=0.0, interval=None, run_keys=[]),
+        "test_top1": TableCell(value=value, n=3, sd=0.2, interval=(value - 0.3, value + 0.3), run_keys=[]),
+        "macs": TableCell(value=macs, n=3, sd=0.0, interval=None, run_keys=[]),
     }
     known = {"axes": {"a": name}, "labels": {"a": name}, "missing": {}, "run_keys": []}
     return Row(n=3, expected=3, cells=cells, **known)
