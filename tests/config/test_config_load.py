@@ -31,10 +31,9 @@ def test_a_backbone_picked_without_a_depth_takes_its_own():
 def test_the_schema_that_a_config_is_made_from_is_not_the_next_ones():
     node = schema_node()
     node.table.labels = {"block": "Blocks"}
-    node.model.attention.kernel = 11
+    node.train.epochs = 11
     again = schema_node()
-    assert (again.table.labels, again.model.attention.kernel) == ({}, 7)
-    assert load_config().model.attention.kernel == 7
+    assert (again.table.labels, again.train.epochs) == ({}, load_config().train.epochs)
 
 
 @pytest.mark.parametrize("depth", ["18", "34", "50", "101", "152"])
