@@ -1,7 +1,11 @@
-"""What a run finds when it starts: everything imported, and cycles collected."""
+"""What runs and sweeps do, and don't do, before the first step."""
 
 import subprocess
 import sys
+
+from cbam_ablate.data import synthetic
+from cbam_ablate.sweep.plan import make_plan
+from cbam_ablate.sweep.run import run_plan
 
 CODE = """
 import gc, sys
@@ -37,3 +41,12 @@ def test_a_run_that_a_command_trains_itself_collects_cycles(cli, tiny, tmp_path)
     done = cli("train", *tiny, "train.epochs=1", "loss=my_loss:noted", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert "collects: True" in done.stdout
+
+
+def test_a_sweep_leaves_it_to_its_jobs_to_make_the_generated_images(tiny, tmp_path):
+    synthetic._made.cache_clear()
+    plan = make_plan([*tiny, "seed=0,1", f"store={tmp_path}"])
+    given = []
+    run_plan(plan, lambda path, keys: given.extend(keys), [])
+    assert given[:2] == list(plan.runs)
+    assert synthetic._made.cache_info().currsize == 0
