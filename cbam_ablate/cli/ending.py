@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cbam_ablate.cli import fail
+from cbam_ablate.lazy_docs import leave_out_docs
 from cbam_ablate.runs.provenance import command
 from cbam_ablate.sweep.plan import Plan
 from cbam_ablate.sweep.run import Outcome
@@ -38,6 +39,7 @@ def close(outcome: Outcome, arguments: Sequence[str]) -> int:
 
 
 def _table(outcome: Outcome) -> str:
+    leave_out_docs()
     from cbam_ablate.report import render_terminal, write_table
 
     plan = outcome.plan
