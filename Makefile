@@ -28,7 +28,7 @@ train: setup ## one run: make train ARGS="depth=18 placement=block"
 evaluate: setup ## a stored run on the test set: make evaluate ARGS="run=KEY"
 	$(BIN)/cbam-ablate evaluate $(ARGS)
 
-test: setup ## the tests, at most 5 minutes on 2 cores
+test: setup ## the quick tests, at most 5 minutes on 2 cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: setup ## with the slow ones: kills, real engines, browser, TeX

@@ -15,7 +15,10 @@ from cbam_ablate.config import load_config
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention, build_model
 
 # Dynamo's own, of a custom gradient.
-pytestmark = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
 SMALL = ["backbone=resnet_cifar", "depth=20", "model.width=4", "reduction=2", "data=synthetic"]
 
 

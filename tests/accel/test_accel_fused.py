@@ -72,7 +72,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ def test_an_accelerated_network_computes_what_the_plain_one_does(words):
         assert (found - expected).norm() <= TOLERANCE[torch.float64] * expected.norm()
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
@@ -167,6 +168,7 @@ def test_gradients_by_torch_func_are_those_of_autograd():
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("fast", [False, True], ids=["plain", "accelerated"])

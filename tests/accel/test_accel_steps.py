@@ -46,6 +46,7 @@ def test_with_accel_off_a_run_is_plain_has_the_same_key_and_trains_alike(
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_compiler_that_fails_leaves_the_run_to_eager_mode(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr("torch.compile", lambda model, mode: lambda images: 1 / 0)
     eager, compiled = load_config(tiny), load_config([*tiny, "train.compile=on"])

@@ -114,6 +114,7 @@ def test_an_export_can_be_tabulated_elsewhere(swept, tmp_path, capsys):
     assert run("table", [f"study={study}", f"store={tmp_path / 'kept'}", "--check"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folders", [1000, 1], ids=["folders", "lines"])
 def test_an_exports_finished_runs_are_planned_and_trained_as_done(
     swept, tmp_path, capsys, monkeypatch, folders

@@ -231,7 +231,7 @@ def test_callbacks_and_environment_of_a_single_run(heard, tmp_path, tiny):
     assert "FLAG" not in os.environ
 
 
-LAUNCHERS = ["local", "basic", "joblib", "fused"]
+LAUNCHERS = ["local", "basic", *(pytest.param(name, marks=pytest.mark.slow) for name in ("joblib", "fused"))]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)

@@ -31,6 +31,7 @@ def last_three(text):
     return dict(lines)
 
 
+@pytest.mark.slow
 def test_after_success_and_where_all_was_done_already(swept, tmp_path, capsys):
     store = tmp_path / "store"
     table = f"{store}/studies/mine/table.md, .tex, .csv, .html, .json"
@@ -49,6 +50,7 @@ def test_after_success_and_where_all_was_done_already(swept, tmp_path, capsys):
     assert swept("train.epochs=1", "seed=0,1")[1]["report"] == f"{page}, older than its runs: {makes}"
 
 
+@pytest.mark.slow
 def test_after_runs_that_diverged_or_failed(swept, tmp_path):
     runs = tmp_path / "store" / "runs"
     code, places = swept(*WILD, "optimizer.lr=0.01,100")
@@ -61,7 +63,7 @@ def test_after_runs_that_diverged_or_failed(swept, tmp_path):
     assert (code, places["failures"]) == (3, f"2: {runs}/<run>/traceback.txt")
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "basic"])
+@pytest.mark.parametrize("launcher", [pytest.param("joblib", marks=pytest.mark.slow), "basic"])
 def test_of_another_launcher(swept, launcher):
     code, places = swept("train.epochs=1", "seed=0,1", here=f"hydra/launcher={launcher}")
     assert code == 0

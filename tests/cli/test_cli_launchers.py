@@ -120,7 +120,7 @@ hydra:
 """
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_what_a_study_sets_of_hydra_reaches_the_jobs_of_a_plugins_launcher(
     cli, tiny, tmp_path, monkeypatch, launcher
 ):

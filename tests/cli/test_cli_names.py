@@ -105,6 +105,7 @@ def test_a_name_that_no_run_has_brings_the_near_ones(store, capsys, word, told):
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_printed_command_trains_the_run_again_to_the_same_result(store, capsys):
     assert run("reproduce", [f"run={BLOCK}", f"store={store}"]) == 0
     printed = capsys.readouterr()

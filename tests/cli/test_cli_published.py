@@ -17,6 +17,7 @@ COMMANDS = re.findall(r"^cbam-ablate (.*)$", PAGE, re.MULTILINE)
 NETWORKS = re.findall(r"^\|[^|]*\| `([^`]*)` \| ([\d,]+) \|$", PAGE, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", COMMANDS)
 def test_each_command_of_the_page_is_one_that_can_be_planned(line):
     command, *words = shlex.split(line)

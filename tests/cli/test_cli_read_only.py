@@ -46,6 +46,7 @@ def asked(theirs, second_user, capsys):
     return ask
 
 
+@pytest.mark.slow
 def test_a_store_that_may_only_be_read_is_printed(asked, theirs, open_folder, capsys):
     mine = open_folder / "mine"
     code, out, err = asked("table", STUDY)

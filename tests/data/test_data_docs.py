@@ -32,6 +32,7 @@ def there(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_of_the_page_works(there, command, cli, monkeypatch):
     monkeypatch.chdir(there)

@@ -123,6 +123,7 @@ def refused_within_a_minute(data, tmp_path):
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [".cifar10.lock"]
 
 
+@pytest.mark.slow
 def test_without_a_network_one_error_within_a_minute_says_what_was_tried(tmp_path, monkeypatch, config):
     without_network(monkeypatch, 9)
     refused_within_a_minute(config(), tmp_path)

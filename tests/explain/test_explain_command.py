@@ -70,6 +70,7 @@ def test_the_command_ends_well_in_a_process_of_its_own_with_two_threads(store, k
     assert (tmp_path / "explain.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_column_more_for_a_run_with_a_spatial_gate(store, keys, tmp_path):
     widths = []
     for name in ("none", "block"):

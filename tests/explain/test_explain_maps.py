@@ -54,6 +54,7 @@ def test_grad_cam_of_a_linear_head_is_the_class_activation_map(linear, images):
     np.testing.assert_allclose(found.confidence, logits.softmax(1).max(1).values, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -15,6 +15,8 @@ from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.sweep.plan import make_plan
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["data.train_size=128", "train.epochs=2", "hydra.launcher.jobs=0"]
 
 
@@ -158,7 +160,6 @@ def harmed(dice, root):
     return run.key, f"{path.relative_to(root.root)}: {way}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_an_odd_file_costs_its_own_run_alone(trained, tmp_path, capsys, seed):
     dice = random.Random(seed)

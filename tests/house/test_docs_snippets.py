@@ -84,6 +84,7 @@ def reader(read):
     return stop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_snippet_of_a_page_works(page, place, capsys):
     text, space = page.read_text(), {}

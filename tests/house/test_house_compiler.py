@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import sys
 from cbam_ablate.lazy_compiler import leave_out_compiler
@@ -31,6 +33,7 @@ print(torch.equal(weights, trained(plain)), torch.is_grad_enabled())
 """
 
 
+@pytest.mark.slow
 def test_training_that_does_not_compile_leaves_the_compiler_out_and_one_that_does_is_the_same():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", CODE], capture_output=True, text=True)
     assert done.stdout.split() == ["False", "True", "True", "True", "True"], done.stderr

@@ -199,6 +199,7 @@ def test_tensorboard_has_a_column_for_every_option_of_a_study(store):
     assert "test_top1" in metrics
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_columns_of_each_study_whichever_came_first(store):
     store.train(store.config("logger=tensorboard", "placement=none"))
     store.study("logger=tensorboard", placements="none", seeds="0")

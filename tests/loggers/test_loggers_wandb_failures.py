@@ -48,6 +48,7 @@ OUTAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", REFUSALS)
 def test_a_server_that_refuses_costs_nothing(how, store, wandb_server, left_alone, without_times):
     wandb_server.fail = REFUSALS[how]

@@ -51,6 +51,7 @@ def test_a_table_by_class_refuses_what_a_class_has_not(study):
         table_of(study)
 
 
+@pytest.mark.slow
 def test_the_report_draws_what_was_predicted_and_writes_it_as_csv(study):
     images = np.random.default_rng(0).integers(0, 256, (2000, 32, 32, 3), dtype=np.uint8)
     page = write_report(study.root, study.study, images=lambda: images.__getitem__).read_text()
@@ -65,6 +66,7 @@ def test_the_report_draws_what_was_predicted_and_writes_it_as_csv(study):
     assert not (study.folder / "figures" / "mistakes.png").exists()
 
 
+@pytest.mark.slow
 def test_the_reports_table_by_class_is_written_as_the_studys_table_is(study):
     values = {"labels": {"block": "In blocks"}, "decimal": "comma"}
     page = write_report(study.root, study.study, values).read_text()

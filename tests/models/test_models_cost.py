@@ -25,6 +25,7 @@ NETWORKS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", NETWORKS, ids=lambda words: " ".join(words))
 def test_parameters_and_macs_are_pytorchs_own_count(words):
     cfg = load_config(words)

@@ -90,6 +90,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_public_layout_loads_and_gives_the_same_logits(configure, randomise, tmp_path, name):
     make, network, options = LAYOUTS[name]

@@ -73,6 +73,7 @@ def test_stride_in_the_3x3_counts_as_torchvision_s(configure, placement, giga):
     assert round(model_cost(configure("resnet_imagenet", 50, placement, "imagenet")).macs / 1e9, 3) == giga
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "name"),
     [("resnet_imagenet", "resnet18"), ("resnet_imagenet", "resnet50"), ("resnext", "resnext50_32x4d")],
@@ -87,6 +88,7 @@ def test_equals_torchvision_with_its_weights(configure, randomise, tmp_path, bac
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_vgg_equals_torchvision_with_copied_weights(configure, randomise):
     theirs = randomise(torchvision.vgg11_bn().features).eval()
     ours = build_model(configure("vgg", 11)).eval()

@@ -134,6 +134,7 @@ def test_a_published_network_for_cifar_loads_and_gives_the_same_logits(
 EVERY_START = [("block", "cbam"), ("class", "cbam"), *itertools.product(["both", "stage"], ATTENTIONS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("placement", "kind"), EVERY_START)
 def test_attention_that_starts_as_the_identity_changes_no_logit(kind, placement):
     words = ["backbone=resnet_cifar", "depth=20", "model.width=8"]

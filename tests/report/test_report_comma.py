@@ -62,6 +62,7 @@ def test_every_number_has_it(study, renderer):
         assert shown in text
 
 
+@pytest.mark.slow
 def test_sentences_and_figures_of_the_report_have_it(study):
     text = write_report(study.root, study.study, OPTIONS).read_text()
     shown = re.sub(r"<(style|script|pre|code)>.*?</\1>", "", text, flags=re.DOTALL)

@@ -66,6 +66,7 @@ def test_a_table_told_to_go_elsewhere_leaves_the_one_that_is_there(stand_in, wor
     assert "top-5" in (tmp_path / "paper" / "table.tex").read_text()
 
 
+@pytest.mark.slow
 def test_what_the_table_was_told_stays_for_the_report(stand_in, words):
     assert run("table", [*words, "table.metrics=[test_top5]"]) == 0
     assert run("report", words) == 0
@@ -73,6 +74,7 @@ def test_what_the_table_was_told_stays_for_the_report(stand_in, words):
     assert "top-5" in (stand_in.folder / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_what_a_table_elsewhere_was_told_stays_for_the_report_there(stand_in, words, tmp_path):
     there = [*words, f"out={tmp_path / 'paper'}"]
     assert run("table", [*words, "table.metrics=[test_loss]"]) == 0
@@ -100,6 +102,7 @@ def test_a_rule_stands_between_the_values_of_a_separating_axis(stand_in):
     assert rules[1] == rules[0] + 1
 
 
+@pytest.mark.slow
 def test_figures_have_truetype_letters_and_the_width_of_the_column(stand_in, words):
     assert run("report", [*words, "figure.width=252pt", "figure.font=serif"]) == 0
     drawn = sorted((stand_in.folder / "figures").glob("*.pdf"))

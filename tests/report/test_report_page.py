@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 import pytest
 
 from cbam_ablate.report import write_table
-from cbam_ablate.report.figures import pareto_front
 from cbam_ablate.report.learning import Curve
 from cbam_ablate.report.page import sparkline, write_report
 
@@ -111,11 +110,11 @@ def test_figures_are_drawn_in_the_page_and_for_the_paper(report):
         assert (report.parent / "figures" / f"{name}.png").read_bytes()[1:4] == b"PNG"
 
 
+@pytest.mark.slow
 def test_figures_and_effects_call_values_as_the_table_does(stand_in):
     stand_in.build(AXES, lambda chosen: 90 + chosen["seed"] + (chosen[PLACEMENT] == "block"))
     labels = {"placement": {"block": "In blocks"}, "reduction": {4: "$r=4$", 16: "$r=16$"}}
-    path = write_report(stand_in.root, stand_in.study, {"labels": labels})
-    text = path.read_text()
+    text = write_report(stand_in.root, stand_in.study, {"labels": labels}).read_text()
     figures = text.partition('id="Figures"')[2].partition('id="Comparisons"')[0]
     for kind in ("heat_map", "main_effects"):
         drawing = figures.partition(f'id="figure-{kind}"')[2].partition("</figure>")[0]
@@ -126,6 +125,7 @@ def test_figures_and_effects_call_values_as_the_table_does(stand_in):
     assert "r=16 against r=4" in effects
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_heat_map_have_equal_decimals(stand_in):
     axes = {PLACEMENT: ["block", "class"], REDUCTION: [4, 16], "seed": [0]}
     values = iter([9.5, 10.625, 9.875, 14.0])
@@ -135,6 +135,7 @@ def test_the_numbers_of_a_heat_map_have_equal_decimals(stand_in):
     assert all(f">{number}<" in drawing for number in ("9.50", "10.62", "9.88", "14.00"))
 
 
+@pytest.mark.slow
 def test_figures_of_a_table_made_before_are_gone(stand_in):
     stand_in.build({PLACEMENT: ["none", "block"], "seed": [0, 1, 2]}, lambda axes: 90 + axes["seed"])
     write_report(stand_in.root, stand_in.study)
@@ -143,6 +144,7 @@ def test_figures_of_a_table_made_before_are_gone(stand_in):
     assert not (stand_in.folder / "figures" / "differences.png").exists()
 
 
+@pytest.mark.slow
 def test_a_report_is_the_same_bytes_again(report, store):
     before = {path: path.read_bytes() for path in report.parent.rglob("*") if path.is_file()}
     write_report(store.root, store.study)
@@ -168,6 +170,7 @@ def test_provenance_is_told(report):
         assert said in text
 
 
+@pytest.mark.slow
 def test_a_pivoted_table_has_a_report_too(stand_in):
     stand_in.build(AXES, outcome, table={"columns": ["reduction"]})
     page = Page(write_report(stand_in.root, stand_in.study).read_text())
@@ -181,6 +184,7 @@ def test_a_study_without_results_has_a_report_too(stand_in):
     assert "<figure" not in text
 
 
+@pytest.mark.slow
 def test_a_torn_history_costs_only_its_own_curve(stand_in):
     keys = stand_in.build(AXES, outcome)
     history = stand_in.run(keys["block", 4, 0]) / "history.jsonl"
@@ -189,7 +193,9 @@ def test_a_torn_history_costs_only_its_own_curve(stand_in):
     assert text.count('class="curve"') == 12
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize(
+    "name", [HOSTILE[0], *(pytest.param(name, marks=pytest.mark.slow) for name in HOSTILE[1:])]
+)
 def test_hostile_names_stay_text(stand_in, name):
     labels = {"placement": name, "placement=block": name, "test_top1": name}
     stand_in.build(AXES, outcome, table={"labels": labels, "caption": name}, constants={"name": name})
@@ -197,12 +203,6 @@ def test_hostile_names_stay_text(stand_in, name):
     assert page.tags.count("script") == 1
     assert "img" not in page.tags
     assert page.other == []
-
-
-def test_the_pareto_front_keeps_what_nothing_beats():
-    points = [(1, 90.0), (2, 89.0), (3, 92.0), (3, 91.0), (4, 92.0), (5, 93.0)]
-    assert pareto_front(points, "up") == [0, 2, 5]
-    assert pareto_front([(cost, -value) for cost, value in points], "down") == [0, 2, 5]
 
 
 def test_a_long_curve_is_thinned_but_keeps_its_ends():

@@ -47,6 +47,7 @@ def drawn(names, points, width):
         return area, [(one, Text.get_window_extent(one)) for one in axes.texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", ["252pt", "403pt"])
 @pytest.mark.parametrize("names", [SHORT, LONG], ids=["short", "long"])
 @pytest.mark.parametrize("points", [*map(close, (2, 6, 12)), [SAME] * 6], ids=["2", "6", "12", "one point"])
@@ -84,3 +85,9 @@ def test_the_axis_of_differences_is_told_within_a_narrow_figure():
         label = figure.axes[0].xaxis.label.get_window_extent()
     assert label.x0 >= 0
     assert label.x1 <= figure.bbox.x1
+
+
+def test_the_pareto_front_keeps_what_nothing_beats():
+    points = [(1, 90.0), (2, 89.0), (3, 92.0), (3, 91.0), (4, 92.0), (5, 93.0)]
+    assert figures.pareto_front(points, "up") == [0, 2, 5]
+    assert figures.pareto_front([(cost, -value) for cost, value in points], "down") == [0, 2, 5]

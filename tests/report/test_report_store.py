@@ -149,6 +149,7 @@ def test_an_export_tabulates_like_its_store_and_holds_no_checkpoints(stand_in, k
     assert (folder / "figures" / "curves.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_an_export_of_many_runs_holds_them_in_few_files(stand_in, keys, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "MOST_FOLDERS", len(keys) - 1)
     stopped = keys["none", 2]

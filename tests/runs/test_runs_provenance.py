@@ -47,6 +47,7 @@ def resumed(tiny, tmp_path, monkeypatch):
     provenance._code.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_run_names_each_kind_of_process_that_trained_it_once(resumed):
     assert resumed("a" * 64, until=1) is None
     assert resumed("b" * 64, until=2) is None
@@ -55,6 +56,7 @@ def test_a_run_names_each_kind_of_process_that_trained_it_once(resumed):
     assert result["provenance"]["code_sha256"] == "a" * 64
 
 
+@pytest.mark.slow
 def test_a_checkpoint_from_before_leaves_what_it_does_not_know_unknown(resumed, tmp_path):
     import torch
 

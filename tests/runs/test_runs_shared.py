@@ -48,6 +48,7 @@ def modes(folder):
     return {path: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_all_that_a_store_holds_has_the_modes_of_the_umask_and_its_group(lab, second_user):
     with umask(0o002):
         assert run("train", [*SWEEP, "logger=csv", f"store={lab}"]) == 0
@@ -70,6 +71,7 @@ def test_what_the_jobs_of_a_sweep_write_has_the_modes_of_the_umask(lab, command_
     assert {path for path, mode in found.items() if mode != (0o2775 if path.is_dir() else 0o664)} == set()
 
 
+@pytest.mark.slow
 def test_a_second_user_of_the_group_goes_on_where_the_first_stopped(lab, open_folder, capsys, second_user):
     one = [*SMALL, "placement=block", f"store={lab}"]
     with umask(0o002):

@@ -11,6 +11,7 @@ from cbam_ablate.sweep.estimate import guess_all
 from cbam_ablate.training.device import device_name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

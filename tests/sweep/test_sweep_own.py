@@ -66,6 +66,7 @@ def write_package(site):
         (site / name).write_text(text)
 
 
+@pytest.mark.slow
 def test_an_edited_module_is_trained_anew_by_the_workers_and_the_plan_says_so(
     cli, words, tmp_path, monkeypatch
 ):
@@ -87,6 +88,7 @@ def test_an_edited_module_is_trained_anew_by_the_workers_and_the_plan_says_so(
     assert "3 distinct, 3 done" in cli("plan", *sweep).stdout
 
 
+@pytest.mark.slow
 def test_an_installed_package_s_entry_point_is_a_name_for_the_workers_too(cli, words, tmp_path):
     site = tmp_path / "site"
     write_package(site)

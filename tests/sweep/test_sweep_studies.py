@@ -38,7 +38,9 @@ def test_a_study_plans_and_its_table_holds_before_anything_ran(study, tmp_path):
 BESIDE = [name for name in STUDIES if "references:" in (conf_dir() / "study" / f"{name}.yaml").read_text()]
 
 
-@pytest.mark.parametrize("study", BESIDE)
+@pytest.mark.parametrize(
+    "study", [BESIDE[0], *(pytest.param(study, marks=pytest.mark.slow) for study in BESIDE[1:])]
+)
 def test_published_numbers_don_t_stand_beside_another_data_set(study, tmp_path):
     other = ["data=synthetic", *(["data.store_size=null"] if study.startswith("cbam_table") else [])]
     plan = make_plan([f"study={study}", f"store={tmp_path}", *other, "seed=0"])

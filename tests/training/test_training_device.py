@@ -22,6 +22,7 @@ print(peak_memory_mib(torch.device("cpu")))
 """
 
 
+@pytest.mark.slow
 def test_the_peak_of_a_process_is_not_that_of_the_one_that_started_it():
     done = subprocess.run([sys.executable, "-c", LARGE, SAY], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

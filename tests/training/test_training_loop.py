@@ -46,6 +46,7 @@ def test_the_result_says_what_where_and_by_which_rule(tmp_path, tiny):
     assert len(recorded["dataset_sha256"]) >= 8
 
 
+@pytest.mark.slow
 def test_a_class_can_be_learnt(tmp_path, tiny):
     _, folder = train(
         [*tiny, "train.epochs=6", "model.width=8", "data.train_size=512", "data.val_size=128"], tmp_path

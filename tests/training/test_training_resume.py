@@ -70,6 +70,7 @@ def unfinished(trained, tiny, tmp_path):
     return load_config([*tiny, f"store={tmp_path}"]), folder
 
 
+@pytest.mark.slow
 def test_a_cut_short_checkpoint_starts_the_run_over(unfinished, tmp_path, caplog):
     cfg, folder = unfinished
     before = weights(tmp_path, folder.name)
@@ -168,6 +169,7 @@ def between(tmp_path, tiny):
     return cfg, folder / "checkpoints", result
 
 
+@pytest.mark.slow
 def test_best_weights_of_a_way_not_taken_are_not_the_runs(between, caplog):
     cfg, checkpoints, result = between
     other = torch.load(checkpoints / "best.pt", weights_only=True)
@@ -182,6 +184,7 @@ def test_best_weights_of_a_way_not_taken_are_not_the_runs(between, caplog):
     assert json.loads((checkpoints.parent / "result.json").read_text())["metrics"] == result["metrics"]
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_two_checkpoints_loses_neither(between, caplog):
     cfg, checkpoints, result = between
     (checkpoints / "best.pt").rename(checkpoints / "coming_best.pt")
@@ -203,6 +206,7 @@ def test_the_best_weights_on_disk_are_those_that_the_last_checkpoint_means(cli, 
     )
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_the_number_format_that_it_began_in(between):
     cfg, checkpoints, _ = between
     cfg.train.precision = "auto"
