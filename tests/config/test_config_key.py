@@ -89,7 +89,8 @@ def test_what_changes_the_measurement_changes_the_key(words):
 )
 def test_a_residual_reaches_as_far_as_the_placement(placement, residual, as_good_as):
     def of(residual):
-        return load_config([f"placement={placement}", f"model.attention.residual={residual}"])
+        narrow = ["model.width=8", "reduction=4"]
+        return load_config([*narrow, f"placement={placement}", f"model.attention.residual={residual}"])
 
     assert effective(of(residual)) == effective(of(as_good_as))
     networks = [build_model(of(value)).eval() for value in (residual, as_good_as)]
