@@ -6,13 +6,13 @@ from typing import Any
 from cbam_ablate.metrics.predictions import ALL, MOST_BYTES, TOP, pack
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.training.outputs import Outputs
-from cbam_ablate.training.protocols import Feed
+from cbam_ablate.training.protocols import TrainingFeed
 
 MIB = MOST_BYTES // 2**20
 
 
 def keep_predictions(
-    writer: RunWriter, feed: Feed, outputs: Mapping[str, Outputs], selection: Mapping[str, Any]
+    writer: RunWriter, feed: TrainingFeed, outputs: Mapping[str, Outputs], selection: Mapping[str, Any]
 ) -> None:
     """Writes a run's predictions beside its result, and says what of them is too much to keep.
 
@@ -30,7 +30,9 @@ def keep_predictions(
     writer.predictions(packed(writer.run.key, feed, outputs, selection))
 
 
-def packed(key: str, feed: Feed, outputs: Mapping[str, Outputs], selection: Mapping[str, Any]) -> bytes:
+def packed(
+    key: str, feed: TrainingFeed, outputs: Mapping[str, Outputs], selection: Mapping[str, Any]
+) -> bytes:
     """The content of predictions.npz."""
     sets = {part: (feed.numbers[part], outputs[part].labels) for part in ("test", "val") if part in outputs}
     arrays = {part: found.arrays() for part, found in outputs.items()}

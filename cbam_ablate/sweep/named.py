@@ -16,12 +16,12 @@ NAME, SEED = "name", "seed"
 LEGAL = r"\w[\w.-]{0,99}"
 
 
-def name_said(tokens: Iterable[Token]) -> str | None:
+def sweep_name(tokens: Iterable[Token]) -> str | None:
     """The name that a sweep's words give it; None where they give none. Raises `ConfigError`."""
-    said = {token.name: token for token in tokens if token.name in (NAME, "study")}
-    if NAME not in said or said[NAME].values[0] is None:
+    given = {token.name: token for token in tokens if token.name in (NAME, "study")}
+    if NAME not in given or given[NAME].values[0] is None:
         return None
-    name, study = said[NAME].value_text, said["study"].value_text if "study" in said else None
+    name, study = given[NAME].value_text, given["study"].value_text if "study" in given else None
     if not re.fullmatch(LEGAL, name):
         raise ConfigError(
             f"name={name}: names a folder: letters, digits, _, and from the second sign on . and -"

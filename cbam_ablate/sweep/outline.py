@@ -25,7 +25,7 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.sweep.cells import Cell, make_cells
 from cbam_ablate.sweep.declare import Declaration, declare, expand
-from cbam_ablate.sweep.named import NAME, begun_without, keep_seeds, name_said
+from cbam_ablate.sweep.named import NAME, begun_without, keep_seeds, sweep_name
 from cbam_ablate.sweep.of_study import Departure, departure
 from cbam_ablate.sweep.other_code import whatever_code
 from cbam_ablate.sweep.plugins import check_plugin
@@ -82,7 +82,7 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     tokens = parse(texts)
     verify(tokens, sweeping=sweep)
     loader, once = make_loader(), Memo()
-    name = name_said(tokens) if sweep else None
+    name = sweep_name(tokens) if sweep else None
     fixed = [token for token in tokens if not token.sweeps and not (sweep and token.name == NAME)]
     composed = compose(fixed, loader)
     plain = typed(composed)
@@ -105,8 +105,8 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     if unread:
         raise ConfigError("\n".join([*unread, "Nothing was started."]))
     declared = study_of(composed)
-    said = any(token.name == "table.references" for token in tokens)
-    compared = declared and base.table.references and not said
+    given = any(token.name == "table.references" for token in tokens)
+    compared = declared and base.table.references and not given
     departed = departure(cells, tokens, loader, once) if compared else Departure()
     unused = [*_check_table(base, declaration, cells, departed.networks), *departed.notes]
     runs: dict[str, RunConfig] = {}

@@ -32,20 +32,20 @@ def check_plugin(hydra: DictConfig) -> None:
     found = []
     plain: Any = OmegaConf.to_container(hydra.launcher, resolve=False)
     for name, value in plain.items():
-        said = f"hydra.launcher.{name}={spell(value)}"
+        option = f"hydra.launcher.{name}={spell(value)}"
         if name not in full:
             has = ", ".join(str(option) for option in full if option != "_target_") or "none"
-            found.append(f"{said}: {GROUP}={choice} has no such option; it has {has}")
+            found.append(f"{option}: {GROUP}={choice} has no such option; it has {has}")
             continue
         try:
             OmegaConf.update(full, str(name), value)
         except OmegaConfBaseException as error:
-            found.append(f"{said}: {str(error).splitlines()[0]}")
+            found.append(f"{option}: {str(error).splitlines()[0]}")
         else:
             kept: Any = OmegaConf.to_container(full, resolve=False)
             kept = kept[name]
             if isinstance(value, str) and not isinstance(kept, str):
-                found.append(f"{said}: is text; write {spell(kept)} without quotes")
+                found.append(f"{option}: is text; write {spell(kept)} without quotes")
     if found:
         raise ConfigError("\n".join(found))
 

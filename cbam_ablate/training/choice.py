@@ -7,7 +7,7 @@ from cbam_ablate.metrics.predictions import form_of
 from cbam_ablate.metrics.select import LAST, selection
 from cbam_ablate.training.evaluate import Scores
 from cbam_ablate.training.outputs import Outputs
-from cbam_ablate.training.protocols import Feed
+from cbam_ablate.training.protocols import TrainingFeed
 
 
 class Chosen(Protocol):
@@ -26,7 +26,7 @@ P = TypeVar("P", bound=Chosen)
 class Choice:
     """Scores epochs by a validation metric, the higher the better, and notes the best."""
 
-    def __init__(self, name: str, feed: Feed) -> None:
+    def __init__(self, name: str, feed: TrainingFeed) -> None:
         self.by = selection(name)
         self._feed = feed
 

@@ -28,7 +28,7 @@ from cbam_ablate.training.optimizer import (
     set_rate,
 )
 from cbam_ablate.training.outputs import Outputs
-from cbam_ablate.training.protocols import Feed, RunLog
+from cbam_ablate.training.protocols import RunLog, TrainingFeed
 from cbam_ablate.training.steps import PlainSteps, StepMaker
 
 
@@ -79,7 +79,7 @@ class Trainer:
         self,
         cfg: RunConfig,
         model: nn.Module,
-        feed: Feed,
+        feed: TrainingFeed,
         log: RunLog,
         device: torch.device,
         precision: str,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-class Feed(Protocol):
+class TrainingFeed(Protocol):
     """Batches of images (N, C, H, W) and labels, (N,) or for mixed images (N, classes), on the device.
 
     `numbers` are those of the images of val and test in their files (N,), in the order of evaluation.

@@ -25,7 +25,7 @@ from torch import Tensor
 from cbam_ablate.accel.cuda.recorded import recorded
 from cbam_ablate.accel.fused.stack import Stack, StackPart, part_of, stack_images
 from cbam_ablate.training.evaluate import Totals, autocast
-from cbam_ablate.training.loop import Feed, Interrupted, Result, RunLog, Trainer
+from cbam_ablate.training.loop import Interrupted, Result, RunLog, Trainer, TrainingFeed
 from cbam_ablate.training.optimizer import held_tensors
 
 
@@ -64,7 +64,7 @@ Together = Callable[[Sequence[Any], int, int], Iterator[tuple[Tensor, Tensor]]]
 """From feeds, an epoch and a step to batches: images (K, N, C, H, W), labels (K, N) or (K, N, classes)."""
 
 
-def one_by_one(feeds: Sequence[Feed], epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+def one_by_one(feeds: Sequence[TrainingFeed], epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Each run's own batches, stacked."""
     for batches in zip(*(feed.train(epoch, start) for feed in feeds), strict=True):
         images, labels = zip(*batches, strict=True)
