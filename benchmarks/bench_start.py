@@ -3,8 +3,10 @@
     python benchmarks/bench_start.py PYTHON [--rounds 5] [--runs 32] [--json FILE]
 
 PYTHON is that of the other build's environment. In each round either build runs each command once, one right
-after the other, in a folder of its own. A ratio is the other's seconds over ours; CPU seconds are of the
-command and its children, which other work on the machine changes less.
+after the other, in a folder of its own; before the first, once to compile Python's files, which then are kept
+in a folder of the benchmark's whatever the shell says of them. A ratio is the other's seconds over ours; CPU
+seconds are of the command and its children, which other work on the machine changes less, but without a
+sweep's jobs, whose parent is another.
 """
 
 import argparse
@@ -23,12 +25,14 @@ TINY = [
 ]
 
 
-def seconds(python: str, words: list[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of a command in an empty folder."""
+def seconds(python: str, words: list[str], compiled: str) -> tuple[float, float]:
+    """Wall and CPU seconds of a command in an empty folder; Python's compiled files are in `compiled`."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = compiled
     with tempfile.TemporaryDirectory() as folder:
         began, before = time.perf_counter(), os.times()
         command = [python, "-m", "cbam_ablate", "train", *words]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=env)
         wall, after = time.perf_counter() - began, os.times()
     if done.returncode:
         raise SystemExit(f"{python}: {done.stderr}")
@@ -50,12 +54,16 @@ def main() -> None:
         "one run": [*TINY, "placement=block"],
         f"a sweep of {options.runs // 2 * 2}": sweep,
     }
+    arms = {"ours": sys.executable, "theirs": options.python}
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    compiled = tempfile.TemporaryDirectory()
     for name, words in commands.items():
-        rounds = found[name] = {"ours": [], "theirs": []}
-        for _ in range(options.rounds):
-            for arm, python in (("ours", sys.executable), ("theirs", options.python)):
-                rounds[arm].append(seconds(python, words))
+        rounds = found[name] = {arm: [] for arm in arms}
+        for number in range(options.rounds + 1):
+            for arm, python in arms.items():
+                taken = seconds(python, words, compiled.name)
+                if number:
+                    rounds[arm].append(taken)
         for place, kind in enumerate(("wall", "CPU")):
             ours, theirs = (statistics.median(one[place] for one in rounds[arm]) for arm in rounds)
             print(
