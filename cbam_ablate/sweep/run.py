@@ -74,8 +74,7 @@ def run_plan(plan: Plan, launch: Launch, command: list[str], alone: bool = True)
     wanted = [plan.runs[key] for key in keys]
     try:
         for cfg in {(cfg.data.name, cfg.data.root, cfg.data.cache): cfg for cfg in wanted}.values():
-            if cfg.data.name != "synthetic":  # whose images each process makes itself
-                prepare(cfg)
+            prepare(cfg)
         if plan.base.sweep.mode == "force":
             plan.set_aside()
         log.info("study %s: %s", plan.study, plan.summary())
