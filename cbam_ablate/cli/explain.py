@@ -119,9 +119,10 @@ def _labels(configs: list[RunConfig], runs: list[Run]) -> list[str]:
         if name not in IN_WORDS and len({repr(options.get(name)) for options in every}) > 1
     ]
     labels = []
-    for cfg, options in zip(configs, every, strict=True):
+    for cfg, options, run in zip(configs, every, runs, strict=True):
         differs = [f"{short_name(name, apart)} {spell(options[name])}" for name in apart if name in options]
-        labels.append("\n".join([network(cfg), *differs]))
+        unfinished = [] if run.result() is not None else [run.state().name]
+        labels.append("\n".join([network(cfg), *differs, *unfinished]))
     return [
         label if labels.count(label) == 1 else f"{label}\n{run.key[:8]}"
         for label, run in zip(labels, runs, strict=True)

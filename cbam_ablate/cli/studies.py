@@ -26,7 +26,7 @@ def take_study(values: dict[str, Any]) -> tuple[RunStore, str]:
 
 
 def _hint(study: str, there: list[str]) -> str:
-    declared = choices("study")
+    declared = [name for name in choices("study") if name != "none"]
     if study in declared:
         costs = f"cbam-ablate table study={study} of=plan has what its networks cost, untrained"
         return f"cbam-ablate train study={study} makes one, and {costs}"

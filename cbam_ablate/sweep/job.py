@@ -22,6 +22,7 @@ from cbam_ablate.errors import ConfigError, DataError, ServiceError
 from cbam_ablate.loggers import following
 from cbam_ablate.models import ModelCost, build_model, model_cost
 from cbam_ablate.models.build import loaded_into
+from cbam_ablate.own import reason_of
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.runs.claim import LostClaimError
 from cbam_ablate.runs.provenance import UNKNOWN, provenance
@@ -142,9 +143,12 @@ def _run(
 
 
 def record_failure(writer: RunWriter, error: BaseException) -> None:
-    """Ends a run by its failure: class and first line in log and status, the traceback beside them."""
+    """Ends a run by its failure: class and first line in log and status, the traceback beside them.
+
+    Of the user's own code the line says which.
+    """
     failure = classify(error)
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    first = reason_of(error)
     writer.fail(failure, first, "".join(traceback.format_exception(error)))
     writer.logger.warning("failed (%s): %s", failure, first)
 

@@ -1,9 +1,12 @@
 """What the server that jobs are forked from imports before the first of them: all that every job needs."""
 
 import gc
+import os
 
 from cbam_ablate.lazy_compiler import leave_out_compiler
 
+# What `timeout` and others signal is the sweep's group: its jobs are told by the sweep.
+os.setpgrp()
 gc.disable()
 leave_out_compiler()
 

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from cbam_ablate.config import load_config
 from cbam_ablate.errors import ConfigError
+from cbam_ablate.sweep.job import run_one
 from cbam_ablate.sweep.plan import make_plan
 
 GATE = """
@@ -42,6 +44,15 @@ def odd(labels, probabilities):
 
 def each(logits, labels):
     return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+"""
+
+
+TIRED = """from torch.nn.functional import cross_entropy
+
+def loss(logits, labels):
+    if len(logits) > 32:
+        raise RuntimeError("too many")
+    return cross_entropy(logits, labels)
 """
 
 
@@ -128,3 +139,10 @@ def test_every_own_part_is_tried_before_anything_runs(words, said, tmp_path, mon
     with pytest.raises(ConfigError) as error:
         make_plan(["data=synthetic", "backbone=resnet_cifar", "seed=0,1", *words])
     assert said in str(error.value)
+
+
+def test_a_failure_of_ones_own_code_in_training_is_told_by_its_file_and_line(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tired.py").write_text(TIRED)
+    state = run_one(load_config([*tiny, "loss=tired:loss", "store=store"]))
+    assert (state.failure, state.error) == ("bug", "RuntimeError in tired.py line 5: too many")

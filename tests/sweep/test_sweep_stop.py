@@ -1,6 +1,10 @@
-"""Signals that a run is told to stop by."""
+"""Signals that a run, or a sweep with its jobs, is told to stop by."""
 
+import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -39,3 +43,33 @@ def test_outside_training_a_signal_ends_the_run(stop):
     stop.armed = False
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
+
+
+SLEEPS = """import time
+from torch.nn.functional import cross_entropy
+
+def late(logits, labels):
+    time.sleep(1.5)
+    return cross_entropy(logits, labels)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_to_a_sweep_and_at_once_to_its_group_ends_its_jobs_first(tiny, tmp_path):
+    """As `timeout` sends it. Not a fork of the tests' server, whose group is another."""
+    (tmp_path / "sleeps.py").write_text(SLEEPS)
+    words = ["loss=sleeps:late", "seed=0,1", "hydra.launcher.jobs=2", "store=store"]
+    command = [sys.executable, "-m", "cbam_ablate", "train", "-m", *tiny, *words]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    sweep = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **output)
+    ends = time.monotonic() + 300
+    while len(list(tmp_path.glob("store/runs/*/history.jsonl"))) < 2:
+        assert sweep.poll() is None
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    sweep.terminate()
+    os.killpg(sweep.pid, signal.SIGTERM)
+    told = sweep.communicate(timeout=300)[0]
+    assert sweep.returncode == 130, told
+    rows = json.loads(next(tmp_path.glob("store/studies/*/table.json")).read_text())["rows"]
+    assert [row["missing"] for row in rows] == [{"interrupted": 2}]
