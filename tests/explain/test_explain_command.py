@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,11 +157,12 @@ def test_a_study_is_explained_by_a_network_of_each_row_under_the_rows_labels(sto
     assert b"/TrueType" in drawn or b"/CIDFontType2" in drawn
 
 
-def test_runs_are_called_by_what_differs_between_them():
+def test_runs_are_called_by_what_differs_between_them(tmp_path):
     configs = [load_config(["placement=block", f"reduction={reduction}", "depth=18"]) for reduction in (4, 8)]
-    runs = [SimpleNamespace(key=letter * 16) for letter in "ab"]
+    runs = [RunStore(tmp_path).run(letter * 16) for letter in "ab"]
     labels = [label.split("\n") for label in _labels(configs, runs)]
-    assert [label[1:] for label in labels] == [["cbam block, seed 0", f"reduction {n}"] for n in (4, 8)]
+    apart = [["cbam block, seed 0", f"reduction {n}"] for n in (4, 8)]
+    assert [label[1:] for label in labels] == [[*words, "new"] for words in apart], "none is finished"
     assert [label.split("\n")[-1] for label in _labels([configs[0]] * 2, runs)] == [8 * "a", 8 * "b"]
 
 
