@@ -22,8 +22,9 @@ def _made(classes: int, train: int, test: int, size: int, channels: int) -> Arra
     patterns = coarse.repeat(size // 4, axis=1).repeat(size // 4, axis=2)
     total = train + test
     labels = np.arange(total) % classes
-    noise = draw.normal(0, 50, (total, size, size, channels))
-    images = np.clip(0.6 * patterns[labels] + 50 + noise, 0, 255).astype(np.uint8)
+    values = draw.normal(0, 50, (total, size, size, channels))
+    values += (0.6 * patterns + 50)[labels]
+    images = np.clip(values, 0, 255, out=values).astype(np.uint8)
     order = np.concatenate([draw.permutation(train), train + draw.permutation(test)])
     images, labels = images[order], labels[order].astype(np.uint8)
     return Arrays(images[:train], labels[:train], images[train:], labels[train:])
