@@ -151,10 +151,14 @@ def broken(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_fails_together_is_recorded_for_each_and_tried_again_alone(cli, words, broken):
+def test_what_fails_together_is_recorded_for_each_and_tried_again_alone(cli, words, broken, tmp_path):
     done = cli(*words, "seed=0,1", FUSED, "hydra.launcher.jobs=1", env=broken)
     assert done.returncode == 0, done.stderr
-    assert all("failed (out_of_memory): sabotaged" in log for log in logs(cli).values())
+    told = "sitecustomize.py line 6: sabotaged"
+    assert all(
+        f"failed (out_of_memory): MemoryError in {tmp_path}/saboteur/{told}" in log
+        for log in logs(cli).values()
+    )
     assert all("fused" not in cli.result(key)["provenance"] for key in cli.runs())
 
 
