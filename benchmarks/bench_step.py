@@ -3,8 +3,10 @@
     python benchmarks/bench_step.py [--networks "depth=20" ...] [--arms plain ours] [--before PATH]
 
 Every arm of every network is a process, which waits while others are measured. A round is an epoch of each,
-one after another; the first epoch of each, and compiling, come before. Printed are medians, and medians of
-the ratios within a round: to the first arm, and `of first` to the first network's same arm. `of matmul` is
+one after another, every other round in the other order; the first epoch of each, and compiling, come before.
+Two processes of one program differ by up to 5 % for as long as they live, so `--starts` makes them anew that
+often. Printed are medians, and medians of the ratios within a round: to the first arm, and `of first` to the
+first network's same arm. `of matmul` is
 6 FLOP a MAC and image over the matrix-multiply rate that the same process measured, in bf16 where the run
 computes in bf16; `data` is the part of the step that the data path takes. Arms:
 
@@ -215,24 +217,26 @@ class Arm:
 
 def speed(asked: argparse.Namespace) -> list[dict[str, Any]]:
     size = [f"data.train_size={asked.images}", "data.val_size=500", f"train.epochs={asked.rounds + 1}"]
-    running: dict[tuple[str, str], Arm] = {}
     rounds: list[dict[tuple[str, str], dict[str, float]]] = []
-    try:
-        for arm in asked.arms:
-            for network in asked.networks:
-                running[arm, network] = Arm(arm, network, [*size, *asked.words], asked)
-                running[arm, network].heard()
-        for number in range(asked.rounds):
-            rounds.append({})
-            for (arm, network), one_of in running.items():
-                rounds[-1][arm, network] = found = one_of.round()
-                print(f"round {number + 1}, {network}, {arm}: {found['rate']:.0f}", file=sys.stderr)
-    finally:
-        for one_of in running.values():
-            one_of.end()
+    for _ in range(asked.starts):
+        running: dict[tuple[str, str], Arm] = {}
+        try:
+            for arm in asked.arms:
+                for network in asked.networks:
+                    running[arm, network] = Arm(arm, network, [*size, *asked.words], asked)
+                    running[arm, network].heard()
+            for _ in range(asked.rounds):
+                rounds.append({})
+                order = list(running) if len(rounds) % 2 else list(reversed(running))
+                for arm, network in order:
+                    rounds[-1][arm, network] = found = running[arm, network].round()
+                    print(f"round {len(rounds)}, {network}, {arm}: {found['rate']:.0f}", file=sys.stderr)
+        finally:
+            for one_of in running.values():
+                one_of.end()
     rows = []
     for network in asked.networks:
-        print(f"\n{network}: median of {asked.rounds} rounds")
+        print(f"\n{network}: median of {len(rounds)} rounds")
         print(f"{'':<10}{'images/s':>10}{'ratio':>8}{'of first':>10}{'of matmul':>11}{'data':>8}")
         for arm in asked.arms:
             found_here = [each[arm, network] for each in rounds]
@@ -283,6 +287,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ALL_ARMS, default=ARMS, metavar="ARM")
     parser.add_argument("--before", type=Path, help="another checkout, whose `ours` becomes the first arm")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--starts", type=int, default=1, help="how often, each with processes of its own")
     parser.add_argument("--images", type=int, default=2560, help="training images an epoch")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 is all cores")
     parser.add_argument("--accuracy", action="store_true")

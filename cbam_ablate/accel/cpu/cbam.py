@@ -226,7 +226,8 @@ class Gated(torch.autograd.Function):
         x, z, weight, bias, first, second, kernel, gate_weight, *kept = ctx.saved_tensors
         dz = dz.to(x.dtype).contiguous(memory_format=torch.channels_last)
         learnt = (weight, bias, first, second, kernel, gate_weight)
-        dx, of_skipped, of_norm, *of_layers, of_gate = cbam_backward(dz, z, x, *learnt, kept)
+        with below_autograd():
+            dx, of_skipped, of_norm, *of_layers, of_gate = cbam_backward(dz, z, x, *learnt, kept)
         for place, biased in enumerate(ctx.biased):
             of_layers[2 * place + 1] = of_layers[2 * place + 1] if biased else None
         return (

@@ -94,7 +94,8 @@ class BatchNorm(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, *_: None) -> Any:
         x, y, weight, statistics, affine = ctx.saved_tensors
         dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        dx, learnt, kept = batch_norm_backward(dy, x, y, weight, statistics, affine, ctx.relu)
+        with below_autograd():
+            dx, learnt, kept = batch_norm_backward(dy, x, y, weight, statistics, affine, ctx.relu)
         of_skipped = (dy if y is None else kept) if ctx.adds else None
         return dx, learnt[0], learnt[1], None, None, of_skipped, None, None, None
 
@@ -139,7 +140,8 @@ class AddReLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        dx = add_relu_backward(dy.to(y.dtype).contiguous(memory_format=torch.channels_last), y)
+        with below_autograd():
+            dx = add_relu_backward(dy.to(y.dtype).contiguous(memory_format=torch.channels_last), y)
         return dx, dx
 
 
@@ -164,7 +166,8 @@ class Fork(torch.autograd.Function):
         layouts = (each.is_contiguous(memory_format=torch.channels_last) for each in (first, second))
         if not alike or not all(layouts):
             return first + second
-        dx: Tensor = add(first, second)
+        with below_autograd():
+            dx: Tensor = add(first, second)
         return dx
 
 

@@ -65,13 +65,16 @@ def _select(x: Any, place: int | None, number: int) -> Any:
 
 def _without_gradient(operator: Any) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
-        flat = tree_leaves(arguments)
-        if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in flat):
+        if torch.is_grad_enabled() and any(_learns(x) for x in tree_leaves(arguments)):
             raise RuntimeError(f"{operator}: has no gradient; call it under torch.no_grad()")
         with below_autograd():
             return operator(*arguments)
 
     return call
+
+
+def _learns(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
 
 
 def expect_maps(operator: str, x: Tensor, **others: Tensor | None) -> None:
