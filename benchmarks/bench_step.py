@@ -5,10 +5,10 @@
 Every arm of every network is a process, which waits while others are measured. A round is an epoch of each,
 one after another, every other round in the other order; the first epoch of each, and compiling, come before.
 Two processes of one program differ by up to 5 % for as long as they live, so `--starts` makes them anew that
-often. Printed are medians, and medians of the ratios within a round: to the first arm, and `of first` to the
-first network's same arm. `of matmul` is
-6 FLOP a MAC and image over the matrix-multiply rate that the same process measured, in bf16 where the run
-computes in bf16; `data` is the part of the step that the data path takes. Arms:
+often, in the other order each time. Printed are medians, and medians of the ratios within a round: to the
+first arm, and `of first` to the first network's same arm. `of matmul` is 6 FLOP a MAC and image over the
+matrix-multiply rate that the same process measured, in bf16 where the run computes in bf16; `data` is the
+part of the step that the data path takes. Arms:
 
     plain     PIL transforms, DataLoader with 2 workers, fp32, NCHW, eager, `.item()` every step
     tuned     data on the device, bf16, channels_last, eager, PyTorch's own operators
@@ -218,13 +218,14 @@ class Arm:
 def speed(asked: argparse.Namespace) -> list[dict[str, Any]]:
     size = [f"data.train_size={asked.images}", "data.val_size=500", f"train.epochs={asked.rounds + 1}"]
     rounds: list[dict[tuple[str, str], dict[str, float]]] = []
+    names = [(arm, network) for arm in asked.arms for network in asked.networks]
     for _ in range(asked.starts):
         running: dict[tuple[str, str], Arm] = {}
+        names.reverse()
         try:
-            for arm in asked.arms:
-                for network in asked.networks:
-                    running[arm, network] = Arm(arm, network, [*size, *asked.words], asked)
-                    running[arm, network].heard()
+            for arm, network in names:
+                running[arm, network] = Arm(arm, network, [*size, *asked.words], asked)
+                running[arm, network].heard()
             for _ in range(asked.rounds):
                 rounds.append({})
                 order = list(running) if len(rounds) % 2 else list(reversed(running))
