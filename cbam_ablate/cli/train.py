@@ -10,18 +10,19 @@ completes words.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-
-from hydra.core.utils import env_override
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from cbam_ablate.cli import collect_again, fail
+from cbam_ablate.cli.ahead import while_torch_is_imported
 from cbam_ablate.cli.flags import read_flags
-from cbam_ablate.config.hydra_node import environment
 from cbam_ablate.config.where import main_config
 from cbam_ablate.console import console
 from cbam_ablate.runs import Run
 from cbam_ablate.runs.claim import describe, holder
-from cbam_ablate.sweep.outline import Outline, make_outline
+
+if TYPE_CHECKING:
+    from cbam_ablate.sweep.asked import Outline
 
 AGAIN = "The same again would too; sweep.mode=retry trains it anew all the same."
 NOT_DONE = "Not trained yet, and sweep.mode doesn't ask for it."
@@ -32,16 +33,34 @@ def main(arguments: Sequence[str]) -> int:
     with flags.looking():
         if flags.show():
             return 0
-        asked = make_outline(flags.texts, flags.sweep)
+        if flags.sweep:
+            asked = _outline(flags.texts, sweep=True)
+        else:
+            asked = while_torch_is_imported(flags.texts, _outline)
         # Before anything is started that jobs inherit it from.
-        with env_override(environment(asked.composed.hydra)):
+        with _environment(asked.environment):
             return _sweep(asked, arguments) if flags.sweep else _single(asked)
 
 
-def _single(asked: Outline) -> int:
+def _environment(given: dict[str, str]) -> AbstractContextManager[None]:
+    if not given:
+        return nullcontext()
+    from hydra.core.utils import env_override
+
+    changed: AbstractContextManager[None] = env_override(given)
+    return changed
+
+
+def _outline(texts: list[str], sweep: bool = False) -> "Outline":
+    from cbam_ablate.sweep.outline import make_outline
+
+    return make_outline(texts, sweep)
+
+
+def _single(asked: "Outline") -> int:
     from cbam_ablate.cli.show import show
     from cbam_ablate.data import prepare
-    from cbam_ablate.sweep.callbacks import make_callbacks, told
+    from cbam_ablate.sweep.callbacks import told_of_single
     from cbam_ablate.sweep.job import run_one
     from cbam_ablate.sweep.plan import plan_outline
     from cbam_ablate.sweep.run import DIVERGED, refuse_denied
@@ -65,11 +84,8 @@ def _single(asked: Outline) -> int:
     if cfg.sweep.mode == "force":
         plan.set_aside()
     print(f"run {run.key} in {run.path}")
-    callbacks = make_callbacks(asked.composed.hydra)
-    callbacks.on_run_start(config=asked.composed, config_name=main_config())
-    with told(callbacks, cfg), watching(plan) if console().is_terminal else nullcontext():
+    with told_of_single(asked.composed, cfg), watching(plan) if console().is_terminal else nullcontext():
         state = run_one(cfg)
-    callbacks.on_run_end(config=asked.composed, config_name=main_config())
     if state.name == "finished":
         print(_told(run))
         return 0
@@ -92,7 +108,7 @@ def _told(run: Run) -> str:
     )
 
 
-def _sweep(asked: Outline, arguments: Sequence[str]) -> int:
+def _sweep(asked: "Outline", arguments: Sequence[str]) -> int:
     from cbam_ablate.sweep.callbacks import make_callbacks
     from cbam_ablate.sweep.launchers import make_launcher
 

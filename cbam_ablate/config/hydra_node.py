@@ -2,9 +2,7 @@
 
 import dataclasses
 import difflib
-import os
 import re
-from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -163,17 +161,3 @@ def refuse_sweeping(hydra: DictConfig) -> None:
         )
     if found:
         raise ConfigError("\n".join(found))
-
-
-def environment(hydra: DictConfig) -> dict[str, str]:
-    """What `hydra.job.env_set` and `env_copy` give the jobs' environment."""
-    given: Any = OmegaConf.to_container(hydra.job.env_set, resolve=True)
-    copied = {str(name): os.environ[str(name)] for name in hydra.job.env_copy if str(name) in os.environ}
-    return {**copied, **dict(_texts(given))}
-
-
-def _texts(given: dict[Any, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in given.items():
-        if isinstance(value, dict | list) or value is None or "=" in str(name):
-            raise ConfigError(f"hydra.job.env_set.{name}={spell(value)}: must be text, or a number")
-        yield str(name), value if isinstance(value, str) else spell(value)

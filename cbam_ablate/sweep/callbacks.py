@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.canonical import run_key, to_dict
 from cbam_ablate.config.schema import RunConfig
+from cbam_ablate.config.where import main_config
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore
 
@@ -59,6 +60,19 @@ def told(callbacks: "Callbacks", cfg: RunConfig, number: int = 0) -> Iterator[No
         failure = RuntimeError(f"{state.failure or state.name}: {state.error}")
         done.return_value = state.name if state.name == "finished" else failure
         callbacks.on_job_end(config=config, job_return=done)
+
+
+@contextmanager
+def told_of_single(composed: DictConfig, cfg: RunConfig) -> Iterator[None]:
+    """Tells the callbacks of a command for one run of the command too. Raises as `make_callbacks` does."""
+    if not composed.hydra.callbacks:
+        yield
+        return
+    callbacks = make_callbacks(composed.hydra)
+    callbacks.on_run_start(config=composed, config_name=main_config())
+    with told(callbacks, cfg):
+        yield
+    callbacks.on_run_end(config=composed, config_name=main_config())
 
 
 def told_of(manifest: Mapping[str, Any], cfgs: Sequence[RunConfig]) -> AbstractContextManager[None]:

@@ -5,8 +5,7 @@ once. Nobody may change them.
 """
 
 import copy
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -30,25 +29,12 @@ from cbam_ablate.config.rules import violations
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.where import groups
 from cbam_ablate.errors import ConfigError, UserError
+from cbam_ablate.sweep.asked import Cell
 from cbam_ablate.sweep.declare import Assignment
 
 Compose = Callable[[Assignment], RunConfig]
 AUTOMATIC = "auto"
 """The choice of a group that leaves its option to the backbone, whose value the axis then has."""
-
-
-@dataclass
-class Cell:
-    """One combination of axis values, and the run that serves it.
-
-    `axes` are the values that take effect, None where an axis has none in this cell; a null is the text null.
-    """
-
-    label: str
-    axes: dict[str, Any]
-    cfg: RunConfig
-    key: str
-    broken: list[str]
 
 
 def make_cells(
@@ -80,11 +66,6 @@ def make_cells(
         cells.append(Cell(label, values, cfg, key, broken))
     refuse_pooled(cells)
     return cells
-
-
-def network_in(cfg: RunConfig) -> Hashable:
-    """The same for configs of one sweep that share the sections of their network and data."""
-    return id(cfg.model), id(cfg.data), repr(cfg.code)
 
 
 def refuse_pooled(cells: Iterable[Cell]) -> None:

@@ -1,7 +1,6 @@
 """How a sweep departs from its study's file: published numbers stand beside the networks it declares."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -13,26 +12,11 @@ from cbam_ablate.config.options import difference
 from cbam_ablate.config.overrides import Token
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.sweep.cells import Cell, make_cells
+from cbam_ablate.sweep.asked import Cell, Departure
+from cbam_ablate.sweep.cells import make_cells
 from cbam_ablate.sweep.declare import axis_name, declare, expand
 
 SECTIONS = ("augment", "data", "loss", "optimizer", "schedule", "train")
-
-
-@dataclass
-class Departure:
-    """Keys of runs whose `networks` the study doesn't declare, and in what data and `training` are others."""
-
-    networks: list[str] = field(default_factory=list)
-    training: str = ""
-
-    @property
-    def notes(self) -> list[str]:
-        """A sentence for the table."""
-        told = (
-            "The published numbers are of data and training as the study declares them, which these are not"
-        )
-        return [f"{told}: {self.training}."] if self.training else []
 
 
 def departure(cells: Sequence[Cell], tokens: Sequence[Token], loader: ConfigLoader, once: Memo) -> Departure:

@@ -3,12 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-from hydra.core.config_loader import ConfigLoader
-from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.aggregate.declared import Declared, table_problems
 from cbam_ablate.aggregate.ignored import ignored
@@ -16,56 +10,19 @@ from cbam_ablate.config.canonical import canonical_json, flatten, resolved, run_
 from cbam_ablate.config.compose import compose, file_of, make_loader, study_of, typed
 from cbam_ablate.config.hydra_node import refuse_sweeping, refuse_unused
 from cbam_ablate.config.once import Memo
-from cbam_ablate.config.overrides import Token, parse, verify
+from cbam_ablate.config.overrides import parse, verify
 from cbam_ablate.config.own_rules import unread_options
 from cbam_ablate.config.rules import check
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.config.where import looking, searched
 from cbam_ablate.errors import ConfigError
-from cbam_ablate.runs import RunStore, State
-from cbam_ablate.sweep.cells import Cell, make_cells
+from cbam_ablate.sweep.asked import Cell, Departure, Outline, refuse_broken
+from cbam_ablate.sweep.cells import make_cells
 from cbam_ablate.sweep.declare import Declaration, declare, expand
 from cbam_ablate.sweep.named import NAME, begun_without, keep_seeds, sweep_name
-from cbam_ablate.sweep.of_study import Departure, departure
+from cbam_ablate.sweep.of_study import departure
 from cbam_ablate.sweep.other_code import whatever_code
 from cbam_ablate.sweep.plugins import check_plugin
-
-
-@dataclass
-class Outline:
-    """What a command asks for, its options checked.
-
-    `study` and `axes` are empty for a single run. `composed` is Hydra's one composition for the command, by
-    `loader`, of the tokens that stand for one value; `source` is the study's file. `named` is a sweep that
-    the command gave a name, which grows; `notes` are what is worth a word of it, `ignored` what its table's
-    options change nothing in, `departed` is how it differs from a study with published numbers.
-    """
-
-    study: str
-    axes: list[str]
-    cells: list[Cell]
-    runs: dict[str, RunConfig]
-    base: RunConfig
-    tokens: list[Token]
-    composed: DictConfig
-    loader: ConfigLoader
-    source: Path | None = None
-    named: bool = False
-    notes: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-    departed: Departure = field(default_factory=Departure)
-
-    @property
-    def callbacks(self) -> dict[str, Any]:
-        """The declarations of Hydra's callbacks, by name."""
-        declared: Any = OmegaConf.to_container(self.composed.hydra.callbacks, resolve=True)
-        return dict(declared or {})
-
-    def unfinished(self) -> bool:
-        """Whether there is anything to train."""
-        sweep, store = self.base.sweep, RunStore(self.base.store)
-        states = {key: store.run(key).state() for key in self.runs}
-        return not sweep.dry_run and bool(called_for(sweep.mode, states))
 
 
 def make_outline(texts: Iterable[str], sweep: bool = True) -> Outline:
@@ -130,36 +87,6 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
         notes,
         unused,
         departed,
-    )
-
-
-def called_for(mode: str, states: Mapping[str, State]) -> list[str]:
-    """Keys of the runs that a sweep's mode calls for. That a run diverged is what came out, not undone."""
-    if mode == "read_only":
-        return []
-    if mode == "force":
-        return list(states)
-    if mode == "retry":
-        return [key for key, state in states.items() if state.name in ("failed", "unusable")]
-    return [key for key, state in states.items() if state.name != "finished" and not state.diverged]
-
-
-def refuse_broken(cells: Sequence[Cell]) -> None:
-    """Raises `ConfigError` where a cell can't run, with the reasons and their cells."""
-    broken = [cell for cell in cells if cell.broken]
-    if not broken:
-        return
-    reasons: dict[str, list[str]] = {}
-    for cell in broken:
-        for line in cell.broken:
-            reasons.setdefault(line, []).append(cell.label or "the only cell")
-    listed = [
-        f"{line}\n    in {len(labels)} cell{'s' * (len(labels) > 1)}: {'; '.join(labels[:4])}"
-        + ("; ..." if len(labels) > 4 else "")
-        for line, labels in reasons.items()
-    ]
-    raise ConfigError(
-        f"{len(broken)} of {len(cells)} cells can't run, so nothing was started:\n" + "\n".join(listed)
     )
 
 

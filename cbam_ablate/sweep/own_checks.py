@@ -22,8 +22,7 @@ from cbam_ablate.metrics.sample import Sample
 from cbam_ablate.models.cost import attention_places, name_of
 from cbam_ablate.own import failure
 from cbam_ablate.registry import Loss, Optimizer, Schedule, facts, own_target
-from cbam_ablate.sweep.cells import Cell, network_in
-from cbam_ablate.sweep.outline import Outline, refuse_broken
+from cbam_ablate.sweep.asked import Cell, Outline, network_in, refuse_broken
 from cbam_ablate.training.loss import build_loss
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
 

@@ -15,11 +15,9 @@ from cbam_ablate.models import ModelCost, model_cost
 from cbam_ablate.models.notes import notes_on, refuse_single_image
 from cbam_ablate.runs import RunStore, State
 from cbam_ablate.runs.provenance import by_other_code
-from cbam_ablate.sweep.cells import Cell, network_in
+from cbam_ablate.sweep.asked import Cell, Departure, Outline, called_for, network_in, refuse_broken
 from cbam_ablate.sweep.estimate import Guess, guess_all
-from cbam_ablate.sweep.of_study import Departure
 from cbam_ablate.sweep.other_code import done_with_other_code
-from cbam_ablate.sweep.outline import Outline, called_for, make_outline, refuse_broken
 from cbam_ablate.sweep.own_checks import refuse_own, refuse_same_places
 from cbam_ablate.sweep.slots import Slot, make_slots
 from cbam_ablate.sweep.start import check_parent
@@ -125,6 +123,8 @@ def make_plan(texts: Sequence[str], sweep: bool = True) -> Plan:
 
     Raises `ConfigError` listing every bad token, or every bad cell.
     """
+    from cbam_ablate.sweep.outline import make_outline
+
     return plan_outline(make_outline(texts, sweep))
 
 

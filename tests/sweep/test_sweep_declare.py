@@ -9,7 +9,8 @@ from cbam_ablate.config.compose import compose as compose_ours
 from cbam_ablate.config.compose import to_run_config
 from cbam_ablate.config.overrides import parse
 from cbam_ablate.config.where import conf_dir
-from cbam_ablate.sweep.cells import Cell, refuse_pooled
+from cbam_ablate.sweep.asked import Cell
+from cbam_ablate.sweep.cells import refuse_pooled
 from cbam_ablate.sweep.plan import make_plan
 
 BASE = ["backbone=resnet_cifar", "data=synthetic"]

@@ -8,10 +8,9 @@ from typing import Any
 from hydra._internal.callbacks import Callbacks
 from omegaconf import OmegaConf
 
-from cbam_ablate.config.hydra_node import environment
 from cbam_ablate.errors import ConfigError
+from cbam_ablate.sweep.asked import Outline
 from cbam_ablate.sweep.launchers.base import RunLauncher
-from cbam_ablate.sweep.outline import Outline
 
 EXTRAS = {"joblib": "hydra_plugins.hydra_joblib_launcher", "slurm": "submitit", "ray": "ray"}
 """The package that each extra of ours is installed for."""
@@ -54,7 +53,7 @@ def make_launcher(asked: Outline, callbacks: Callbacks) -> RunLauncher:
             f"detach=true: the jobs of hydra/launcher={choice} end with the command; submitit_slurm, "
             "submitit_local and ray (with hydra.launcher.address) can be left"
         )
-    launcher.environment = environment(asked.composed.hydra)
+    launcher.environment = asked.environment
     launcher.prepare(asked.base)
     return launcher
 

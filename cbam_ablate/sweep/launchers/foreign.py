@@ -10,8 +10,8 @@ from omegaconf import DictConfig, flag_override
 
 from cbam_ablate.config.compose import compose, hydras_own
 from cbam_ablate.config.where import JOB
+from cbam_ablate.sweep.asked import Outline
 from cbam_ablate.sweep.launchers.base import RunLauncher
-from cbam_ablate.sweep.outline import Outline
 
 
 class ForeignLauncher(RunLauncher):

@@ -1,0 +1,93 @@
+"""A run's config, composed by a fork while this process imports torch."""
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from cbam_ablate.config.where import conf_dirs
+
+if TYPE_CHECKING:
+    from cbam_ablate.sweep.asked import Outline
+
+
+def while_torch_is_imported(texts: list[str], make: Callable[[list[str]], "Outline"]) -> "Outline":
+    """What `make` makes of a command's tokens, in the time that importing torch takes on another core.
+
+    A fork makes it, and sends it without tokens and loader, which a single run has no use for. Where the fork
+    fails it ends as the command does, with its message and exit code, and so does this process. Without a
+    second core, and where code, configs or settings of Hydra's might take part that would see two processes,
+    this process makes it.
+    """
+    if not _may_fork(texts):
+        return make(texts)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(read)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is this process's parent's to tell of
+        _send(make(texts), write)
+    os.close(write)
+    with _ending_with(child), open(read, "rb") as pipe:
+        import torch  # noqa: F401
+
+        sent = pipe.read()
+    return pickle.loads(sent) if sent else make(texts)
+
+
+def _may_fork(texts: list[str]) -> bool:
+    return (
+        sys.platform == "linux"
+        and "torch" not in sys.modules
+        and sys.gettrace() is None
+        and len(os.sched_getaffinity(0)) > 1
+        and len(os.listdir("/proc/self/task")) == 1
+        and len(conf_dirs()) == 1
+        and not any(":" in text or text.lstrip("+~").startswith("hydra") for text in texts)
+    )
+
+
+def _send(outline: "Outline", write: int) -> NoReturn:
+    """Ends this fork, having sent what can be sent."""
+    try:
+        with open(write, "wb") as pipe:
+            pipe.write(pickle.dumps(replace(outline, tokens=[], loader=None)))  # type: ignore[arg-type]
+    finally:
+        os._exit(0)
+
+
+@contextlib.contextmanager
+def _ending_with(child: int) -> Iterator[None]:
+    """Ends this process once the child ends with an exit code; ends the child where the block raises."""
+
+    def look(*_: object, how: int = os.WNOHANG) -> None:
+        code = _exit_code(child, how)
+        if code > 0:
+            os._exit(code)
+
+    before = signal.signal(signal.SIGCHLD, look)
+    try:
+        yield
+        look(how=0)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+        _exit_code(child, 0)
+
+
+def _exit_code(child: int, how: int) -> int:
+    """Its exit code, negative for a signal's; 0 where it hasn't ended, or is no child any longer."""
+    try:
+        pid, status = os.waitpid(child, how)
+    except ChildProcessError:
+        return 0
+    return os.waitstatus_to_exitcode(status) if pid else 0
