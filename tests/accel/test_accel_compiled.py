@@ -11,8 +11,8 @@ from torch._dynamo.backends.common import aot_autograd
 
 from cbam_ablate.accel.cuda.blocks import CompiledBasicBlock, prepare
 from cbam_ablate.accel.cuda.compiled import as_in_eager_mode, shelve, shelved
-from cbam_ablate.config import load_config
 from cbam_ablate.models import CBAM, ChannelAttention, SpatialAttention, build_model
+from tests.composed import composed
 
 # Dynamo's own, of a custom gradient.
 pytestmark = [
@@ -57,7 +57,7 @@ def gradients(module, x):
 @pytest.mark.parametrize("how", [lambda network: network, prepare], ids=["plain", "prepared"])
 @pytest.mark.parametrize("placement", ["none", "block"])
 def test_a_compiled_network_has_the_gradients_of_the_eager_one(placement, how):
-    network = shortened(build_model(load_config([f"placement={placement}", *SMALL]))).double().train()
+    network = shortened(build_model(composed([f"placement={placement}", *SMALL]))).double().train()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -97,7 +97,7 @@ def test_gradients_of_the_gates_are_computed_in_full_in_a_graph(kept_backward):
 
 
 def test_a_prepared_network_computes_as_before_outside_a_compiler():
-    network = build_model(load_config(["placement=block", *SMALL]))
+    network = build_model(composed(["placement=block", *SMALL]))
     x = torch.randn(2, 3, 32, 32)
     expected = gradients(copy.deepcopy(network), x)
     prepared = prepare(copy.deepcopy(network))
@@ -108,7 +108,7 @@ def test_a_prepared_network_computes_as_before_outside_a_compiler():
 
 @pytest.mark.parametrize("code", ["0", "1"])
 def test_a_graph_is_shared_by_runs_of_the_same_code_of_ones_own(code):
-    cfg = dataclasses.replace(load_config(SMALL), code={"my_gates:Gate": "0"})
+    cfg = dataclasses.replace(composed(SMALL), code={"my_gates:Gate": "0"})
     network = torch.nn.Linear(1, 1)
     network._orig_mod = torch.nn.Linear(1, 1)
     here = torch.device("cpu"), torch.float32

@@ -7,13 +7,13 @@ from torch.nn import functional as F
 
 from cbam_ablate.accel.fused.stack import Stack, stack_images
 from cbam_ablate.accel.fused.trainer import CantFuse, FusedTrainer, Lane, one_by_one
-from cbam_ablate.config import load_config
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
 from cbam_ablate.data.together import train_together
 from cbam_ablate.models import build_model
 from cbam_ablate.training import Diverged, Interrupted, Trainer, checkpoint
 from cbam_ablate.training.evaluate import autocast
+from tests.composed import composed
 
 CPU = torch.device("cpu")
 CLOSE = 1e-3
@@ -48,7 +48,7 @@ class Folder:
 
 
 def trainer(kind, words, path):
-    cfg = load_config(words)
+    cfg = composed(words)
     torch.manual_seed(derive_seed(cfg.seed, "weights"))
     return kind(cfg, build_model(cfg), make_feed(cfg, CPU, "fp32"), Folder(path), CPU, "fp32")
 
@@ -122,7 +122,7 @@ CASES += [pytest.param(name, torch.float32, 1e-5, id=f"{name}, float32") for nam
 
 @pytest.mark.parametrize(("name", "dtype", "tolerance"), CASES)
 def test_gradients_and_statistics_are_those_of_separate_networks(tiny, name, dtype, tolerance):
-    cfg, models = load_config([*tiny, *NETWORKS[name]]), []
+    cfg, models = composed([*tiny, *NETWORKS[name]]), []
     for seed in range(3):
         torch.manual_seed(seed)
         model = build_model(cfg).to(dtype)
@@ -156,7 +156,7 @@ CLIPPED = ["optimizer.clip_norm=0.5", "optimizer.decay_norm_bias=false", "optimi
 def test_bf16_rounds_as_it_does_in_separate_networks(tiny):
     """Against float32, which both miss by as much."""
     torch.manual_seed(0)
-    cfg = load_config([*tiny, "placement=both", "kernel=3"])
+    cfg = composed([*tiny, "placement=both", "kernel=3"])
     models = [build_model(cfg) for _ in range(2)]
     models = [model.to(memory_format=torch.channels_last) for model in models]
     exact = copy.deepcopy(models)
@@ -209,7 +209,7 @@ FEEDS = {
 @pytest.mark.parametrize("name", FEEDS)
 @pytest.mark.parametrize("together", [train_together, one_by_one])
 def test_every_run_sees_the_batches_that_it_would_see_alone(tiny, name, together):
-    feeds = [make_feed(load_config([*tiny, *words]), CPU, "fp32") for words in FEEDS[name]]
+    feeds = [make_feed(composed([*tiny, *words]), CPU, "fp32") for words in FEEDS[name]]
     alone = [feed.train(1, 2) for feed in feeds]
     for (images, labels), *each in zip(together(feeds, 1, 2), *alone, strict=True):
         assert images.permute(1, 3, 4, 0, 2).is_contiguous()

@@ -14,11 +14,11 @@ from torch.optim.swa_utils import AveragedModel
 from cbam_ablate.accel import accelerate, accelerated
 from cbam_ablate.accel.cpu.blocks import SWAPPED
 from cbam_ablate.accel.cpu.library import library
-from cbam_ablate.config import load_config
 from cbam_ablate.config.schema import ORDERS
 from cbam_ablate.models import CBAM, build_model
 from cbam_ablate.models.attention import ATTENTIONS
 from cbam_ablate.models.blocks import BasicBlock
+from tests.composed import composed
 
 CPU = torch.device("cpu")
 needs_compiler = pytest.mark.skipif(library() is None, reason="no C compiler here")
@@ -35,7 +35,7 @@ NETWORKS = [
     ["backbone=mobilenet", "depth=28", "model.width=8"],
     ["backbone=vgg", "depth=11"],
     ["backbone=residual_attention", "depth=56"],
-    *([*SMALL, f"attention={name}"] for name in ATTENTIONS if name != "timm"),
+    *([*SMALL, f"model.attention.kind={name}"] for name in ATTENTIONS if name != "timm"),
     *([*SMALL, f"model.attention.order={order}"] for order in ORDERS),
     [*SMALL, "model.attention.residual=block"],
     [*SMALL, "model.attention.pool=[lp,lse]", "model.attention.descriptor=conv"],
@@ -46,7 +46,7 @@ NETWORKS = [
 def build(words):
     torch.manual_seed(0)
     own = [] if any(word.startswith("model.width") for word in words) else ["model.width=4"]
-    network = build_model(load_config([*BLOCK, *words, *own] if words[0] != SMALL[0] else [*SMALL, *words]))
+    network = build_model(composed([*BLOCK, *words, *own]))
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -199,6 +199,7 @@ def test_elsewhere_than_on_a_cpu_nothing_is_swapped():
     assert not accelerated(accelerate(CBAM(8, 2).to("meta"), torch.device("meta")))
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_before_a_network_is_accelerated():
     """Importing the models and all of accel doesn't look for a C compiler."""
     code = (

@@ -53,9 +53,13 @@ def arguments(name, grad=False):
 
 DIFFERENTIABLE = ("add_relu", "batch_norm", "cbam")
 OTHERS = ("add", "add_relu_backward", "scale_shift", "batch_norm_backward", "cbam_backward")
+DEAR = ("cbam", "cbam_backward")
+CHECKED = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in DEAR else []) for name in DIFFERENTIABLE + OTHERS
+]
 
 
-@pytest.mark.parametrize("name", DIFFERENTIABLE + OTHERS)
+@pytest.mark.parametrize("name", CHECKED)
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_an_operator_passes_pytorch_s_own_checks(name):
     with torch.no_grad():

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from cbam_ablate.accel.cuda.compiled import COST, GAIN, compiled_or_eager, pays
-from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.models import build_model
 from cbam_ablate.sweep.job import run_one
+from tests.composed import composed
 
 CPU = torch.device("cpu")
 
 
 def train(words, store):
-    cfg = load_config([*words, f"store={store}"])
+    cfg = composed([*words, f"store={store}"])
     state = run_one(cfg)
     return state, store / "runs" / run_key(cfg)
 
@@ -28,7 +28,9 @@ def accelerated(tiny_words, tmp_path_factory):
     return words, train(words, tmp_path_factory.mktemp("fast"))[1]
 
 
-@pytest.mark.parametrize("by", ["option", "environment", "former environment"])
+@pytest.mark.parametrize(
+    "by", ["option", "environment", pytest.param("former environment", marks=pytest.mark.slow)]
+)
 def test_with_accel_off_a_run_is_plain_has_the_same_key_and_trains_alike(
     accelerated, tmp_path, monkeypatch, by
 ):
@@ -49,7 +51,7 @@ def test_with_accel_off_a_run_is_plain_has_the_same_key_and_trains_alike(
 @pytest.mark.slow
 def test_a_compiler_that_fails_leaves_the_run_to_eager_mode(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr("torch.compile", lambda model, mode: lambda images: 1 / 0)
-    eager, compiled = load_config(tiny), load_config([*tiny, "train.compile=on"])
+    eager, compiled = composed(tiny), composed([*tiny, "train.compile=on"])
     assert run_key(eager) == run_key(compiled)
     _, plain = train(tiny, tmp_path / "eager")
     state, folder = train([*tiny, "train.compile=on"], tmp_path / "compiled")
@@ -92,7 +94,7 @@ def test_however_many_networks_a_process_compiles_the_last_runs_compiled(tiny, m
     monkeypatch.setattr("torch._dynamo.config.recompile_limit", 2)
     monkeypatch.setattr("torch.compile", partial(torch.compile, backend=backend))
     for width in (4, 8, 12, 16):
-        cfg = load_config([*tiny, f"model.width={width}"])
+        cfg = composed([*tiny, f"model.width={width}"])
         eager = build_model(cfg)
         cast = torch.autocast("cpu", enabled=False)
         network = compiled_or_eager(eager, cfg, CPU, cast, torch.float32, lines.append)

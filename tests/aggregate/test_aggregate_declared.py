@@ -7,6 +7,7 @@ import pytest
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.aggregate.declared import Declared, table_problems
 from cbam_ablate.aggregate.ignored import ignored
+from cbam_ablate.cli import run
 from cbam_ablate.config.canonical import flatten
 from cbam_ablate.config.output import TableConfig
 from cbam_ablate.config.schema import RunConfig
@@ -139,16 +140,17 @@ def test_labels_of_what_is_swept_shared_measured_or_replaced_are_not_said_to_do_
 
 
 @pytest.mark.parametrize("command", ["plan", "train"])
-def test_a_command_says_what_its_table_ignores_and_refuses_what_can_not_be(cli, tiny, command):
-    words = ["-m", *tiny, "placement=none,block", "train.epochs=1"]
-    bad = cli(command, *words, "table.digits.tset_top1=2", "table.interval=both")
-    assert bad.returncode == 1
-    assert "table.digits.tset_top1: there is no metric" in bad.stderr
-    assert "table.interval=both: 1 seed" in bad.stderr
-    assert cli.runs() == {}
-    done = cli(command, *words, "table.columns=[seed]", "table.labels.blok=x")
-    assert done.returncode == 0, done.stderr
-    before = done.stdout.partition("Study " if command == "train" else "cells ->")[0]
+def test_a_command_says_what_its_table_ignores_and_refuses_what_can_not_be(tmp_path, capsys, tiny, command):
+    few = [word for word in tiny if not word.startswith("train.epochs=")]
+    words = ["-m", *few, "placement=none,block", "train.epochs=1", f"store={tmp_path / 'store'}"]
+    words.append("hydra.launcher.jobs=0")
+    assert run(command, [*words, "table.digits.tset_top1=2", "table.interval=both"]) == 1
+    bad = capsys.readouterr().err
+    assert "table.digits.tset_top1: there is no metric" in bad
+    assert "table.interval=both: 1 seed" in bad
+    assert not (tmp_path / "store" / "runs").exists()
+    assert run(command, [*words, "table.columns=[seed]", "table.labels.blok=x"]) == 0
+    before = capsys.readouterr().out.partition("Study " if command == "train" else "cells ->")[0]
     assert "seed makes no rows or columns" in before
     assert "table.labels.blok: this study has no" in before
 

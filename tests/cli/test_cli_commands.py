@@ -52,6 +52,7 @@ def test_reproduce_trains_a_row_again_to_the_same_result(swept, capsys):
     assert "largest difference 0.00 points" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_reproduce_sends_nothing_to_the_runs_own_loggers(tmp_path):
     words = ["-m", *SMALL, "train.epochs=1", "seed=0,1", f"store={tmp_path}", "logger=csv"]
     assert run("train", words) == 0

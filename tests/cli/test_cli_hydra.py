@@ -145,8 +145,11 @@ UNUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("flag", ["", "-m"])
-@pytest.mark.parametrize("word", UNUSED)
+QUICK = ("hydra.run.dir=x", "hydra/sweeper=basic")
+OF_A_SWEEP = [pytest.param("-m", word, marks=[] if word in QUICK else pytest.mark.slow) for word in UNUSED]
+
+
+@pytest.mark.parametrize(("flag", "word"), [*(("", word) for word in UNUSED), *OF_A_SWEEP])
 def test_a_setting_of_hydra_without_effect_is_refused_by_name(tmp_path, capsys, word, flag):
     assert run("train", [*filter(None, [flag]), word, f"store={tmp_path / 'store'}"]) == 1
     err = capsys.readouterr().err
@@ -231,7 +234,8 @@ def test_callbacks_and_environment_of_a_single_run(heard, tmp_path, tiny):
     assert "FLAG" not in os.environ
 
 
-LAUNCHERS = ["local", "basic", *(pytest.param(name, marks=pytest.mark.slow) for name in ("joblib", "fused"))]
+OTHERS = ("basic", "joblib", "fused")
+LAUNCHERS = ["local", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)

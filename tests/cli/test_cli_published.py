@@ -11,6 +11,7 @@ from cbam_ablate.cli.table import main as table
 from cbam_ablate.models.pretrained.layouts import LAYOUTS
 from cbam_ablate.sweep.outline import make_outline
 from cbam_ablate.sweep.plan import plan_outline
+from tests.composed import composed
 
 PAGE = (Path(__file__).parents[2] / "docs" / "published.md").read_text()
 COMMANDS = re.findall(r"^cbam-ablate (.*)$", PAGE, re.MULTILINE)
@@ -29,7 +30,7 @@ def test_each_command_of_the_page_is_one_that_can_be_planned(line):
 
 @pytest.mark.parametrize(("options", "params"), NETWORKS)
 def test_each_network_of_the_page_has_the_parameters_it_says(options, params):
-    assert f"{model_cost(load_config(options.split())).params:,}" == params
+    assert f"{model_cost(composed(options.split())).params:,}" == params
 
 
 def test_each_layout_of_weights_is_named_on_the_page():
@@ -49,7 +50,10 @@ PRINTED = {
 }
 
 
-@pytest.mark.parametrize("study", PRINTED)
+STUDIES = [pytest.param(name, marks=pytest.mark.slow if name == "cbam_table4" else []) for name in PRINTED]
+
+
+@pytest.mark.parametrize("study", STUDIES)
 def test_networks_of_the_paper_s_tables_have_the_printed_sizes(study):
     costs = plan_outline(make_outline([f"study={study}"])).costs.values()
     found = [f"{cost.params / 1e6:.2f} {cost.macs / 1e9:.3f}" for cost in costs]

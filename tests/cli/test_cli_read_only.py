@@ -80,6 +80,7 @@ def test_a_store_that_may_only_be_read_is_printed(asked, theirs, open_folder, ca
     assert out.count("finished") == 2
 
 
+@pytest.mark.slow
 def test_a_read_only_sweep_prints_the_table_of_what_is_there(asked, theirs):
     page = str(theirs / "studies" / "theirs" / "report.html")
     lacking = "none: the store doesn't hold this sweep"

@@ -6,6 +6,7 @@ import torch
 from cbam_ablate import load_config
 from cbam_ablate.config.canonical import canonical, effective, from_dict, run_key, to_dict
 from cbam_ablate.models import build_model
+from tests.composed import composed
 
 
 @cache
@@ -48,7 +49,7 @@ def test_one_baseline_serves_every_reduction_kernel_and_attention():
     ],
 )
 def test_what_does_not_change_the_measurement_does_not_change_the_key(words):
-    assert key(*words) == key()
+    assert run_key(composed(words)) == key()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_what_does_not_change_the_measurement_does_not_change_the_key(words):
     ],
 )
 def test_what_changes_the_measurement_changes_the_key(words):
-    assert key(*words) != key()
+    assert run_key(composed(words)) != key()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_what_changes_the_measurement_changes_the_key(words):
 def test_a_residual_reaches_as_far_as_the_placement(placement, residual, as_good_as):
     def of(residual):
         narrow = ["model.width=8", "reduction=4"]
-        return load_config([*narrow, f"placement={placement}", f"model.attention.residual={residual}"])
+        return composed([*narrow, f"placement={placement}", f"model.attention.residual={residual}"])
 
     assert effective(of(residual)) == effective(of(as_good_as))
     networks = [build_model(of(value)).eval() for value in (residual, as_good_as)]
@@ -143,5 +144,5 @@ def test_other_weights_in_a_file_of_the_same_name_are_another_run(tmp_path):
     ],
 )
 def test_a_network_whose_places_for_attention_were_mended_has_another_key(network, placement, moved):
-    cfg = load_config(["backbone=timm", f"model.timm={network}", f"placement={placement}"])
+    cfg = composed(["backbone=timm", f"model.timm={network}", f"placement={placement}"])
     assert ("model.attention.places" in canonical(cfg)) == moved

@@ -36,7 +36,9 @@ def test_the_schema_that_a_config_is_made_from_is_not_the_next_ones():
     assert (again.table.labels, again.train.epochs) == ({}, load_config().train.epochs)
 
 
-@pytest.mark.parametrize("depth", ["18", "34", "50", "101", "152"])
+@pytest.mark.parametrize(
+    "depth", ["18", "50", *(pytest.param(depth, marks=pytest.mark.slow) for depth in ("34", "101", "152"))]
+)
 def test_a_group_and_its_dotted_name_make_the_same_config(depth):
     assert load_config([f"depth={depth}"]) == load_config([f"model.depth={depth}"])
 

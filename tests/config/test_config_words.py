@@ -9,17 +9,21 @@ from cbam_ablate.config.words import literal, words_of
 
 ODD = [
     [],
-    ["depth=50", "placement=both", "attention=bam", "reduction=8", "seed=3"],
-    ["backbone=wide_resnet", "model.depth=16"],
+    [
+        *("depth=50", "placement=both", "attention=bam", "reduction=8", "seed=3"),
+        *("optimizer=adamw", "optimizer.lr=3e-4", "schedule=step", "schedule.milestones=[0.25,0.5,0.9]"),
+    ],
+    [
+        *("backbone=wide_resnet", "model.depth=16", "loss=focal", "loss.gamma=3"),
+        *("data=synthetic", "augment=cutmix", "data.mean=[0.1,0.2,0.3]", "data.std=[1.0,0.5,0.25]"),
+        *("optimizer.clip_norm=1", "train.ema=0.9"),
+    ],
     [
         "placement=block",
         "model.attention.reduction=12",
         "model.attention.pool=[max,lse]",
         "model.attention.kernel=5",
     ],
-    ["optimizer=adamw", "optimizer.lr=3e-4", "schedule=step", "schedule.milestones=[0.25,0.5,0.9]"],
-    ["data=synthetic", "augment=cutmix", "data.mean=[0.1,0.2,0.3]", "data.std=[1.0,0.5,0.25]"],
-    ["loss=focal", "loss.gamma=3", "optimizer.clip_norm=1", "train.ema=0.9"],
     ["model.attention.at=[layer1.*,layer3.0]", "train.select=last"],
     ["attention=timm", "model.attention.timm=eca", "placement=block"],
     ["study=cbam_table1"],

@@ -8,9 +8,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from cbam_ablate.config import load_config
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.data import DATASETS, cifar
+from tests.composed import composed
 from tests.data.folders import fill
 
 TRAIN, TEST = 100, 20
@@ -104,6 +104,6 @@ def of(tmp_path):
 
     def make(root, *words, size=32):
         base = ["data=folder", f"data.root={root}", f"data.size={size}", f"data.cache={tmp_path / 'cache'}"]
-        return load_config([*base, "train.batch_size=4", *words])
+        return composed([*base, "train.batch_size=4", *words])
 
     return make

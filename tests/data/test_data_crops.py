@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from scipy.stats import ks_2samp
 
-from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.data import make_feed
 from cbam_ablate.data.augment import resized_crops
@@ -16,6 +15,7 @@ from cbam_ablate.data.together import train_together
 from cbam_ablate.data.whole import Whole
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.torchvision_shim import import_torchvision
+from tests.composed import composed
 
 import_torchvision()
 from torchvision.transforms import RandomResizedCrop  # noqa: E402
@@ -83,7 +83,7 @@ CROPS = ["data=synthetic", "augment=random_resized_crop", "train.batch_size=16",
 
 
 def test_an_epoch_is_the_same_wherever_it_is_begun_and_with_others():
-    feeds = [make_feed(load_config([*CROPS, f"seed={seed}"]), CPU, "fp32") for seed in (0, 1)]
+    feeds = [make_feed(composed([*CROPS, f"seed={seed}"]), CPU, "fp32") for seed in (0, 1)]
     whole, rest = list(feeds[0].train(1, 0)), list(feeds[0].train(1, 2))
     assert all(torch.equal(one[0], other[0]) for one, other in zip(whole[2:], rest, strict=True))
     together = [images[0] for images, _ in train_together(feeds, 1, 0)]
@@ -101,7 +101,7 @@ def test_crops_of_whole_images_are_cut_from_each_images_own_sides(tmp_path):
             Image.fromarray(pixels).save(tmp_path / "pics" / label / f"{number}.png")
     words = ["data=folder", f"data.root={tmp_path / 'pics'}", "data.size=32", f"data.cache={tmp_path / 'c'}"]
     for sampler in ("shuffle", "balanced"):
-        cfg = load_config(
+        cfg = composed(
             [*words, "augment=random_resized_crop", "train.batch_size=4", f"data.sampler={sampler}"]
         )
         feed, splits = make_feed(cfg, CPU, "fp32"), load_splits(cfg, CPU)
@@ -138,17 +138,17 @@ def test_memory_of_batches_is_used_again_when_nobody_holds_them():
 
 def test_moments_can_be_set():
     words = ["data=synthetic", "data.mean=[0.5,0.4,0.3]", "data.std=[0.2,0.2,0.1]"]
-    splits = load_splits(load_config(words), CPU)
+    splits = load_splits(composed(words), CPU)
     assert torch.allclose(splits.mean, 255 * torch.tensor([0.5, 0.4, 0.3]))
     assert torch.allclose(splits.std, 255 * torch.tensor([0.2, 0.2, 0.1]))
-    assert run_key(load_config(words)) != run_key(load_config(words[:1]))
+    assert run_key(composed(words)) != run_key(composed(words[:1]))
 
 
 def test_flips_are_off_for_digits_unless_asked_for():
-    assert not load_config(["data=svhn"]).augment.flip
-    assert not load_config(["data=svhn", "augment=cutmix"]).augment.flip
-    assert load_config(["data=svhn", "augment.flip=true"]).augment.flip
-    assert load_config([]).augment.flip
+    assert not composed(["data=svhn"]).augment.flip
+    assert not composed(["data=svhn", "augment=cutmix"]).augment.flip
+    assert composed(["data=svhn", "augment.flip=true"]).augment.flip
+    assert composed([]).augment.flip
 
 
 @pytest.mark.parametrize(
@@ -165,4 +165,4 @@ def test_flips_are_off_for_digits_unless_asked_for():
 )
 def test_nonsense_is_refused(words, said):
     with pytest.raises(ConfigError, match=said):
-        load_config(["data=synthetic", *words])
+        composed(["data=synthetic", *words])

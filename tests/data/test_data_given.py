@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.data import discover, given
 from cbam_ablate.data.loader import load_splits, prepare
 from cbam_ablate.errors import UserError
 from cbam_ablate.registry import facts
+from tests.composed import composed
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ def of(tmp_path):
         path = tmp_path / "set.npz"
         np.savez_compressed(path, **found)
         base = ["data=npz", f"data.root={path}", f"data.cache={tmp_path / 'cache'}", "train.batch_size=4"]
-        return load_config([*base, *words])
+        return composed([*base, *words])
 
     return make
 
@@ -137,7 +137,7 @@ def own(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def make(name, *words):
-        return load_config(
+        return composed(
             [f"data=my_data:{name}", f"data.cache={tmp_path / 'cache'}", "train.batch_size=4", *words]
         )
 

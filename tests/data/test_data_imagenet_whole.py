@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from cbam_ablate import load_config
 from cbam_ablate.config.canonical import canonical, run_key
 from cbam_ablate.data import DATASETS, imagefolder_whole
 from cbam_ablate.data.feed import make_feed
 from cbam_ablate.data.loader import load_splits, prepare
 from cbam_ablate.errors import ConfigError, DataError
+from tests.composed import composed
 
 SIZE, SHORT, TRAIN, TEST = 56, 64, 12, 6
 
@@ -36,7 +36,7 @@ def words(tmp_path, monkeypatch):
 
 
 def splits(words, *more):
-    return load_splits(load_config([*words, *more]), torch.device("cpu"))
+    return load_splits(composed([*words, *more]), torch.device("cpu"))
 
 
 def everything(part):
@@ -59,7 +59,7 @@ def test_images_are_normalised_by_imagenets_own_moments(words):
 
 
 def test_random_crops_are_cut_from_beyond_the_middle(words):
-    cfg = load_config([*words, f"data.store_size={SHORT}", "augment=random_resized_crop"])
+    cfg = composed([*words, f"data.store_size={SHORT}", "augment=random_resized_crop"])
     sides = splits(words, f"data.store_size={SHORT}").train.whole().sides
     assert (sides.min(1).values == SHORT).all()
     assert (sides.max(1).values > SHORT).any()
@@ -70,28 +70,28 @@ def test_random_crops_are_cut_from_beyond_the_middle(words):
 
 
 def test_squares_keep_their_keys_and_whole_images_have_their_own(words):
-    plain, whole = (load_config([*words, *more]) for more in ([], [f"data.store_size={SHORT}"]))
+    plain, whole = (composed([*words, *more]) for more in ([], [f"data.store_size={SHORT}"]))
     assert "data.store_size" not in canonical(plain)
     assert run_key(plain) != run_key(whole)
 
 
 def test_crops_of_squares_are_refused_with_what_keeps_images_whole(words):
     with pytest.raises(ConfigError, match=r"data\.store_size=256 keeps images whole"):
-        load_config([*words, "augment=random_resized_crop"])
+        composed([*words, "augment=random_resized_crop"])
 
 
 def test_a_short_side_below_the_size_is_refused(words):
     with pytest.raises(ConfigError, match=rf"data\.store_size=40: at least {SIZE}"):
-        load_config([*words, "data.store_size=40"])
+        composed([*words, "data.store_size=40"])
 
 
 def test_whole_images_are_decoded_once_and_then_need_no_root(words, monkeypatch):
     chosen = [*words, f"data.store_size={SHORT}"]
-    said = prepare(load_config(chosen))
+    said = prepare(composed(chosen))
     assert said["stored"].startswith(f"at a short side of {SHORT}")
     assert said["val"] == "3 images"
     monkeypatch.setattr(imagefolder_whole, "decode_all", None)
     rootless = [word for word in chosen if not word.startswith("data.root=")]
-    assert prepare(load_config(rootless))["images"] == f"{TRAIN + TEST}, colour"
+    assert prepare(composed(rootless))["images"] == f"{TRAIN + TEST}, colour"
     with pytest.raises(DataError, match=r"data\.root=null: imagenet can't be downloaded"):
-        prepare(load_config([*rootless, "data.store_size=60"]))
+        prepare(composed([*rootless, "data.store_size=60"]))

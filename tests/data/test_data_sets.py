@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from cbam_ablate.config import load_config
 from cbam_ablate.data import DataError, batches, imagefolder, mnist, svhn
 from cbam_ablate.data.feed import Feed
 from cbam_ablate.data.loader import load_arrays, load_splits, prepare
 from cbam_ablate.data.moments import by_channel, mean_image, moments
 from cbam_ablate.torchvision_shim import import_torchvision
+from tests.composed import composed
 
 import_torchvision()
 from torchvision import datasets, transforms  # noqa: E402
@@ -79,7 +79,7 @@ def test_a_compressed_file_cut_short_is_refused(fashion, config):
 
 def test_grey_images_make_batches_of_one_channel(fashion, config):
     words = ["data=fashion_mnist", "train.batch_size=8", "augment.mixup=1", "data.val_size=20"]
-    cfg = load_config(words)
+    cfg = composed(words)
     cfg.data = config("fashion_mnist", root=str(fashion.parents[1]))
     images, labels = next(Feed(cfg, load_splits(cfg, CPU), torch.float32).train(0, 0))
     assert images.shape == (8, 1, 28, 28)
@@ -252,7 +252,7 @@ def test_channel_moments_equal_a_plain_computation():
 
 
 def test_normalising_by_pixel_subtracts_the_mean_image():
-    cfg = load_config(["data=synthetic", "data.normalize=pixel"])
+    cfg = composed(["data=synthetic", "data.normalize=pixel"])
     arrays = load_arrays(cfg.data)
     mean, std = moments(cfg.data, arrays)
     assert mean.shape == (32, 32, 3)
@@ -262,7 +262,7 @@ def test_normalising_by_pixel_subtracts_the_mean_image():
 
 
 def test_what_is_said_of_a_data_set_names_source_split_cache_and_hash(tree, config, tmp_path):
-    cfg = load_config(["data=synthetic"])
+    cfg = composed(["data=synthetic"])
     cfg.data = config("imagenet", root=str(tree))
     cfg.data.val_size = 3
     said = prepare(cfg, verify=True)
@@ -271,17 +271,17 @@ def test_what_is_said_of_a_data_set_names_source_split_cache_and_hash(tree, conf
     assert said["split"] == "9 to train on, 3 for validation"
     assert said["cache"] == tmp_path / "cache" / "imagenet"
     assert re.fullmatch(r"[0-9a-f]{64} \(of the list of files; sizes verified\)", said["sha256"])
-    assert prepare(load_config(["data=synthetic"]), verify=True)["sha256"].endswith("(verified)")
+    assert prepare(composed(["data=synthetic"]), verify=True)["sha256"].endswith("(verified)")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion_mnist", "svhn", "imagenet", "synthetic"])
 def test_every_data_set_has_a_group_choice_that_is_legal(name):
-    assert load_config([f"data={name}"]).data.name == name
+    assert composed([f"data={name}"]).data.name == name
 
 
 @pytest.mark.parametrize("name", ["none", "standard", "rotate_shift", "erasing", "mixup", "cutmix"])
 def test_every_augmentation_of_the_group_makes_finite_batches(name):
-    cfg = load_config(["data=synthetic", f"augment={name}", "train.batch_size=64"])
+    cfg = composed(["data=synthetic", f"augment={name}", "train.batch_size=64"])
     for images, _ in Feed(cfg, load_splits(cfg, CPU), torch.float32).train(0, 0):
         assert images.isfinite().all()
         assert 0.5 < images.std() < 1.5

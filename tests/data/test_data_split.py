@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from cbam_ablate.config import load_config
 from cbam_ablate.config.schema import DataConfig
 from cbam_ablate.data.loader import load_arrays, load_splits
 from cbam_ablate.data.noise import noisy
 from cbam_ablate.data.split import balanced_order, split, stratified_order
+from tests.composed import composed
 
 CPU = torch.device("cpu")
 
 
 def labels_of(name):
-    return np.asarray(load_arrays(load_config([f"data={name}"]).data).train_labels)
+    return np.asarray(load_arrays(composed([f"data={name}"]).data).train_labels)
 
 
 def test_the_split_is_balanced_disjoint_and_the_same_for_every_seed():
     labels = labels_of("synthetic")
-    first = split(labels, load_config(["data=synthetic", "seed=0", "data.val_size=100"]).data)
-    second = split(labels, load_config(["data=synthetic", "seed=5", "data.val_size=100"]).data)
+    first = split(labels, composed(["data=synthetic", "seed=0", "data.val_size=100"]).data)
+    second = split(labels, composed(["data=synthetic", "seed=5", "data.val_size=100"]).data)
     assert np.array_equal(first.val, second.val)
     assert np.array_equal(first.train, second.train)
     assert np.bincount(labels[first.val]).tolist() == [10] * 10
@@ -94,9 +94,9 @@ def test_more_noise_keeps_what_less_noise_made_wrong():
 
 
 def test_noise_is_the_same_for_every_seed_and_spares_validation_and_test():
-    first = load_splits(load_config(["data=synthetic", "data.label_noise=0.5"]), CPU)
-    clean = load_splits(load_config(["data=synthetic"]), CPU)
-    second = load_splits(load_config(["data=synthetic", "data.label_noise=0.5", "seed=9"]), CPU)
+    first = load_splits(composed(["data=synthetic", "data.label_noise=0.5"]), CPU)
+    clean = load_splits(composed(["data=synthetic"]), CPU)
+    second = load_splits(composed(["data=synthetic", "data.label_noise=0.5", "seed=9"]), CPU)
     assert (first.train.labels != clean.train.labels).sum() == round(0.5 * len(clean.train))
     assert second is not first
     assert torch.equal(first.train.labels, second.train.labels)
@@ -105,7 +105,7 @@ def test_noise_is_the_same_for_every_seed_and_spares_validation_and_test():
 
 
 def test_the_parts_hold_the_images_of_their_labels():
-    cfg = load_config(["data=synthetic", "data.train_size=100", "train.batch_size=50"])
+    cfg = composed(["data=synthetic", "data.train_size=100", "train.batch_size=50"])
     arrays, splits = load_arrays(cfg.data), load_splits(cfg, CPU)
     chosen = split(np.asarray(arrays.train_labels), cfg.data)
     for part, rows in ((splits.train, chosen.train), (splits.val, chosen.val)):
@@ -116,14 +116,14 @@ def test_the_parts_hold_the_images_of_their_labels():
 
 
 def test_synthetic_data_is_the_same_every_time():
-    first, second = (load_arrays(load_config(["data=synthetic"]).data) for _ in range(2))
+    first, second = (load_arrays(composed(["data=synthetic"]).data) for _ in range(2))
     assert np.array_equal(first.train_images, second.train_images)
     assert first.digests == second.digests
 
 
 def test_runs_of_a_process_share_their_data_and_other_data_replaces_it(tmp_path):
     def load(*words):
-        return load_splits(load_config(["data=synthetic", *words]), CPU)
+        return load_splits(composed(["data=synthetic", *words]), CPU)
 
     whole = load()
     assert load("seed=9", "depth=34", "train.batch_size=64") is whole

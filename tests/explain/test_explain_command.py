@@ -13,13 +13,13 @@ from PIL import Image
 
 from cbam_ablate.cli import run
 from cbam_ablate.cli.explain import _labels
-from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.data import make_feed
 from cbam_ablate.explain.compare import compare
 from cbam_ablate.models import build_model
 from cbam_ablate.runs import RunStore
 from cbam_ablate.training import checkpoint
+from tests.composed import composed
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_a_study_is_explained_by_a_network_of_each_row_under_the_rows_labels(sto
 
 
 def test_runs_are_called_by_what_differs_between_them(tmp_path):
-    configs = [load_config(["placement=block", f"reduction={reduction}", "depth=18"]) for reduction in (4, 8)]
+    configs = [composed(["placement=block", f"reduction={reduction}", "depth=18"]) for reduction in (4, 8)]
     runs = [RunStore(tmp_path).run(letter * 16) for letter in "ab"]
     labels = [label.split("\n") for label in _labels(configs, runs)]
     apart = [["cbam block, seed 0", f"reduction {n}"] for n in (4, 8)]

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from cbam_ablate.config import load_config
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.explain import maps
 from cbam_ablate.models import build_model, last_map
+from tests.composed import composed
 
 
 class LinearHead(nn.Module):
@@ -37,7 +37,7 @@ def linear():
 def network(*words):
     torch.manual_seed(0)
     words = ["data=synthetic", "backbone=resnet_cifar", "model.width=4", "reduction=4", *words]
-    return build_model(load_config(list(words))).eval()
+    return build_model(composed(list(words))).eval()
 
 
 def test_grad_cam_of_a_linear_head_is_the_class_activation_map(linear, images):

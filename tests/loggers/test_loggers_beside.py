@@ -190,6 +190,7 @@ def hyperparameters(folder):
     return [column.name for column in experiment.hparam_infos], metrics, values
 
 
+@pytest.mark.slow
 def test_tensorboard_has_a_column_for_every_option_of_a_study(store):
     _, runs = store.study("logger=tensorboard", "reduction=2,4", seeds="0")
     columns, metrics, values = hyperparameters(store.root / "tensorboard")

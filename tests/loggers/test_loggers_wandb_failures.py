@@ -86,6 +86,7 @@ def test_nobody_listening_costs_nothing(store, wandb_server, left_alone, without
     check_not_sent(store, run, left_alone, without_times, began)
 
 
+@pytest.mark.slow
 def test_a_full_disk_for_w_and_bs_files_costs_nothing(
     store, left_alone, without_times, monkeypatch, tmp_path
 ):

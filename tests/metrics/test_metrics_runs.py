@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from cbam_ablate.cli import run as command
-from cbam_ablate.config import load_config
 from cbam_ablate.data import Feed
 from cbam_ablate.metrics import DEFINITIONS
 from cbam_ablate.metrics.definitions import value_of
@@ -17,6 +16,7 @@ from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.training.inference import _peak
 from cbam_ablate.training.outputs import Outputs
+from tests.composed import composed
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
         "train.batch_size=32", "train.precision=fp32", "train.device=cpu", "train.threads=1",
         "optimizer.lr=0.2", "schedule=constant", "seed=1",
     ]  # fmt: skip
-    run_one(load_config([*words, f"store={store}"]))
+    run_one(composed([*words, f"store={store}"]))
     (run,) = RunStore(store).runs()
     assert run.state().name == "finished", run.state()
     return run
@@ -49,12 +49,16 @@ def test_a_finished_run_has_the_predictions_behind_its_accuracies(trained):
 
 
 @pytest.mark.parametrize(
-    "words", [["train.ema=0.9", "train.select=last"], ["train.select=val_log_loss", "optimizer.lr=0.001"]]
+    "words",
+    [
+        ["train.ema=0.9", "train.select=last"],
+        pytest.param(["train.select=val_log_loss", "optimizer.lr=0.001"], marks=pytest.mark.slow),
+    ],
 )
 def test_predictions_of_a_last_epoch_that_is_chosen_are_those_it_was_validated_by(
     tiny, tmp_path, monkeypatch, words
 ):
-    cfg = load_config([*tiny, *words, f"store={tmp_path}"])
+    cfg = composed([*tiny, *words, f"store={tmp_path}"])
     looked_at, evaluate = [], Feed.evaluate
     monkeypatch.setattr(Feed, "evaluate", lambda self, part: looked_at.append(part) or evaluate(self, part))
     run_one(cfg)

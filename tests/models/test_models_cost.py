@@ -3,11 +3,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cbam_ablate import load_config
 from cbam_ablate.data import DATASETS
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import build_model, cost, model_cost
 from cbam_ablate.models.attention import ATTENTIONS
+from tests.composed import composed
 
 NAMED = {"timm": ["model.attention.timm=coord"]}
 NETWORKS = [
@@ -28,7 +28,7 @@ NETWORKS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("words", NETWORKS, ids=lambda words: " ".join(words))
 def test_parameters_and_macs_are_pytorchs_own_count(words):
-    cfg = load_config(words)
+    cfg = composed(words)
     data = DATASETS[cfg.data.name]
     with torch.device("meta"):
         network = build_model(cfg).eval()
@@ -40,7 +40,7 @@ def test_parameters_and_macs_are_pytorchs_own_count(words):
 
 
 def test_inference_mode_changes_no_count(monkeypatch):
-    cfg = load_config(["backbone=resnet_cifar", "depth=20"])
+    cfg = composed(["backbone=resnet_cifar", "depth=20"])
     monkeypatch.setattr(cost, "_counted", {})
     with torch.inference_mode():
         assert model_cost(cfg) == (272_474, 40_813_184)
@@ -52,4 +52,4 @@ def test_a_batch_norm_of_other_channels_is_refused(monkeypatch):
     monkeypatch.setattr(cost, "build_model", lambda cfg, pretrained: wrong.to("meta"))
     monkeypatch.setattr(cost, "_counted", {})
     with pytest.raises(ConfigError, match="takes no images of 3x32x32"):
-        model_cost(load_config(["backbone=resnet_cifar", "depth=20"]))
+        model_cost(composed(["backbone=resnet_cifar", "depth=20"]))

@@ -5,18 +5,18 @@ import torch
 from torch import nn
 from torchvision import models as torchvision
 
-from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import CBAM, attach, build_model
 from cbam_ablate.models.attended import Attended
 from cbam_ablate.models.cost import attention_places
+from tests.composed import composed
 
 RESNET18 = ["backbone=torchvision", "model.torchvision=resnet18"]
 
 
 def places(*overrides):
-    return [tuple(place) for place in attention_places(load_config(overrides))]
+    return [tuple(place) for place in attention_places(composed(overrides))]
 
 
 def test_named_modules_outputs_are_attended_to():
@@ -45,7 +45,7 @@ def test_the_ends_of_stages_by_name_are_placement_stage(configure):
     ],
 )
 def test_a_name_that_is_no_place_is_refused_with_the_reason(names, reason):
-    cfg = load_config([*RESNET18, f"model.attention.at=[{names}]"])
+    cfg = composed([*RESNET18, f"model.attention.at=[{names}]"])
     with torch.device("meta"), pytest.raises(ConfigError, match=reason):
         build_model(cfg)
 
@@ -57,16 +57,16 @@ def test_what_runs_twice_is_refused():
 
 def test_names_and_a_placement_that_searches_are_not_given_together():
     with pytest.raises(ConfigError, match="placement=block finds its own places"):
-        load_config(["placement=block", "model.attention.at=[stages.0]"])
+        composed(["placement=block", "model.attention.at=[stages.0]"])
 
 
 def test_keys_without_names_and_position_stay_and_with_them_differ():
-    plain = load_config(["placement=block"])
-    off = load_config(["placement=block", "model.attention.at=[]", "model.attention.position=after"])
-    before = load_config(["placement=block", "model.attention.position=before"])
+    plain = composed(["placement=block"])
+    off = composed(["placement=block", "model.attention.at=[]", "model.attention.position=after"])
+    before = composed(["placement=block", "model.attention.position=before"])
     assert run_key(plain) == run_key(off) != run_key(before)
-    assert run_key(load_config(["model.attention.at=[]"])) == run_key(load_config([]))
-    assert len({run_key(load_config([f"model.attention.at=[stages.{index}]"])) for index in range(3)}) == 3
+    assert run_key(composed(["model.attention.at=[]"])) == run_key(composed([]))
+    assert len({run_key(composed([f"model.attention.at=[stages.{index}]"])) for index in range(3)}) == 3
 
 
 OURS = [("resnet", 18), ("resnet", 50), ("vgg", 11), ("mobilenet", 28)]

@@ -50,7 +50,7 @@ def test_grey_images_of_28_pixels_go_through(configure, backbone):
 @pytest.mark.parametrize("placement", ["none", "both", "stage"])
 def test_every_parameter_learns(configure, backbone, placement):
     network = build_model(configure(backbone, None, placement, width=NARROW[backbone], reduction=2))
-    network(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    network(torch.randn(2, 3, 32, 32)).square().sum().backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
@@ -92,6 +92,7 @@ def test_dropout_acts_in_training_alone(configure):
     assert not torch.equal(network(images), network(images))
 
 
+@pytest.mark.slow
 def test_a_narrow_network_trains_on_avx2(tmp_path):
     """Where oneDNN's strided 1x1 convolutions of few channels overrun their workspace."""
     script = tmp_path / "train.py"

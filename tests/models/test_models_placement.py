@@ -80,7 +80,13 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED, ids="-".join)
+SLOW = ("timm", "coat_tiny", "block")
+CASES = [
+    pytest.param(case, marks=pytest.mark.slow if case == SLOW else [], id="-".join(case)) for case in REFUSED
+]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_what_has_no_place_is_refused_with_the_reason(configure, case):
     library, name, where = case
     with torch.device("meta"), pytest.raises(ConfigError, match=REFUSED[case]):
@@ -150,6 +156,7 @@ def small() -> nn.Module:
     return resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], num_classes=10)
 
 
+@pytest.mark.slow
 def test_attention_stays_through_conversion_copy_and_export():
     network = attach(small(), CBAM, "both").eval()
     images, wanted = torch.randn(2, 3, 32, 32), 5

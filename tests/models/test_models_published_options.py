@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.models import build_model, model_cost
@@ -17,6 +16,7 @@ from cbam_ablate.models.attention.bam import BAM
 from cbam_ablate.models.attention.eca import ECA
 from cbam_ablate.models.notes import notes_on
 from cbam_ablate.models.weights import load_pretrained
+from tests.composed import composed
 from tests.models.public_layouts import ResNet, conv
 
 MILLIONS = {
@@ -31,11 +31,11 @@ MILLIONS = {
 @pytest.mark.parametrize("line", MILLIONS)
 def test_networks_for_cifar_have_the_published_parameters(line):
     digits = len(str(MILLIONS[line]).partition(".")[2])
-    assert round(model_cost(load_config(line.split())).params / 1e6, digits) == MILLIONS[line]
+    assert round(model_cost(composed(line.split())).params / 1e6, digits) == MILLIONS[line]
 
 
 def test_mobilenet_on_small_images_has_pytorch_cifar_s_macs():
-    assert round(model_cost(load_config(["backbone=mobilenet"])).macs / 1e6, 1) == 46.4
+    assert round(model_cost(composed(["backbone=mobilenet"])).macs / 1e6, 1) == 46.4
 
 
 class OptionA(nn.Module):
@@ -141,8 +141,8 @@ def test_attention_that_starts_as_the_identity_changes_no_logit(kind, placement)
     gated = [f"placement={placement}", f"attention={kind}", "reduction=4", "attention.start=identity"]
     if kind == "timm":
         gated.append("model.attention.timm=se")
-    plain = build_model(load_config(words)).eval()
-    network = build_model(load_config([*words, *gated])).eval()
+    plain = build_model(composed(words)).eval()
+    network = build_model(composed([*words, *gated])).eval()
     missing = network.load_state_dict(plain.state_dict(), strict=False).missing_keys
     assert missing
     images = torch.randn(2, 3, 32, 32)
@@ -156,7 +156,7 @@ def test_attention_that_starts_as_the_identity_changes_no_logit(kind, placement)
 
 def test_the_input_added_back_too_is_left_out_at_the_start():
     words = ["backbone=resnet_cifar", "depth=20", "model.width=8", "placement=class", "reduction=4"]
-    network = build_model(load_config([*words, "model.attention.residual=class", "attention.start=identity"]))
+    network = build_model(composed([*words, "model.attention.residual=class", "attention.start=identity"]))
     x = torch.randn(2, 32, 8, 8)
     assert torch.equal(network.attention(x), x)
 
@@ -171,26 +171,26 @@ def test_bam_s_maps_are_multiplied_where_that_is_asked_for(randomise):
 def test_eca_net50_s_kernels_go_by_the_width_of_the_map():
     words = ["backbone=resnet_imagenet", "depth=50", "placement=block", "attention=eca", "data=imagenet"]
     with torch.device("meta"):
-        network = build_model(load_config([*words, "model.attention.kernels=[3,5,5,7]"]))
+        network = build_model(composed([*words, "model.attention.kernels=[3,5,5,7]"]))
     kernels = [module.conv.kernel_size[0] for module in network.modules() if isinstance(module, ECA)]
     assert kernels == [3] * 3 + [5] * 4 + [5] * 6 + [7] * 3
 
 
 def test_too_few_kernels_are_refused():
-    cfg = load_config(["placement=block", "attention=eca", "model.attention.kernels=[3,5]"])
+    cfg = composed(["placement=block", "attention=eca", "model.attention.kernels=[3,5]"])
     with pytest.raises(ConfigError, match="one for each width of map that is gated"):
         build_model(cfg)
 
 
 def test_kernels_beyond_the_widths_of_maps_are_refused():
-    cfg = load_config(["placement=class", "attention=eca", "model.attention.kernels=[3,5]"])
+    cfg = composed(["placement=class", "attention=eca", "model.attention.kernels=[3,5]"])
     with pytest.raises(ConfigError, match=r"gated maps of 1 widths \(512\); one for each, or one for all"):
         model_cost(cfg)
 
 
 def test_the_momentum_of_attention_s_norms_is_theirs_alone():
     words = ["backbone=resnet_cifar", "depth=20", "model.width=8", "placement=class", "reduction=4"]
-    network = build_model(load_config([*words, "model.attention.norm_momentum=0.3"]))
+    network = build_model(composed([*words, "model.attention.norm_momentum=0.3"]))
     assert network.attention.spatial.norm.momentum == 0.3
     assert network.stem[1].momentum == 0.1
 
@@ -207,27 +207,27 @@ def test_the_momentum_of_attention_s_norms_is_theirs_alone():
     ],
 )
 def test_the_stem_goes_by_the_images_unless_it_is_given(words, stem):
-    assert load_config(words).model.stem == stem
+    assert composed(words).model.stem == stem
 
 
 def test_a_last_map_of_one_pixel_is_worth_a_word():
     small = ["backbone=mobilenet", "model.stem=imagenet"]
-    assert "a single pixel" in notes_on(load_config(small))[0]
-    assert notes_on(load_config(["backbone=mobilenet"])) == ()
+    assert "a single pixel" in notes_on(composed(small))[0]
+    assert notes_on(composed(["backbone=mobilenet"])) == ()
 
 
 def test_a_word_on_the_last_map_is_of_the_images_size(tmp_path):
     images, labels = np.zeros((40, 64, 64), np.uint8), np.arange(40) % 2
     np.savez(tmp_path / "set.npz", images=images, labels=labels)
     words = ["data=npz", f"data.root={tmp_path / 'set.npz'}", "train.batch_size=4", "backbone=mobilenet"]
-    notes = [notes_on(load_config([*words, "model.stem=imagenet", f"data.size={size}"])) for size in (64, 32)]
+    notes = [notes_on(composed([*words, "model.stem=imagenet", f"data.size={size}"])) for size in (64, 32)]
     assert notes[0] == ()
     assert "a single pixel" in notes[1][0]
 
 
 def test_coordinate_attention_has_its_own_reduction_unless_one_is_given():
     words = ["placement=block", "attention=coordinate"]
-    assert load_config(words).model.attention.reduction == 32
-    assert load_config([*words, "reduction=16"]).model.attention.reduction == 16
-    assert run_key(load_config([*words, "reduction=32"])) == run_key(load_config(words))
-    assert load_config(["placement=block"]).model.attention.reduction == 16
+    assert composed(words).model.attention.reduction == 32
+    assert composed([*words, "reduction=16"]).model.attention.reduction == 16
+    assert run_key(composed([*words, "reduction=32"])) == run_key(composed(words))
+    assert composed(["placement=block"]).model.attention.reduction == 16

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torchvision import models as torchvision
 
-from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.errors import ConfigError, DataError, ServiceError
 from cbam_ablate.models import build_model
@@ -12,6 +11,7 @@ from cbam_ablate.models import weights as weights_module
 from cbam_ablate.models.weights import load_pretrained
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.job import run_one
+from tests.composed import composed
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def narrow(tiny, tmp_path):
     """A run of a narrow network that starts from a file, and the file."""
     words = [*tiny, "backbone=resnet_imagenet", "model.width=8", "train.epochs=1", f"store={tmp_path}"]
     path = tmp_path / "narrow.pt"
-    torch.save(build_model(load_config(words)).state_dict(), path)
-    return load_config([*words, "placement=class", "attention=se", f"model.pretrained={path}"]), path
+    torch.save(build_model(composed(words)).state_dict(), path)
+    return composed([*words, "placement=class", "attention=se", f"model.pretrained={path}"]), path
 
 
 def test_a_run_says_what_was_loaded_in_its_log_and_its_messages(narrow, caplog):

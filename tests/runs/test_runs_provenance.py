@@ -2,12 +2,12 @@
 
 import pytest
 
-from cbam_ablate import load_config
 from cbam_ablate.aggregate import build_table, load_study
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.runs import RunStore, provenance
 from cbam_ablate.runs.writer import RunWriter
 from cbam_ablate.sweep.job import run_one
+from tests.composed import composed
 
 
 @pytest.mark.parametrize("name", ["a.py", "accel/passes/b.c", "accel/passes/c.h", "conf/d.yaml"])
@@ -26,7 +26,7 @@ def test_the_codes_hash_covers_every_kind_of_source(tmp_path, monkeypatch, name)
 @pytest.fixture
 def resumed(tiny, tmp_path, monkeypatch):
     """Goes on with a run by code of this hash, until this epoch has ended; returns its result at the end."""
-    cfg = load_config([*tiny, "train.epochs=3", f"store={tmp_path}"])
+    cfg = composed([*tiny, "train.epochs=3", f"store={tmp_path}"])
     run = RunStore(tmp_path).run(run_key(cfg))
     append = RunWriter.epoch
 

@@ -69,7 +69,10 @@ def compositions(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+CASES = [pytest.param(name, marks=pytest.mark.slow if name == "data and values" else []) for name in SWEEPS]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_every_cell_of_a_sweep_equals_what_hydra_composes(own, name, version_base):
     tokens = parse(SWEEPS[name])
     cells = make_outline(SWEEPS[name]).cells

@@ -132,6 +132,7 @@ def test_the_same_axes_get_the_same_name():
     assert make_plan(words).study != make_plan([*words, "train.epochs=7"]).study
 
 
+@pytest.mark.slow
 def test_every_cell_equals_what_hydra_composes(version_base):
     axes = {
         "placement": ["none", "block"],

@@ -4,12 +4,12 @@ import signal
 
 import pytest
 
-from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import flatten
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep.fused import Group, groups, likeness
 from cbam_ablate.sweep.manifest import freeze, read
 from cbam_ablate.sweep.plan import make_plan
+from tests.composed import composed
 
 FUSED = "hydra/launcher=fused"
 BREAK = """
@@ -120,9 +120,9 @@ def together(tiny, tmp_path, caplog):
 
 
 def test_a_time_limit_is_for_each_of_the_runs_together(together):
-    states, _ = together("train.epochs=500", "sweep.timeout_minutes=0.02")
+    states, _ = together("train.epochs=500", "sweep.timeout_minutes=0.005")
     assert [state.failure for state in states] == ["timeout"] * 2
-    assert all("sweep.timeout_minutes=0.02 for each of 2 runs together" in state.error for state in states)
+    assert all("sweep.timeout_minutes=0.005 for each of 2 runs together" in state.error for state in states)
 
 
 def test_runs_together_say_that_they_are_not_compiled(together):
@@ -163,17 +163,17 @@ def test_what_fails_together_is_recorded_for_each_and_tried_again_alone(cli, wor
 
 
 def test_runs_fuse_that_differ_in_seed_and_hyperparameters_only():
-    assert likeness(load_config(["seed=1", "optimizer=adamw"])) == likeness(load_config(["augment=none"]))
+    assert likeness(composed(["seed=1", "optimizer=adamw"])) == likeness(composed(["augment=none"]))
     for word in ("augment=mixup", "placement=block", "train.epochs=2", "data.val_size=100"):
-        assert likeness(load_config([word])) not in (None, likeness(load_config([])))
-    assert likeness(load_config(["model.dropout=0.5", "backbone=vgg", "depth=11"])) is None
+        assert likeness(composed([word])) not in (None, likeness(composed([])))
+    assert likeness(composed(["model.dropout=0.5", "backbone=vgg", "depth=11"])) is None
 
 
 def test_groups_are_as_wide_as_allowed_and_leave_no_slot_idle():
     sizes = {"a": 5, "b": 2, "c": 1}
     keys = [f"{name}{number}" for name, count in sizes.items() for number in range(count)]
     runs = {key: {"seed": int(key[1]), "train.epochs": 1 + "abc".index(key[0])} for key in keys}
-    base = flatten(load_config([]))
+    base = flatten(composed([]))
     kept = {k: v for k, v in base.items() if k.partition(".")[0] not in ("sweep", "table")}
     manifest = {"study": "s", "constants": kept, "runs": runs, "sweep": {}}
 

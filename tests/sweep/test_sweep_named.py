@@ -31,7 +31,12 @@ def test_a_name_is_the_studys_and_changes_no_run(planned, word):
 
 @pytest.mark.parametrize(
     ("first", "then"),
-    [("seed=0,1", "seed=2,3"), ("seed=0,1", "seed=1,2"), ("seed=5", "seed=0,1"), ("", "seed=3")],
+    [
+        ("seed=0,1", "seed=1,2"),
+        ("", "seed=3"),
+        pytest.param("seed=0,1", "seed=2,3", marks=pytest.mark.slow),
+        pytest.param("seed=5", "seed=0,1", marks=pytest.mark.slow),
+    ],
 )
 def test_seeds_that_a_named_sweep_is_given_later_join_those_it_has(planned, first, then):
     before = planned("placement=none,block", *filter(None, [first]), "name=mine")

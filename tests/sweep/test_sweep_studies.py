@@ -9,7 +9,8 @@ from cbam_ablate.report import write_table
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import make_plan
 
-LARGE = ("depths", "cbam_table4", "reduction_kernel")
+LARGE = ("depths", "cbam_table1", "cbam_table2", "cbam_table4", "cbam_table5", "label_noise",
+         "reduction_kernel", "residual_attention_tensorflow")  # fmt: skip
 STUDIES = [name for name in choices("study") if name != "none"]
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cbam_ablate.config import load_config
 from cbam_ablate.sweep.job import run_one
+from tests.composed import composed
 
 WORDS = [
     "data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "depth=20", "model.width=4",
@@ -18,7 +18,7 @@ LOSSES = {"none": (2.45253, 2.47066), "block": (2.35368, 2.33664), "class": (2.3
 
 @pytest.mark.parametrize("placement", LOSSES)
 def test_eight_steps_give_the_losses_they_gave(placement, tmp_path):
-    cfg = load_config([*WORDS, f"placement={placement}", f"store={tmp_path}"])
+    cfg = composed([*WORDS, f"placement={placement}", f"store={tmp_path}"])
     assert run_one(cfg).name == "finished"
     (path,) = tmp_path.glob("runs/*/history.jsonl")
     epoch = json.loads(path.read_text().splitlines()[-1])

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.seeds import derive_seed
 from cbam_ablate.data import make_feed
@@ -13,12 +12,13 @@ from cbam_ablate.models import build_model
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.training.evaluate import Totals
 from cbam_ablate.training.optimizer import build_optimizer, build_schedule
+from tests.composed import composed
 
 CPU = torch.device("cpu")
 
 
 def train(words, store):
-    cfg = load_config([*words, f"store={store}"])
+    cfg = composed([*words, f"store={store}"])
     state = run_one(cfg)
     return state, store / "runs" / run_key(cfg)
 
@@ -56,9 +56,9 @@ def test_a_class_can_be_learnt(tmp_path, tiny):
 
 def test_the_same_seed_gives_every_architecture_the_same_batches():
     words = ["data=synthetic", "train.batch_size=64", "seed=3"]
-    plain = make_feed(load_config(words), CPU, "fp32")
-    gated = make_feed(load_config([*words, "placement=block", "depth=34", "optimizer=adamw"]), CPU, "fp32")
-    other = make_feed(load_config(["data=synthetic", "train.batch_size=64", "seed=4"]), CPU, "fp32")
+    plain = make_feed(composed(words), CPU, "fp32")
+    gated = make_feed(composed([*words, "placement=block", "depth=34", "optimizer=adamw"]), CPU, "fp32")
+    other = make_feed(composed(["data=synthetic", "train.batch_size=64", "seed=4"]), CPU, "fp32")
     pairs = list(zip(plain.train(2, 0), gated.train(2, 0), other.train(2, 0), strict=True))
     assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b, _ in pairs)
     assert not any(torch.equal(a[0], c[0]) for a, _, c in pairs)
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_every_architecture_the_same_batches():
 
 def test_what_a_network_draws_for_its_weights_does_not_move_the_data(tmp_path, tiny):
     torch.manual_seed(0)
-    feed = make_feed(load_config(tiny), CPU, "fp32")
+    feed = make_feed(composed(tiny), CPU, "fp32")
     before = [labels.tolist() for _, labels in feed.train(0, 0)]
     torch.manual_seed(99)
     torch.rand(1000)
@@ -90,19 +90,19 @@ def test_a_loss_that_is_not_finite_ends_the_run_naming_epoch_and_step(tmp_path, 
     ],
 )
 def test_the_learning_rate_follows_its_formula(words, rates):
-    cfg = load_config([*words, "train.epochs=5"])
+    cfg = composed([*words, "train.epochs=5"])
     rate = build_schedule(cfg.schedule, 0.1, epochs=5, steps=2)
     assert [rate(step) for step in range(10)] == pytest.approx(rates)
 
 
 def test_a_milestone_falls_on_its_step_whatever_its_rounding():
-    cfg = load_config(["schedule=step", "schedule.milestones=[0.55]"])
+    cfg = composed(["schedule=step", "schedule.milestones=[0.55]"])
     rate = build_schedule(cfg.schedule, 0.1, epochs=1, steps=100)
     assert [rate(54), rate(55)] == pytest.approx([0.1, 0.01])
 
 
 def test_norms_and_biases_are_spared_from_decay_on_request():
-    cfg = load_config(["optimizer.decay_norm_bias=false"])
+    cfg = composed(["optimizer.decay_norm_bias=false"])
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
     spared = [
         p.ndim
@@ -139,6 +139,6 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(tmp_path, tiny):
     _, folder = train([*words, "train.batch_size=128"], tmp_path)
     after = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"]
     torch.manual_seed(derive_seed(0, "weights"))
-    before = build_model(load_config(tiny))
+    before = build_model(composed(tiny))
     moved = sum((after[name] - value.detach()).square().sum() for name, value in before.named_parameters())
     assert moved.sqrt().item() == pytest.approx(0.001, rel=1e-3)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import canonical, run_key
 from cbam_ablate.config.schema import LossConfig
 from cbam_ablate.data.batches import balanced_order
@@ -16,6 +15,7 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.torchvision_shim import import_torchvision
 from cbam_ablate.training.loss import build_loss, class_weights, cross_entropy, focal
+from tests.composed import composed
 
 import_torchvision()
 from torchvision.ops import sigmoid_focal_loss  # noqa: E402
@@ -82,7 +82,7 @@ SMALL = ["data=synthetic", "train.batch_size=16", "data.train_size=64", "data.va
 
 
 def test_a_balanced_sampler_augments_each_showing_anew():
-    cfg = load_config([*SMALL, "data.sampler=balanced", "augment=standard"])
+    cfg = composed([*SMALL, "data.sampler=balanced", "augment=standard"])
     feed = Feed(cfg, load_splits(cfg, torch.device("cpu")), torch.float32)
     feed.batches.part = dataclasses.replace(feed.batches.part, labels=torch.tensor([0] * 63 + [1]))
     drawn = feed.batches.draw(0, 0)
@@ -90,14 +90,14 @@ def test_a_balanced_sampler_augments_each_showing_anew():
 
 
 def test_the_default_loss_leaves_keys_alone_and_others_change_them():
-    plain = load_config(SMALL)
+    plain = composed(SMALL)
     assert not any(name.startswith("loss") or name == "data.sampler" for name in canonical(plain))
     keys = {run_key(plain)}
     for words in (["loss=focal"], ["loss=focal", "loss.gamma=1"], ["loss.class_weights=balanced"]):
-        keys.add(run_key(load_config([*SMALL, *words])))
-    keys.add(run_key(load_config([*SMALL, "data.sampler=balanced"])))
+        keys.add(run_key(composed([*SMALL, *words])))
+    keys.add(run_key(composed([*SMALL, "data.sampler=balanced"])))
     assert len(keys) == 5
-    assert run_key(load_config([*SMALL, "loss.gamma=1"])) == run_key(plain)
+    assert run_key(composed([*SMALL, "loss.gamma=1"])) == run_key(plain)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_the_default_loss_leaves_keys_alone_and_others_change_them():
 )
 def test_nonsense_is_refused(words, said):
     with pytest.raises(ConfigError, match=said):
-        load_config([*SMALL, *words])
+        composed([*SMALL, *words])
 
 
 def test_weights_are_built_from_the_training_images():
-    cfg = load_config([*SMALL, "loss.class_weights=balanced"])
+    cfg = composed([*SMALL, "loss.class_weights=balanced"])
     feed = Feed(cfg, load_splits(cfg, torch.device("cpu")), torch.float32)
     ours = build_loss(cfg, feed.class_counts, torch.device("cpu"))
     counts = torch.bincount(load_splits(cfg, torch.device("cpu")).train.labels, minlength=10)
@@ -164,16 +164,12 @@ def own_losses(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("own_losses")
 def test_a_loss_of_ones_own_is_measured_with_its_options_and_weights():
-    cfg = load_config(
-        [*SMALL, "loss=my_losses:Poly", "loss.options.epsilon=0.5", "loss.class_weights=balanced"]
-    )
+    cfg = composed([*SMALL, "loss=my_losses:Poly", "loss.options.epsilon=0.5", "loss.class_weights=balanced"])
     ours = build_loss(cfg, lambda: [1] * 10, torch.device("cpu"))
     logits, labels = torch.randn(16, 10), torch.arange(16) % 10
     p = logits.softmax(-1)[torch.arange(16), labels]
     assert torch.allclose(ours(logits, labels), F.cross_entropy(logits, labels) + 0.5 * (1 - p).mean())
-    assert run_key(cfg) != run_key(
-        load_config([*SMALL, "loss=my_losses:Poly", "loss.class_weights=balanced"])
-    )
+    assert run_key(cfg) != run_key(composed([*SMALL, "loss=my_losses:Poly", "loss.class_weights=balanced"]))
 
 
 @pytest.mark.usefixtures("own_losses")
@@ -188,12 +184,12 @@ def test_a_loss_of_ones_own_is_measured_with_its_options_and_weights():
 )
 def test_what_a_loss_of_ones_own_does_not_take_is_refused(words, said):
     with pytest.raises(ConfigError, match=said):
-        load_config([*SMALL, *words])
+        composed([*SMALL, *words])
 
 
 @pytest.mark.usefixtures("own_losses")
 def test_a_loss_of_ones_own_that_gives_no_mean_is_refused():
-    loss = build_loss(load_config([*SMALL, "loss=my_losses:per_image"]), list, torch.device("cpu"))
+    loss = build_loss(composed([*SMALL, "loss=my_losses:per_image"]), list, torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"my_losses:per_image: gives \(16,\) for logits \(16, 10\)"):
         loss(torch.randn(16, 10), torch.arange(16) % 10)
 
@@ -201,7 +197,7 @@ def test_a_loss_of_ones_own_that_gives_no_mean_is_refused():
 @pytest.mark.usefixtures("own_losses")
 def test_a_loss_of_ones_own_that_would_have_to_learn_is_refused():
     with pytest.raises(ConfigError, match="my_losses:Centres: has parameters to learn"):
-        build_loss(load_config([*SMALL, "loss=my_losses:Centres"]), list, torch.device("cpu"))
+        build_loss(composed([*SMALL, "loss=my_losses:Centres"]), list, torch.device("cpu"))
 
 
 def test_a_loss_of_ones_own_computes_in_full_beside_a_network_in_bf16(tmp_path, tiny, monkeypatch):
@@ -211,4 +207,4 @@ def test_a_loss_of_ones_own_computes_in_full_beside_a_network_in_bf16(tmp_path, 
     )
     monkeypatch.chdir(tmp_path)
     words = [*tiny, f"store={tmp_path}", "loss=my_products:products", "train.precision=bf16"]
-    assert run_one(load_config([*words, "train.epochs=1"])).name == "finished"
+    assert run_one(composed([*words, "train.epochs=1"])).name == "finished"

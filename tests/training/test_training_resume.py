@@ -9,6 +9,7 @@ from cbam_ablate.config import ConfigError, load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.sweep.job import run_one
 from cbam_ablate.sweep.plan import make_plan
+from tests.composed import composed
 
 
 def weights(store, key, which="last"):
@@ -37,7 +38,7 @@ EMA = ["train.ema=0.9", "train.save_every=2"]
 )
 def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, without_times, number, extra):
     words = [*tiny, "placement=block", "train.epochs=4", "train.batch_size=16", *extra]
-    cfg = load_config([*words, f"store={tmp_path / 'undisturbed'}"])
+    cfg = composed([*words, f"store={tmp_path / 'undisturbed'}"])
     key = run_key(cfg)
     run_one(cfg)
     folder = cli.store / "runs" / key
@@ -56,7 +57,7 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, witho
 def trained(tiny_words, tmp_path_factory):
     """A store with a finished run of three epochs, and the run's key."""
     store = tmp_path_factory.mktemp("trained")
-    cfg = load_config([*tiny_words, f"store={store}"])
+    cfg = composed([*tiny_words, f"store={store}"])
     assert run_one(cfg).name == "finished"
     return store, run_key(cfg)
 
@@ -67,7 +68,7 @@ def unfinished(trained, tiny, tmp_path):
     shutil.copytree(trained[0] / "runs", tmp_path / "runs")
     folder = tmp_path / "runs" / trained[1]
     (folder / "result.json").unlink()
-    return load_config([*tiny, f"store={tmp_path}"]), folder
+    return composed([*tiny, f"store={tmp_path}"]), folder
 
 
 @pytest.mark.slow
@@ -93,10 +94,10 @@ def test_a_history_line_cut_short_is_restored_from_the_checkpoint(unfinished):
 
 def test_more_epochs_go_on_from_a_parent_as_a_run_of_their_own(tmp_path, tiny):
     words = [*tiny, f"store={tmp_path}", "schedule=constant", "train.epochs=2"]
-    short = load_config([*words, "train.epochs=1"])
+    short = composed([*words, "train.epochs=1"])
     run_one(short)
-    longer = load_config([*words, f"train.resume_from={run_key(short)}"])
-    straight = load_config(words)
+    longer = composed([*words, f"train.resume_from={run_key(short)}"])
+    straight = composed(words)
     for cfg in (longer, straight):
         assert run_one(cfg).name == "finished"
     assert run_key(longer) != run_key(straight)
@@ -140,7 +141,7 @@ RARE = ["train.epochs=8", "train.save_every=4", "train.batch_size=32"]
 
 def killed(cli, words, after):
     """The folder of a run killed after so many epochs, and the checkpoints that it left."""
-    key = run_key(load_config([*words, f"store={cli.store}"]))
+    key = run_key(composed([*words, f"store={cli.store}"]))
     history = cli.store / "runs" / key / "history.jsonl"
 
     def ready():
@@ -161,7 +162,7 @@ def test_a_run_killed_before_its_first_checkpoint_tells_each_epoch_once(cli, tin
 @pytest.fixture
 def between(tmp_path, tiny):
     """A run stopped after some steps, its best epoch and its checkpoints."""
-    cfg = load_config([*tiny, f"store={tmp_path}", *RARE, "train.epochs=4", "train.save_every=2"])
+    cfg = composed([*tiny, f"store={tmp_path}", *RARE, "train.epochs=4", "train.save_every=2"])
     assert run_one(cfg).name == "finished"
     folder = tmp_path / "runs" / run_key(cfg)
     result = json.loads((folder / "result.json").read_text())
@@ -249,7 +250,7 @@ def checkpoint(trained, tmp_path):
 def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(checkpoint, tmp_path, tiny, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tokens = [*tiny, f"store={tmp_path}", "train.epochs=4", "train.resume_from=some.pt"]
-    longer = load_config(tokens)
+    longer = composed(tokens)
     assert list(make_plan(tokens, sweep=False).runs) == [run_key(longer)]
     assert run_one(longer).name == "finished"
 
@@ -262,8 +263,6 @@ def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(checkpoint, tmp_pat
     ],
 )
 def test_a_checkpoint_that_lies_anywhere_is_refused_when_it_is_loaded(checkpoint, tmp_path, tiny, word, said):
-    other = load_config(
-        [*tiny, "train.epochs=5", f"store={tmp_path}", f"train.resume_from={checkpoint}", word]
-    )
+    other = composed([*tiny, "train.epochs=5", f"store={tmp_path}", f"train.resume_from={checkpoint}", word])
     state = run_one(other)
     assert (state.name, said in state.error) == ("failed", True), state.error
