@@ -234,11 +234,8 @@ def test_callbacks_and_environment_of_a_single_run(heard, tmp_path, tiny):
     assert "FLAG" not in os.environ
 
 
-OTHERS = ("basic", "joblib", "fused")
-LAUNCHERS = ["local", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
-
-
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["local", "basic", "joblib", "fused"])
 def test_callbacks_and_environment_of_every_job_on_every_launcher(heard, cli, tiny, launcher):
     words = ["-m", *tiny, "train.epochs=1", "seed=0,1", *SETTINGS, f"hydra/launcher={launcher}"]
     done = cli("train", *words, env={"HEARD": os.environ["HEARD"], "PYTHONPATH": os.environ["PYTHONPATH"]})

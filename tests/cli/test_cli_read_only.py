@@ -96,6 +96,7 @@ def test_a_read_only_sweep_prints_the_table_of_what_is_there(asked, theirs):
         ]
 
 
+@pytest.mark.slow
 def test_what_a_store_that_may_only_be_read_lacks_is_told_and_not_trained(asked):
     code, out, err = asked("train", "-m", *SWEEP, "seed=0,1,2", "sweep.mode=read_only")
     assert code == 1

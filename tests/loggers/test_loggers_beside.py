@@ -221,6 +221,7 @@ def test_without_tensorboard_the_run_is_whole_and_the_extra_is_named(store, tmp_
     assert "pip install 'cbam_ablate[tensorboard]'" in line
 
 
+@pytest.mark.slow
 def test_several_loggers_at_once(store, wandb_server):
     run = store.train(store.config("logger=[wandb,tensorboard]"))
     assert len(wandb_server.rows(run.key)) == len(read_back(store, run).Scalars("val_top1")) == 3

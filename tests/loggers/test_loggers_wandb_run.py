@@ -103,6 +103,7 @@ store.train(store.config("logger=wandb"), after=lambda epoch: time.sleep(60))
     assert until(lambda: sent["name"] not in subprocess.run(processes, capture_output=True, text=True).stdout)
 
 
+@pytest.mark.slow
 def test_offline_a_run_is_w_and_bs_own_file(store, wandb_server):
     run = store.train(store.config("logger=wandb", "logger.wandb.mode=offline"))
     store.train(store.config("logger=wandb", "logger.wandb.mode=offline"))

@@ -9,8 +9,8 @@ from cbam_ablate.report import write_table
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import make_plan
 
-LARGE = ("depths", "cbam_table1", "cbam_table2", "cbam_table4", "cbam_table5", "label_noise",
-         "reduction_kernel", "residual_attention_tensorflow")  # fmt: skip
+LARGE = ("depths", "cbam_table1", "cbam_table2", "cbam_table4", "cbam_table5", "label_noise", "mask_types",
+         "reduction_kernel", "residual_attention", "residual_attention_tensorflow")  # fmt: skip
 STUDIES = [name for name in choices("study") if name != "none"]
 
 
@@ -40,7 +40,8 @@ BESIDE = [name for name in STUDIES if "references:" in (conf_dir() / "study" / f
 
 
 @pytest.mark.parametrize(
-    "study", [BESIDE[0], *(pytest.param(study, marks=pytest.mark.slow) for study in BESIDE[1:])]
+    "study",
+    [study if study == "label_noise" else pytest.param(study, marks=pytest.mark.slow) for study in BESIDE],
 )
 def test_published_numbers_don_t_stand_beside_another_data_set(study, tmp_path):
     other = ["data=synthetic", *(["data.store_size=null"] if study.startswith("cbam_table") else [])]
@@ -75,6 +76,7 @@ def test_of_networks_that_are_all_others_a_study_s_published_numbers_are_left_ou
     assert any("as no row is of a network that the study declares" in note for note in table.notes)
 
 
+@pytest.mark.slow
 def test_an_option_that_a_network_doesn_t_read_takes_no_published_number_from_it(tmp_path):
     _, numbers = beside(tmp_path, "study=cbam_table4", "depth=18", "model.width=64", "reduction=8")
     assert [number for row, number in numbers.items() if "none" in row] == ["29.60"]
