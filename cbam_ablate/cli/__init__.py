@@ -62,6 +62,10 @@ any value by its dotted name (train.epochs=20), and with -m several values (plac
 """
 
 
+alone = False
+"""Whether this process is a command's alone, and ends as that does."""
+
+
 def main() -> NoReturn:
     """Runs the command of `sys.argv` and exits: 0 only when all that was asked is done."""
     for stream in (sys.stdout, sys.stderr):
@@ -85,7 +89,7 @@ def main() -> NoReturn:
     if arguments[0] in READING:
         leave_out_docs()
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # idle threads of NumPy's would spin for a while
-    code = run(arguments[0], arguments[1:])
+    code = _run_alone(arguments[0], arguments[1:])
     gc.freeze()  # else all that was read is searched once more as the process ends
     if code and arguments[0] == "wandb":
         # Not sys.exit: W&B's client would go on for half a minute with what it could not send.
@@ -93,6 +97,15 @@ def main() -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _run_alone(command: str, arguments: list[str]) -> int:
+    global alone
+    alone = True
+    try:
+        return run(command, arguments)
+    finally:
+        alone = False
 
 
 def collect_again() -> None:

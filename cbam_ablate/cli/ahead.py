@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from cbam_ablate import cli
 from cbam_ablate.config.where import conf_dirs
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ def while_torch_is_imported(texts: list[str], make: Callable[[list[str]], "Outli
     """What `make` makes of a command's tokens, in the time that importing torch takes on another core.
 
     A fork makes it, and sends it without tokens and loader, which a single run has no use for. Where the fork
-    fails it ends as the command does, with its message and exit code, and so does this process. Without a
-    second core, and where code, configs or settings of Hydra's might take part that would see two processes,
-    this process makes it.
+    fails it ends as the command does, with its message and exit code, and so does this process. Where the
+    process isn't the command's alone, without a second core, and where code, configs or settings of Hydra's
+    might take part that would see two processes, this process makes it.
     """
     if not _may_fork(texts):
         return make(texts)
@@ -31,7 +32,7 @@ def while_torch_is_imported(texts: list[str], make: Callable[[list[str]], "Outli
     child = os.fork()
     if not child:
         os.close(read)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is this process's parent's to tell of
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command tells of Ctrl-C
         _send(make(texts), write)
     os.close(write)
     with _ending_with(child), open(read, "rb") as pipe:
@@ -43,7 +44,8 @@ def while_torch_is_imported(texts: list[str], make: Callable[[list[str]], "Outli
 
 def _may_fork(texts: list[str]) -> bool:
     return (
-        sys.platform == "linux"
+        cli.alone
+        and sys.platform == "linux"
         and "torch" not in sys.modules
         and sys.gettrace() is None
         and len(os.sched_getaffinity(0)) > 1

@@ -75,6 +75,12 @@ def test_what_the_fork_refuses_is_told_once(cli, word):
     assert not cli.store.exists()
 
 
+def test_a_process_that_is_not_the_commands_alone_is_not_forked():
+    program = "from cbam_ablate.cli import run; print('told', run('train', ['backbone=resnt']))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "told 1\n"
+
+
 def test_a_fork_that_dies_leaves_the_composing_to_the_command(begin, tmp_path):
     out, err = begin("os.kill(os.getpid(), 9)").communicate(timeout=300)
     assert "made here" in out, err
