@@ -199,15 +199,15 @@ def _folder(root: Path, data: DataConfig) -> Discovered:
     for path, label, entry in zip(paths, listed.labels, every, strict=True):
         digest.update(f"\n{path}\t{label}\t{entry.digest}".encode("utf-8", "surrogateescape"))
     return Discovered(
-        root,
-        listed.classes,
-        paths,
-        np.array(listed.labels, dtype=np.int64),
-        np.array(listed.parts),
-        sizes,
-        1 if all(entry.grey for entry in every) else 3,
-        digest.hexdigest()[:32],
-        [*_left_out(listed.left_out), *_about(paths, listed.parts, every, turned, data)],
+        root=root,
+        classes=listed.classes,
+        paths=paths,
+        labels=np.array(listed.labels, dtype=np.int64),
+        given=np.array(listed.parts),
+        shapes=sizes,
+        channels=1 if all(entry.grey for entry in every) else 3,
+        content=digest.hexdigest()[:32],
+        notes=[*_left_out(listed.left_out), *_about(paths, listed.parts, every, turned, data)],
     )
 
 
@@ -222,7 +222,17 @@ def _arrays(root: Path, data: DataConfig, parts: Mapping[str, Given], content: s
         classes = list(data.classes)
     given = np.concatenate([np.full(one.shape[0], part) for part, one in parts.items()])
     paths = [f"{part}/{place}" for part, one in parts.items() for place in range(one.shape[0])]
-    return Discovered(root, classes, paths, labels, given, shapes, channels, content, arrays=parts)
+    return Discovered(
+        root=root,
+        classes=classes,
+        paths=paths,
+        labels=labels,
+        given=given,
+        shapes=shapes,
+        channels=channels,
+        content=content,
+        arrays=parts,
+    )
 
 
 def refuse_damaged(root: Path, problems: Sequence[tuple[str, str]]) -> None:

@@ -74,7 +74,16 @@ def _found(root: Path, samples: dict[str, Samples], content: str, channels: int)
     paths = [str(Path(path).relative_to(root)) for path, _ in every]
     given = np.array([part for part in PARTS for _ in samples[part]])
     labels = np.array([label for _, label in every], dtype=np.int64)
-    return Discovered(root, [], paths, labels, given, _shapes(root, paths), channels, content)
+    return Discovered(
+        root=root,
+        classes=[],
+        paths=paths,
+        labels=labels,
+        given=given,
+        shapes=_shapes(root, paths),
+        channels=channels,
+        content=content,
+    )
 
 
 def _shapes(root: Path, paths: list[str]) -> NDArray[np.int64]:

@@ -137,16 +137,16 @@ def _load(data: DataConfig, device: torch.device) -> Splits:
     mean, std = moments(data, arrays)
     every = np.arange(len(arrays.test_labels))
     return Splits(
-        _part(
+        train=_part(
             arrays.train_images, noisy(labels, chosen.train, data.label_noise, classes), chosen.train, device
         ),
-        _part(arrays.train_images, labels, chosen.val, device),
-        _part(arrays.test_images, np.asarray(arrays.test_labels).astype(np.int64), every, device),
-        mean.to(device),
-        std.to(device),
-        fingerprint(arrays),
-        classes,
-        {"val": chosen.val, "test": every},
+        val=_part(arrays.train_images, labels, chosen.val, device),
+        test=_part(arrays.test_images, np.asarray(arrays.test_labels).astype(np.int64), every, device),
+        mean=mean.to(device),
+        std=std.to(device),
+        sha256=fingerprint(arrays),
+        classes=classes,
+        numbers={"val": chosen.val, "test": every},
     )
 
 
@@ -168,14 +168,14 @@ def _of_pool(pool: Pool, data: DataConfig, classes: int, device: torch.device) -
         )
 
     return Splits(
-        part(train, noisy(labels, train, data.label_noise, classes)),
-        part(rows["val"], labels),
-        part(rows["test"], labels),
-        mean.to(device),
-        std.to(device),
-        pool.content,
-        classes,
-        {"val": rows["val"], "test": rows["test"]},
+        train=part(train, noisy(labels, train, data.label_noise, classes)),
+        val=part(rows["val"], labels),
+        test=part(rows["test"], labels),
+        mean=mean.to(device),
+        std=std.to(device),
+        sha256=pool.content,
+        classes=classes,
+        numbers={"val": rows["val"], "test": rows["test"]},
     )
 
 

@@ -130,7 +130,19 @@ class _Recorder(TorchFunctionMode):
             number = len(self.trace.calls)
             begun.append((number, len(self.trace.ops), self.known((args, kwargs))))
             self.stack.append(number)
-            self.trace.calls.append(Call(name, -1, module, None, None, frozenset(), None, 0, 0))
+            self.trace.calls.append(
+                Call(
+                    name=name,
+                    order=-1,
+                    module=module,
+                    inputs=None,
+                    outputs=None,
+                    taken=frozenset(),
+                    given=None,
+                    first=0,
+                    last=0,
+                )
+            )
 
         def leave(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             number, first, taken = begun.pop()
@@ -142,9 +154,16 @@ class _Recorder(TorchFunctionMode):
             given = self.value_of.get(id(out)) if single else None
             order, self.done = self.done, self.done + 1
             self.trace.calls[number] = Call(
-                name, order, module, inputs, out.shape if single else None, frozenset(taken), given, first,
-                len(self.trace.ops),
-            )  # fmt: skip
+                name=name,
+                order=order,
+                module=module,
+                inputs=inputs,
+                outputs=out.shape if single else None,
+                taken=frozenset(taken),
+                given=given,
+                first=first,
+                last=len(self.trace.ops),
+            )
 
         module.register_forward_pre_hook(enter, with_kwargs=True)
         module.register_forward_hook(leave, with_kwargs=True)

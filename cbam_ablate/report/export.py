@@ -9,7 +9,7 @@ from typing import Any
 from cbam_ablate.aggregate.records import Study, line_record, look, read_manifest, read_record
 from cbam_ablate.errors import ConfigError
 from cbam_ablate.report import plots, table_json
-from cbam_ablate.report.beside import beside
+from cbam_ablate.report.forked import beside
 from cbam_ablate.report.page import drawn_of
 from cbam_ablate.report.write import ENDINGS, table_of, write_made
 from cbam_ablate.runs import RunStore

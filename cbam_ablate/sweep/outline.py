@@ -48,7 +48,16 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
     if not sweep:
         refuse_sweeping(composed.hydra)
         cell = Cell("", {}, check(base), run_key(base), [])
-        return Outline("", [], [cell], {cell.key: base}, base, tokens, composed, loader)
+        return Outline(
+            study="",
+            axes=[],
+            cells=[cell],
+            runs={cell.key: base},
+            base=base,
+            tokens=tokens,
+            composed=composed,
+            loader=loader,
+        )
     check_plugin(composed.hydra)
     ours = [token for token in tokens if not token.name.startswith("hydra") and token.name != NAME]
     declaration = declare(ours, composed.hydra.sweeper)
@@ -74,19 +83,19 @@ def _outline(texts: Sequence[str], sweep: bool) -> Outline:
         study = name
     source = None if declared is None else file_of(loader, f"study/{declared}")
     return Outline(
-        study,
-        declaration.axes,
-        cells,
-        runs,
-        base,
-        tokens,
-        composed,
-        loader,
-        source,
-        study == name,
-        notes,
-        unused,
-        departed,
+        study=study,
+        axes=declaration.axes,
+        cells=cells,
+        runs=runs,
+        base=base,
+        tokens=tokens,
+        composed=composed,
+        loader=loader,
+        source=source,
+        named=study == name,
+        notes=notes,
+        ignored=unused,
+        departed=departed,
     )
 
 

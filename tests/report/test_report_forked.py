@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
-from cbam_ablate.report.beside import beside
+from cbam_ablate.report.forked import beside
 
 START = """
 import os, sys, time
 from pathlib import Path
-from cbam_ablate.report.beside import beside
+from cbam_ablate.report.forked import beside
 out = Path(sys.argv[1])
 def write():
     out.write_text(f"{os.getpid()}")
