@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from cbam_ablate.errors import ConfigError, StoreError
-from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify, why_no_links
+from cbam_ablate.runs.claim import Claim, acquire, describe, holder, identify, lives, why_no_links
 from cbam_ablate.runs.files import parse_lines, read_json, read_lines, write_json
 from cbam_ablate.runs.naming import names_of
 from cbam_ablate.runs.results import DENIED, Problem, read_result
@@ -126,6 +127,8 @@ def _near(word: str, names: Iterable[str]) -> str:
     return "; `cbam-ablate runs` lists them" if known else ""
 
 
+NAMED = 2.0
+"""Seconds in which a process that took a lock has written who it is."""
 _locks: list[FileLock] = []
 """What this process holds until it ends."""
 
@@ -233,7 +236,7 @@ class RunStore:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            other = describe(read_json(who) or {})
+            other = describe(_locked_by(who))
             raise StoreError(
                 f"sweep.mode=force: {name} is being trained anew by {other}; wait for its end"
             ) from None
@@ -264,3 +267,11 @@ class RunStore:
             for number in itertools.count(1)
             if not os.path.lexists(path := folder / f"{run.key}.{number}")
         )
+
+
+def _locked_by(who: Path) -> dict[str, Any]:
+    """The process that took a lock, which it writes here once it has it; waited for briefly."""
+    deadline = time.monotonic() + NAMED
+    while not lives(found := read_json(who) or {}) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found

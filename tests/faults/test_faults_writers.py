@@ -1,9 +1,17 @@
 """Two processes that want one run: however they are stopped and whatever their clocks say, one writes it."""
 
 import json
+import os
 import signal
+import threading
 
 import pytest
+from filelock import FileLock
+
+from cbam_ablate.errors import StoreError
+from cbam_ablate.runs import RunStore
+from cbam_ablate.runs.claim import identify
+from cbam_ablate.runs.files import write_json
 
 pytestmark = pytest.mark.slow
 LONG = ["train.epochs=40", "train.batch_size=32"]
@@ -72,6 +80,18 @@ def test_of_two_commands_that_train_anew_one_does_and_the_other_says_who(cli, wo
     found = [path for path in cli.runs().values() if len(cli.history(path.name)) > 1]
     (folder,) = found
     assert [record["epoch"] for record in cli.history(folder.name)] == list(range(1, 21))
+
+
+def test_who_trains_anew_is_told_though_it_has_not_written_its_name_yet(tmp_path):
+    folder = tmp_path / "replaced"
+    folder.mkdir()
+    write_json(folder / ".single.json", {**identify(os.getpid()), "pid": 999_999})
+    with FileLock(folder / ".single.lock"):
+        late = threading.Timer(0.3, write_json, (folder / ".single.json", identify(os.getpid())))
+        late.start()
+        with pytest.raises(StoreError, match=f"trained anew by process {os.getpid()} on"):
+            RunStore(tmp_path).replace("single", [])
+    late.join()
 
 
 def test_where_there_are_no_hard_links_runs_are_trained_all_the_same(cli, tiny, without_links):
