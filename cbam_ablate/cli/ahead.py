@@ -78,8 +78,9 @@ def _ending_with(child: int) -> Iterator[None]:
         yield
         look(how=0)
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            if os.waitpid(child, os.WNOHANG)[0] == 0:  # once it is waited for, its number may be another's
+                os.kill(child, signal.SIGKILL)
         raise
     finally:
         signal.signal(signal.SIGCHLD, before)
