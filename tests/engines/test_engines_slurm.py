@@ -18,8 +18,12 @@ def submissions(cli):
     return [json.loads(path.read_text()) for path in (cli.store / "studies").glob("*/jobs/slurm-*.json")]
 
 
+def squeue(columns):
+    return subprocess.run(["squeue", "-h", "-r", "-o", columns], capture_output=True, text=True).stdout
+
+
 def queue():
-    return subprocess.run(["squeue", "-h", "-r", "-o", "%i %T"], capture_output=True, text=True).stdout
+    return squeue("%i %T")
 
 
 def scontrol(*words):
@@ -81,10 +85,17 @@ def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, unt
     assert slurm.table() == reference
 
 
-def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, end):
+def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, until, end):
     words = ["-m", *tiny, "train.epochs=150", "train.batch_size=16", "seed=0", *SLURM]
-    limit = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=40"]
-    done = end(cli.start("train", *words, *limit))
+    limit = ["hydra.launcher.timeout_min=9", "hydra.launcher.signal_delay_s=115"]
+    process = cli.start("train", *words, *limit)
+    until(lambda: any((f / "checkpoints/last.pt").exists() for f in cli.runs().values()), "an epoch")
+    job, run_time = squeue("%i %M").split()
+    less_than_115_s_from_now = int(run_time.split(":")[-2]) + 2
+    scontrol("update", f"JobId={job}", f"TimeLimit={less_than_115_s_from_now}")
+    until(lambda: "Restarts=1" in scontrol("show", "job", job), "a job in the queue again")
+    scontrol("update", f"JobId={job}", "TimeLimit=60")
+    done = end(process)
     assert done.returncode == 0, done.stderr
     (folder,) = cli.runs().values()
     assert re.search(MIDWAY, (folder / "train.log").read_text())
