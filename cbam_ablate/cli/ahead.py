@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from omegaconf import OmegaConf
+
 from cbam_ablate import cli
 from cbam_ablate.config.where import conf_dirs
 
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
 def while_torch_is_imported(texts: list[str], make: Callable[[list[str]], "Outline"]) -> "Outline":
     """What `make` makes of a command's tokens, in the time that importing torch takes on another core.
 
-    A fork makes it, and sends it without tokens and loader, which a single run has no use for. Where the fork
-    fails it ends as the command does, with its message and exit code, and so does this process. Where the
-    process isn't the command's alone, without a second core, and where code, configs or settings of Hydra's
-    might take part that would see two processes, this process makes it.
+    A fork makes it, and sends it without tokens and loader, which a single run has no use for; of `composed`
+    it sends the node `hydra`, in types that need no Hydra. Where the fork fails it ends as the command does,
+    with its message and exit code, and so does this process. Where the process isn't the command's alone,
+    without a second core, and where code, configs or settings of Hydra's might take part that would see two
+    processes, this process makes it.
     """
     if not _may_fork(texts):
         return make(texts)
@@ -57,9 +60,11 @@ def _may_fork(texts: list[str]) -> bool:
 
 def _send(outline: "Outline", write: int) -> NoReturn:
     """Ends this fork, having sent what can be sent."""
+    composed = OmegaConf.create({"hydra": OmegaConf.to_container(outline.composed.hydra)})
     try:
         with open(write, "wb") as pipe:
-            pipe.write(pickle.dumps(replace(outline, tokens=[], loader=None)))  # type: ignore[arg-type]
+            sent = replace(outline, composed=composed, tokens=[], loader=None)  # type: ignore[arg-type]
+            pipe.write(pickle.dumps(sent))
     finally:
         os._exit(0)
 

@@ -23,6 +23,7 @@ from cbam_ablate.runs.claim import describe, holder
 
 if TYPE_CHECKING:
     from cbam_ablate.sweep.asked import Outline
+    from cbam_ablate.sweep.plan import Plan
 
 AGAIN = "The same again would too; sweep.mode=retry trains it anew all the same."
 NOT_DONE = "Not trained yet, and sweep.mode doesn't ask for it."
@@ -58,18 +59,18 @@ def _outline(texts: list[str], sweep: bool = False) -> "Outline":
 
 
 def _single(asked: "Outline") -> int:
-    from cbam_ablate.cli.show import show
     from cbam_ablate.data import prepare
     from cbam_ablate.sweep.callbacks import told_of_single
     from cbam_ablate.sweep.job import run_one
     from cbam_ablate.sweep.plan import plan_outline
     from cbam_ablate.sweep.run import DIVERGED, refuse_denied
-    from cbam_ablate.sweep.watch import watching
 
     collect_again()
     cfg, plan = asked.base, plan_outline(asked)
     run = plan.store.run(next(iter(plan.runs)))
     if cfg.sweep.dry_run:
+        from cbam_ablate.cli.show import show
+
         return show(plan)
     if not plan.to_run():
         if run.state().diverged:
@@ -84,7 +85,7 @@ def _single(asked: "Outline") -> int:
     if cfg.sweep.mode == "force":
         plan.set_aside()
     print(f"run {run.key} in {run.path}")
-    with told_of_single(asked.composed, cfg), watching(plan) if console().is_terminal else nullcontext():
+    with told_of_single(asked.composed, cfg), _watched(plan):
         state = run_one(cfg)
     if state.name == "finished":
         print(_told(run))
@@ -96,6 +97,14 @@ def _single(asked: "Outline") -> int:
     if state.diverged:
         return fail(f"diverged: {state.error}\n{AGAIN} ({run.path})", DIVERGED)
     return fail(f"failed ({state.failure}): {state.error}\nThe traceback is in {run.path / 'traceback.txt'}")
+
+
+def _watched(plan: "Plan") -> AbstractContextManager[object]:
+    if not console().is_terminal:
+        return nullcontext()
+    from cbam_ablate.sweep.watch import watching
+
+    return watching(plan)
 
 
 def _told(run: Run) -> str:

@@ -66,6 +66,14 @@ def test_it_is_the_fork_that_composes(begin):
     assert "made here" not in out
 
 
+def test_the_process_that_trains_does_without_hydra(cli, tiny):
+    told = "import atexit, sys; atexit.register(lambda: print('hydra' in sys.modules))"
+    program = [sys.executable, "-c", f"{told}; from cbam_ablate.cli import main; main()"]
+    done = subprocess.run([*program, "train", *tiny, f"store={cli.store}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("False\n")
+
+
 @pytest.mark.parametrize("word", ["backbone=resnt", "model.depth=21", "optimizer.lr=-1"])
 def test_what_the_fork_refuses_is_told_once(cli, word):
     done = cli("train", word, cold=True)
