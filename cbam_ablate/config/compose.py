@@ -14,8 +14,7 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.utils import create_config_search_path
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -54,6 +53,8 @@ from cbam_ablate.errors import ConfigError
 
 WITH_BASES = hydra.__version__.startswith("1.3.")
 """Whether this Hydra asks which version's defaults are meant; 1.4 warns of whoever says it."""
+LATELY = 4
+"""Compositions that a command comes back to: its own, and those of the study it is held against."""
 UNKNOWN = (ConfigAttributeError, ConfigKeyError)
 """What OmegaConf raises for a name that isn't there."""
 
@@ -81,6 +82,30 @@ class Loader(ConfigLoaderImpl):
     `hydra/launcher=submitit_slurm`, which has not the same options.
     """
 
+    def __init__(self, path: ConfigSearchPath) -> None:
+        super().__init__(path)
+        self._layers: list[ResultDefault] = []
+        self._made: dict[tuple[str, ...], tuple[DictConfig, list[ResultDefault]]] = {}
+
+    def composed(self, name: str, *lines: str) -> tuple[DictConfig, list[ResultDefault]]:
+        """A config that nobody may change, and the files that are laid over each other for it, in order.
+
+        What was asked for lately isn't composed again.
+        """
+        asked = (name, *lines)
+        if asked not in self._made:
+            config = self.load_configuration(name, list(lines), RunMode.RUN, from_shell=False)
+            if len(self._made) == LATELY:
+                del self._made[next(iter(self._made))]
+            self._made[asked] = config, self._layers
+        return self._made[asked]
+
+    def _compose_config_from_defaults_list(
+        self, defaults: list[ResultDefault], repo: IConfigRepository
+    ) -> DictConfig:
+        self._layers = defaults
+        return super()._compose_config_from_defaults_list(defaults, repo)
+
     def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
         return super()._load_single_config(default, cast(IConfigRepository, _Unmatched(repo)))
 
@@ -105,7 +130,7 @@ class _Unmatched:
         raise ConfigLoadError("files are composed as they are")
 
 
-def make_loader() -> ConfigLoader:
+def make_loader() -> Loader:
     """Hydra's loader of our groups, and of those in folders of the user's own, which come first."""
     if not OmegaConf.has_resolver("hydra"):
         setup_globals()
@@ -116,7 +141,7 @@ def make_loader() -> ConfigLoader:
     return Loader(path)
 
 
-def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: str = "") -> DictConfig:
+def compose(tokens: Sequence[Token], loader: Loader | None = None, name: str = "") -> DictConfig:
     """Hydra's composition of tokens of one value each, the `hydra` node included."""
     loader, name = loader or make_loader(), name or main_config()
     with hydras_own(tokens):
@@ -131,16 +156,14 @@ def compose(tokens: Sequence[Token], loader: ConfigLoader | None = None, name: s
     return composed
 
 
-def layers_of(tokens: Sequence[Token], loader: ConfigLoader) -> list[ResultDefault]:
+def layers_of(tokens: Sequence[Token], loader: Loader) -> list[ResultDefault]:
     """The files that Hydra lays over each other for these tokens, in its order."""
     with hydras_own(tokens):
-        lines = [token.for_hydra for token in tokens]
-        return loader.compute_defaults_list(main_config(), lines, RunMode.RUN).defaults
+        return loader.composed(main_config(), *(token.for_hydra for token in tokens))[1]
 
 
-def _load(loader: ConfigLoader, name: str, tokens: Sequence[Token]) -> DictConfig:
-    lines = [token.for_hydra for token in tokens]
-    return loader.load_configuration(name, lines, RunMode.RUN, from_shell=False)
+def _load(loader: Loader, name: str, tokens: Sequence[Token]) -> DictConfig:
+    return copy.deepcopy(loader.composed(name, *(token.for_hydra for token in tokens))[0])
 
 
 @contextmanager
@@ -203,7 +226,7 @@ def to_run_config(composed: DictConfig) -> RunConfig:
     return resolved(typed(composed))
 
 
-def file_of(loader: ConfigLoader, path: str) -> Path | None:
+def file_of(loader: Loader, path: str) -> Path | None:
     """Where a config such as `study/placement` is read from; None where it is in no folder."""
     for source in loader.get_sources():
         if source.scheme() in ("file", OWN_FILES) and source.available() and source.is_config(path):

@@ -8,13 +8,12 @@ own and nothing refers to anything by interpolation.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from cbam_ablate.config.canonical import flatten
-from cbam_ablate.config.compose import layers_of
+from cbam_ablate.config.compose import Loader, layers_of
 from cbam_ablate.config.options import ALIASES, coerce, dotted_names
 from cbam_ablate.config.overrides import Token
 from cbam_ablate.config.schema import RunConfig
@@ -39,7 +38,7 @@ class Layers:
         self,
         base: RunConfig,
         fixed: Sequence[Token],
-        loader: ConfigLoader,
+        loader: Loader,
         chosen: Mapping[str, Collection[str]],
         given: Collection[str],
     ) -> None:

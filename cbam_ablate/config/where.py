@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from cbam_ablate.errors import ConfigError
@@ -107,24 +108,29 @@ def conf_dirs() -> list[Path]:
 def choices(group: str) -> list[str]:
     """The choices of a group, numbers in order."""
     found = {
-        path.relative_to(folder / group).with_suffix("").as_posix()
-        for folder in conf_dirs()
-        for path in (folder / group).rglob("*.yaml")
+        path.relative_to(group).with_suffix("").as_posix() for path in _files() if path.is_relative_to(group)
     }
     return sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
 
 
 def groups() -> set[str]:
     """All config groups but Hydra's own: the package's, and folders of the user's that hold configs."""
-    found = {
-        group.as_posix()
-        for folder in conf_dirs()
-        for path in folder.rglob("*.yaml")
-        for group in path.relative_to(folder).parents
-    }
+    found = {group.as_posix() for path in _files() for group in path.parents}
     return {name for name in found if name != "." and name.partition("/")[0] != "hydra"}
 
 
 def standing() -> set[str]:
     """The groups that every config has a choice of."""
-    return {path.name for path in conf_dir().iterdir() if path.is_dir()} - {"hydra"}
+    return {path.parts[0] for path in _ours() if len(path.parts) > 1} - {"hydra"}
+
+
+def _files() -> Iterator[Path]:
+    """The configs there are, as they lie in their folders."""
+    yield from _ours()
+    for folder in conf_dirs()[:-1]:
+        yield from (path.relative_to(folder) for path in folder.rglob("*.yaml"))
+
+
+@cache
+def _ours() -> list[Path]:
+    return [path.relative_to(conf_dir()) for path in conf_dir().rglob("*.yaml")]

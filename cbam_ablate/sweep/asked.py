@@ -14,8 +14,7 @@ from cbam_ablate.errors import ConfigError
 from cbam_ablate.runs import RunStore, State
 
 if TYPE_CHECKING:
-    from hydra.core.config_loader import ConfigLoader
-
+    from cbam_ablate.config.compose import Loader
     from cbam_ablate.config.overrides import Token
 
 
@@ -66,7 +65,7 @@ class Outline:
     base: RunConfig
     tokens: "list[Token]"
     composed: DictConfig
-    loader: "ConfigLoader"
+    loader: "Loader"
     source: Path | None = None
     named: bool = False
     notes: list[str] = field(default_factory=list)

@@ -8,7 +8,6 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf
 
 from cbam_ablate.config.canonical import (
@@ -20,7 +19,7 @@ from cbam_ablate.config.canonical import (
     run_key,
     with_stem,
 )
-from cbam_ablate.config.compose import compose, to_run_config, typed
+from cbam_ablate.config.compose import Loader, compose, to_run_config, typed
 from cbam_ablate.config.layers import Layers, Unlayered
 from cbam_ablate.config.once import Memo
 from cbam_ablate.config.options import GROUP_OF, coerce, difference, dotted_names, holder_of, spell
@@ -43,7 +42,7 @@ def make_cells(
     fixed: Sequence[Token],
     assignments: Sequence[Assignment],
     axes: Sequence[str],
-    loader: ConfigLoader,
+    loader: Loader,
     once: Memo,
 ) -> list[Cell]:
     """The cells of a sweep. Those that break a rule carry their violations instead of a key.
@@ -101,7 +100,7 @@ def _composer(
     plain: RunConfig,
     fixed: Sequence[Token],
     assignments: Iterable[Assignment],
-    loader: ConfigLoader,
+    loader: Loader,
 ) -> Compose:
     """Makes the config of an assignment, without Hydra where its layers allow it."""
     chosen: dict[str, dict[str, None]] = {}
@@ -142,7 +141,7 @@ def _by_layers(base: RunConfig, layers: Layers | None, ours: set[str]) -> Compos
     return make
 
 
-def _by_hydra(fixed: Sequence[Token], loader: ConfigLoader, ours: set[str], given: set[str]) -> Compose:
+def _by_hydra(fixed: Sequence[Token], loader: Loader, ours: set[str], given: set[str]) -> Compose:
     """Hydra composes each combination of choices; values are set on what it gives."""
     templates: dict[tuple[str, ...], tuple[DictConfig, _Shared | None]] = {}
 

@@ -3,10 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
-
 from cbam_ablate.config.canonical import canonical_in, effective, resolved
-from cbam_ablate.config.compose import compose, typed
+from cbam_ablate.config.compose import Loader, compose, typed
 from cbam_ablate.config.once import Memo
 from cbam_ablate.config.options import difference
 from cbam_ablate.config.overrides import Token
@@ -19,7 +17,7 @@ from cbam_ablate.sweep.declare import axis_name, declare, expand
 SECTIONS = ("augment", "data", "loss", "optimizer", "schedule", "train")
 
 
-def departure(cells: Sequence[Cell], tokens: Sequence[Token], loader: ConfigLoader, once: Memo) -> Departure:
+def departure(cells: Sequence[Cell], tokens: Sequence[Token], loader: Loader, once: Memo) -> Departure:
     """What the command changed of the networks and of the training that the study's file declares.
 
     `tokens` are the command's, of which the study alone keeps itself, its data and where Hydra searches. None
