@@ -70,6 +70,7 @@ def test_of_another_launcher(swept, launcher):
     assert places["failures"] == "none"
 
 
+@pytest.mark.slow
 def test_after_ctrl_c(cli, tiny):
     process = cli.start("train", "-m", *tiny, "train.epochs=1000", "seed=0,1", HERE, "name=mine")
     deadline = time.monotonic() + 120

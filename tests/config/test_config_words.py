@@ -6,6 +6,7 @@ from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
 from cbam_ablate.config.overrides import parse
 from cbam_ablate.config.words import literal, words_of
+from tests.composed import composed
 
 ODD = [
     [],
@@ -32,7 +33,7 @@ ODD = [
 
 @pytest.mark.parametrize("words", ODD, ids=" ".join)
 def test_a_configs_words_make_a_run_of_the_same_key(words):
-    cfg = load_config(words)
+    cfg = composed(words)
     assert run_key(load_config(words_of(cfg))) == run_key(cfg)
 
 

@@ -13,7 +13,7 @@ from cbam_ablate.models.backbones import BACKBONES
 
 OURS = sorted(name for name, backbone in BACKBONES.items() if backbone.depths)
 EVERY_DEPTH = [
-    pytest.param(name, depth, marks=[pytest.mark.slow] if depth > 60 else [])
+    pytest.param(name, depth, marks=[] if depth == BACKBONES[name].default_depth else [pytest.mark.slow])
     for name in OURS
     for depth in BACKBONES[name].depths
 ]

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from cbam_ablate.data import synthetic
 from cbam_ablate.sweep.plan import make_plan
 from cbam_ablate.sweep.run import run_plan
@@ -28,6 +30,7 @@ def noted(logits, labels):
 """
 
 
+@pytest.mark.slow
 def test_jobs_have_imported_what_all_need_and_no_more_and_collect_cycles(tiny, tmp_path):
     words = [*tiny, "placement=block", f"store={tmp_path}"]
     done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True)
