@@ -7,12 +7,12 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Self, cast
 
 import hydra
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
@@ -84,11 +84,12 @@ class Loader(ConfigLoaderImpl):
 
     def __init__(self, path: ConfigSearchPath) -> None:
         super().__init__(path)
+        self.repository = _Repository(path)
         self._layers: list[ResultDefault] = []
         self._made: dict[tuple[str, ...], tuple[DictConfig, list[ResultDefault]]] = {}
 
     def composed(self, name: str, *lines: str) -> tuple[DictConfig, list[ResultDefault]]:
-        """A config that nobody may change, and the files that are laid over each other for it, in order.
+        """A config, and the files that are laid over each other for it, in order.
 
         What was asked for lately isn't composed again.
         """
@@ -122,6 +123,13 @@ class Loader(ConfigLoaderImpl):
         return job
 
 
+class _Repository(ConfigRepository):
+    """Hydra's, of which it makes a copy for each composition: a copy reads from the same sources."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return copy.copy(self)
+
+
 class _Unmatched:
     def __init__(self, repo: IConfigRepository) -> None:
         self.load_config = repo.load_config
@@ -142,7 +150,7 @@ def make_loader() -> Loader:
 
 
 def compose(tokens: Sequence[Token], loader: Loader | None = None, name: str = "") -> DictConfig:
-    """Hydra's composition of tokens of one value each, the `hydra` node included."""
+    """Hydra's composition of tokens of one value each, the `hydra` node included. Nobody may change it."""
     loader, name = loader or make_loader(), name or main_config()
     with hydras_own(tokens):
         composed = _load(loader, name, tokens)
@@ -150,6 +158,7 @@ def compose(tokens: Sequence[Token], loader: Loader | None = None, name: str = "
         plain = study_of(composed) is None and not any(token.name in bodies for token in tokens)
         overruled = [] if plain else _overruled(composed, tokens)
         if overruled:
+            composed = copy.deepcopy(composed)
             (none,) = parse(["study=none"])
             own = [*(token for token in tokens if token.name not in bodies), none]
             _put_back(composed, _load(loader, name, own), overruled)
@@ -163,7 +172,7 @@ def layers_of(tokens: Sequence[Token], loader: Loader) -> list[ResultDefault]:
 
 
 def _load(loader: Loader, name: str, tokens: Sequence[Token]) -> DictConfig:
-    return copy.deepcopy(loader.composed(name, *(token.for_hydra for token in tokens))[0])
+    return loader.composed(name, *(token.for_hydra for token in tokens))[0]
 
 
 @contextmanager

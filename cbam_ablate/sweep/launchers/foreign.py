@@ -1,5 +1,6 @@
 """Launchers of Hydra's own and of others' plugins, which make a job's config when it runs."""
 
+import copy
 from pathlib import Path
 
 from hydra._internal.callbacks import Callbacks
@@ -19,9 +20,8 @@ class ForeignLauncher(RunLauncher):
 
     def __init__(self, asked: Outline, callbacks: Callbacks) -> None:
         hydras = [token for token in asked.tokens if token.name.startswith("hydra")]
-        job = compose(
-            [token for token in hydras if not token.name.startswith("hydra.sweeper")], asked.loader, JOB
-        )
+        settings = [token for token in hydras if not token.name.startswith("hydra.sweeper")]
+        job = copy.deepcopy(compose(settings, asked.loader, JOB))
         context = HydraContext(config_loader=asked.loader, callbacks=callbacks)
         with hydras_own(), flag_override(job.hydra, ["readonly", "struct"], False):
             job.hydra.launcher = asked.composed.hydra.launcher
