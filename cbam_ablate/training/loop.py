@@ -130,9 +130,12 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
         known = {name: value for name, value in state["progress"].items() if name != "fused"}  # of 0.1
         self.done = self.choice.go_on(Progress(**known), self.cfg.train.epochs)
-        if self.done.epoch > self.cfg.train.epochs:
+        left = self.cfg.train.epochs - self.done.epoch
+        if left < 0 or (left == 0 and not self.done.best_epoch):
+            bare = "" if left else ", and no best.pt is beside it"
             raise ConfigError(
-                f"train.epochs={self.cfg.train.epochs}: {source} has trained {self.done.epoch} epochs already"
+                f"train.epochs={self.cfg.train.epochs}: {source} has trained {self.done.epoch} epochs "
+                f"already{bare}"
             )
         self.totals.start(state["totals"])
         if self.done.step:

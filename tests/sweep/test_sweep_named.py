@@ -66,7 +66,7 @@ def test_a_declared_study_by_another_name_leaves_the_first_alone(planned, tmp_pa
     manifest = planned("study=placement", "placement=none,block", "seed=0,1", "train.epochs=1", "name=short")
     assert manifest["study"] == "short"
     kept = json.loads((tmp_path / "studies" / "placement" / "manifest.json").read_text())
-    assert kept["constants"]["train.epochs"] == 3
+    assert kept["constants"]["train.epochs"] == 2
 
 
 @pytest.mark.parametrize("name", ["placement", "a/b", "..", "a b", "none", "a,b"])

@@ -55,7 +55,7 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(cli, tiny, tmp_path, witho
 
 @pytest.fixture(scope="module")
 def trained(tiny_words, tmp_path_factory):
-    """A store with a finished run of three epochs, and the run's key."""
+    """A store with a finished run of two epochs, and the run's key."""
     store = tmp_path_factory.mktemp("trained")
     cfg = composed([*tiny_words, f"store={store}"])
     assert run_one(cfg).name == "finished"
@@ -80,7 +80,7 @@ def test_a_cut_short_checkpoint_starts_the_run_over(unfinished, tmp_path, caplog
     assert run_one(cfg).name == "finished"
     assert any("starts over" in line and "not a whole checkpoint" in line for line in caplog.messages)
     assert same(weights(tmp_path, folder.name), before)
-    assert epochs(folder) == [1, 2, 3]
+    assert epochs(folder) == [1, 2]
 
 
 def test_a_history_line_cut_short_is_restored_from_the_checkpoint(unfinished):
@@ -225,7 +225,7 @@ def test_a_run_goes_on_in_the_number_format_that_it_began_in(between):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("train.epochs=2", "has trained 3 epochs already"),
+        ("train.epochs=1", "has trained 2 epochs already"),
         ("data.val_size=300", "began with"),
         ("optimizer=adamw", "optimizer.name=adamw"),
         ("optimizer.decay_norm_bias=false", "began with"),
@@ -258,7 +258,8 @@ def test_a_checkpoint_that_lies_anywhere_can_be_gone_on_from(checkpoint, tmp_pat
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("train.epochs=2", "has trained 3 epochs already"),
+        ("train.epochs=1", "has trained 2 epochs already"),
+        ("train.epochs=2", "has trained 2 epochs already, and no best.pt is beside it"),
         ("placement=block", "weights are of another network"),
     ],
 )
