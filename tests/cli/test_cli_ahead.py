@@ -104,3 +104,21 @@ def test_ctrl_c_while_the_fork_composes_ends_both(begin):
     assert process.returncode == 130
     assert err.count("stopped") == err.count("\n") == 1
     assert not Path(f"/proc/{fork}").exists()
+
+
+def test_ctrl_c_that_pytorch_swallows_as_it_imports_numpy_ends_the_command(cli, tiny):
+    program = """
+import os, signal, sys
+from cbam_ablate.cli import main
+class AsNumpyIsImported:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy.linalg":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, AsNumpyIsImported())
+main()
+"""
+    words = ["train", *tiny, f"store={cli.store}"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, ""), done.stderr
+    assert done.stderr.count("stopped") == done.stderr.count("\n") == 1
