@@ -171,7 +171,16 @@ def run(command: str, arguments: list[str]) -> int:
 
         if isinstance(error, UserError | OSError):
             return fail(_denied(error) if isinstance(error, PermissionError) else str(error))
+        if _came_of_ctrl_c(error):
+            return fail("stopped", 130)
         return fail(f"{type(error).__name__}: {error}\n(a bug of ours; HYDRA_FULL_ERROR=1 shows where)")
+
+
+def _came_of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether it was raised as Ctrl-C ended something, as by argparse in the middle of its work."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _denied(error: PermissionError) -> str:

@@ -97,8 +97,12 @@ def _ending_with(child: int) -> Iterator[None]:
 def _interruptible() -> Iterator[None]:
     """Raises the `KeyboardInterrupt` of a Ctrl-C at the block's end, if what the block imports swallowed it.
 
-    PyTorch does while it imports NumPy.
+    PyTorch does while it imports NumPy. Where Ctrl-C is ignored it stays so.
     """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield
+        return
     came = False
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -106,7 +110,7 @@ def _interruptible() -> Iterator[None]:
         came = True
         signal.default_int_handler(number, frame)
 
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:

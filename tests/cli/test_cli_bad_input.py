@@ -109,6 +109,18 @@ def test_errors_show_their_traceback_on_request(monkeypatch):
         run("train", ["depth=26"])
 
 
+def test_ctrl_c_that_ends_in_another_error_is_ctrl_c(monkeypatch, capsys):
+    def interrupted(arguments):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("argparse, in the middle of its work")
+
+    monkeypatch.setattr("cbam_ablate.cli.train.main", interrupted)
+    assert run("train", []) == 130
+    assert capsys.readouterr().err == "cbam-ablate: stopped\n"
+
+
 def test_help_names_every_command(capsys):
     from cbam_ablate.cli import COMMANDS, usage
 
