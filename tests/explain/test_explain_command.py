@@ -147,6 +147,7 @@ def test_ones_own_classes_are_called_by_their_names(two_sets, tmp_path):
     assert found.shown.names == ["cat", "dog"]
 
 
+@pytest.mark.slow
 def test_a_study_is_explained_by_a_network_of_each_row_under_the_rows_labels(store, keys, tmp_path):
     (study,) = [path.parent.name for path in store.glob("studies/*/manifest.json")]
     record = explained(store, tmp_path, f"study={study}", "images=2", "n=2")

@@ -47,7 +47,7 @@ def test_grey_images_of_28_pixels_go_through(configure, backbone):
 
 
 @pytest.mark.parametrize("backbone", OURS)
-@pytest.mark.parametrize("placement", ["none", "both", "stage"])
+@pytest.mark.parametrize("placement", ["none", "both", pytest.param("stage", marks=pytest.mark.slow)])
 def test_every_parameter_learns(configure, backbone, placement):
     network = build_model(configure(backbone, None, placement, width=NARROW[backbone], reduction=2))
     network(torch.randn(2, 3, 32, 32)).square().sum().backward()
