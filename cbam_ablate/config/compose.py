@@ -88,14 +88,15 @@ class Loader(ConfigLoaderImpl):
         self._layers: list[ResultDefault] = []
         self._made: dict[tuple[str, ...], tuple[DictConfig, list[ResultDefault]]] = {}
 
-    def composed(self, name: str, *lines: str) -> tuple[DictConfig, list[ResultDefault]]:
+    def composed(self, name: str, tokens: Sequence[Token]) -> tuple[DictConfig, list[ResultDefault]]:
         """A config, and the files that are laid over each other for it, in order.
 
         What was asked for lately isn't composed again.
         """
+        lines = [token.for_hydra for token in tokens]
         asked = (name, *lines)
         if asked not in self._made:
-            config = self.load_configuration(name, list(lines), RunMode.RUN, from_shell=False)
+            config = self.load_configuration(name, lines, RunMode.RUN, from_shell=False)
             if len(self._made) == LATELY:
                 del self._made[next(iter(self._made))]
             self._made[asked] = config, self._layers
@@ -153,7 +154,7 @@ def compose(tokens: Sequence[Token], loader: Loader | None = None, name: str = "
     """Hydra's composition of tokens of one value each, the `hydra` node included. Nobody may change it."""
     loader, name = loader or make_loader(), name or main_config()
     with hydras_own(tokens):
-        composed = _load(loader, name, tokens)
+        composed, _ = loader.composed(name, tokens)
         bodies = {"study", *(groups() - standing())}
         plain = study_of(composed) is None and not any(token.name in bodies for token in tokens)
         overruled = [] if plain else _overruled(composed, tokens)
@@ -161,18 +162,14 @@ def compose(tokens: Sequence[Token], loader: Loader | None = None, name: str = "
             composed = copy.deepcopy(composed)
             (none,) = parse(["study=none"])
             own = [*(token for token in tokens if token.name not in bodies), none]
-            _put_back(composed, _load(loader, name, own), overruled)
+            _put_back(composed, loader.composed(name, own)[0], overruled)
     return composed
 
 
 def layers_of(tokens: Sequence[Token], loader: Loader) -> list[ResultDefault]:
     """The files that Hydra lays over each other for these tokens, in its order."""
     with hydras_own(tokens):
-        return loader.composed(main_config(), *(token.for_hydra for token in tokens))[1]
-
-
-def _load(loader: Loader, name: str, tokens: Sequence[Token]) -> DictConfig:
-    return loader.composed(name, *(token.for_hydra for token in tokens))[0]
+        return loader.composed(main_config(), tokens)[1]
 
 
 @contextmanager
