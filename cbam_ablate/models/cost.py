@@ -29,6 +29,7 @@ MULTIPLYING = {
 """Convolutions, linear layers, matrix products of maps, and attention over tokens."""
 POOLING = (torch.ops.aten.mean, torch.ops.aten._adaptive_avg_pool2d, torch.ops.aten.adaptive_avg_pool2d)
 FILLS = (Tensor.normal_, Tensor.uniform_)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 
 
 class ModelCost(NamedTuple):
@@ -182,9 +183,9 @@ def _run(cfg: RunConfig, device: str) -> tuple[nn.Module, Any, int, int, Size | 
     with torch.device(device), torch.random.fork_rng([]), unfilled:
         network = build_model(cfg, pretrained=False).eval()
         image = torch.zeros(images, data.channels, data.size, data.size)
-    # On the meta device a batch norm takes longer than all else, and gives the shape that it is given.
+    # On the meta device a norm takes longer than all else, and gives the shape that it is given.
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d and device == "meta":
+        if device == "meta" and isinstance(module, NORMS) and type(module) in NORMS:
             module.forward = partial(_same, module)  # type: ignore[method-assign]
         if cfg.code and hasattr(module, "is_gate"):
             module.register_forward_hook(partial(_refuse_other_map, cfg.model.attention.kind))
@@ -228,9 +229,17 @@ def _refuse_other_map(kind: str, module: nn.Module, inputs: tuple[Any, ...], out
         )
 
 
-def _same(norm: nn.BatchNorm2d, input: Tensor) -> Tensor:
-    if input.dim() != 4 or input.shape[1] != norm.num_features:
-        raise ValueError(f"a batch norm of {norm.num_features} channels is given {tuple(input.shape)}")
+def _same(norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm, input: Tensor) -> Tensor:
+    given = tuple(input.shape)
+    if isinstance(norm, nn.LayerNorm):
+        own = tuple(norm.normalized_shape)
+        if given[-len(own) :] != own:
+            raise ValueError(f"a layer norm of {own} is given {given}")
+    elif (
+        len(given) not in ((4,) if isinstance(norm, nn.BatchNorm2d) else (2, 3))
+        or given[1] != norm.num_features
+    ):
+        raise ValueError(f"a batch norm of {norm.num_features} channels is given {given}")
     return input
 
 

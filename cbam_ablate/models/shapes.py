@@ -39,6 +39,10 @@ def _alike(x: Tensor) -> Sequence[int]:
     return x.shape
 
 
+def _power(x: Tensor, exponent: float) -> Sequence[int] | None:
+    return x.shape if isinstance(exponent, int | float) else None
+
+
 def _together(x: Tensor, y: Any, alpha: float = 1) -> Sequence[int] | None:
     if isinstance(y, int | float):
         return x.shape
@@ -104,37 +108,70 @@ def _pooled(
     dilation: Sequence[int] = (1, 1), ceil: bool = False,
 ) -> Sequence[int] | None:  # fmt: skip
     options = [[*option, *option][:2] for option in (kernel, stride or kernel, padding, dilation)]
-    if ceil or x.dim() != 4 or any(2 * pad > side for pad, side in zip(options[2], options[0], strict=True)):
+    if x.dim() != 4 or any(2 * pad > side for pad, side in zip(options[2], options[0], strict=True)):
         return None
-    sides = _sides(x, *options)
+    sides = _sides(x, *options, ceil=ceil)
     return sides and [*x.shape[:2], *sides]
 
 
-def _sides(x: Tensor, kernel: Sequence[int], *options: Sequence[int]) -> list[int] | None:
-    """Height and width after a kernel, of a stride, a padding and a dilation, went over a map."""
+def _sides(x: Tensor, kernel: Sequence[int], *options: Sequence[int], ceil: bool = False) -> list[int] | None:
+    """Height and width after a kernel, of a stride, a padding and a dilation, went over a map.
+
+    With `ceil` a last place that begins within the map counts too, though the kernel sticks out.
+    """
     stride, padding, dilation = options
     if min(*stride, *dilation) < 1 or min(padding) < 0:
         return None
-    sizes = zip(x.shape[2:], kernel, *options, strict=True)
-    sides = [(side + 2 * pad - by * (own - 1) - 1) // step + 1 for side, own, step, pad, by in sizes]
+    sides = []
+    for side, own, step, pad, by in zip(x.shape[2:], kernel, *options, strict=True):
+        room = side + 2 * pad - by * (own - 1) - 1
+        last = -(-room // step) if ceil else room // step
+        sides.append(last + (0 if ceil and last * step >= side + pad else 1))
     return sides if min(sides) > 0 else None
+
+
+def _enlarged(x: Tensor, size: Sequence[int], corners: bool, *scales: float | None) -> Sequence[int] | None:
+    return [*x.shape[:2], *size] if x.dim() == 4 and len(size) == 2 and min(size) > 0 and x.numel() else None
+
+
+def _normed(
+    x: Tensor, order: float = 2, dims: Sequence[int] | None = None, keepdim: bool = False
+) -> Sequence[int] | None:
+    return _reduced(x, dims, keepdim)
+
+
+def _along(x: Tensor, dim: int, half_to_float: bool) -> Sequence[int] | None:
+    return x.shape if -x.dim() <= dim < x.dim() and not half_to_float else None
+
+
+def _products(x: Tensor, y: Tensor) -> Sequence[int] | None:
+    fits = x.dim() == y.dim() == 3 and x.shape[0] == y.shape[0] and x.shape[2] == y.shape[1]
+    return (*x.shape[:2], y.shape[2]) if fits else None
 
 
 SHAPES: dict[Any, Callable[..., Sequence[int] | None]] = {
     aten.relu.default: _alike,
     aten.sigmoid.default: _alike,
+    aten.hardswish.default: _alike,
+    aten._softmax.default: _along,
+    aten.pow.Tensor_Scalar: _power,
     aten.add.Tensor: _together,
+    aten.sub.Tensor: _together,
     aten.mul.Tensor: _together,
     aten.div.Tensor: _together,
     aten.mean.dim: _reduced,
     aten.sum.dim_IntList: _reduced,
     aten.amax.default: _reduced,
+    aten.logsumexp.default: _reduced,
+    aten.linalg_vector_norm.default: _normed,
     aten.max.dim: _largest,
     aten.cat.default: _joined,
     aten.stack.default: _stacked,
     aten.addmm.default: _linear,
+    aten.bmm.default: _products,
     aten.convolution.default: _convolved,
     aten.max_pool2d_with_indices.default: _pooled,
+    aten.upsample_bilinear2d.default: _enlarged,
 }
 WITH_PLACES = (aten.max.dim, aten.max_pool2d_with_indices.default)
 """What gives the largest values and where they are."""

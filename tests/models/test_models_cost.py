@@ -46,9 +46,19 @@ def test_inference_mode_changes_no_count(monkeypatch):
         assert model_cost(cfg) == (272_474, 40_813_184)
 
 
-def test_a_batch_norm_of_other_channels_is_refused(monkeypatch):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(8)],
+        [nn.Conv2d(3, 4, 3), nn.BatchNorm1d(4)],
+        [nn.Conv2d(3, 4, 3), nn.LayerNorm(8)],
+        [nn.Flatten(), nn.Linear(3072, 4), nn.BatchNorm1d(8)],
+    ],
+    ids=str,
+)
+def test_a_norm_of_other_channels_is_refused(monkeypatch, wrong):
     """What a backbone of somebody's own may come with."""
-    wrong = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(8))
+    wrong = nn.Sequential(*wrong)
     monkeypatch.setattr(cost, "build_model", lambda cfg, pretrained: wrong.to("meta"))
     monkeypatch.setattr(cost, "_counted", {})
     with pytest.raises(ConfigError, match="takes no images of 3x32x32"):

@@ -25,6 +25,8 @@ def modules(network: nn.Module, kind: type[nn.Module]) -> list[str]:
         ("resnet", 18, "cifar10", "block", 11_263_842),
         ("resnet", 34, "cifar10", "block", 21_444_918),
         ("resnet", 50, "cifar10", "block", 26_053_434),
+        ("resnet_cifar", 8, "cifar10", "none", 78_042),
+        ("resnet_cifar", 14, "cifar10", "none", 175_258),
         ("resnet_cifar", 20, "cifar10", "none", 272_474),
         ("resnet_cifar", 56, "cifar10", "none", 855_770),
         ("resnet_cifar", 110, "cifar10", "none", 1_730_714),

@@ -21,15 +21,16 @@ def _cifar(depth: int, width: int) -> tuple[int, ...]:
     return _times(1, 2, 4)(depth, width if depth < 164 else 4 * width)
 
 
+THREE_STAGES = (20, 8, 14, 32, 44, 56, 110, 164)
+
 BACKBONES = {
     "resnet": Backbone("cbam_ablate.models.backbones.resnet:resnet", (18, 34, 50, 101, 152), 64, _resnet),
     "resnet_cifar": Backbone(
-        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar", (20, 32, 44, 56, 110, 164), 16, _cifar,
+        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar", THREE_STAGES, 16, _cifar,
         uses=frozenset({"shortcut"}),
     ),
     "resnet_cifar_preact": Backbone(
-        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar_preact", (20, 32, 44, 56, 110, 164), 16,
-        _cifar,
+        "cbam_ablate.models.backbones.resnet_cifar:resnet_cifar_preact", THREE_STAGES, 16, _cifar
     ),
     "wide_resnet": Backbone(
         "cbam_ablate.models.backbones.resnet_cifar:wide_resnet", (28, 16, 22, 40), 160, _times(1, 2, 4)

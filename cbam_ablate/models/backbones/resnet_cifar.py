@@ -1,9 +1,9 @@
 """Residual networks of three stages for CIFAR.
 
-`resnet_cifar`: ResNet-20 to -110 (He et al., 2015, arXiv 1512.03385, section 4.2), and of bottlenecks
-ResNet-164 (He et al., 2016, arXiv 1603.05027, its original units). `resnet_cifar_preact`: that paper's
-pre-activation units. `wide_resnet`: Zagoruyko and Komodakis, 2016, arXiv 1605.07146. `resnext_cifar`:
-ResNeXt-29 (Xie et al., 2016, arXiv 1611.05431, section 5.2).
+`resnet_cifar`: ResNet-20 to -110 (He et al., 2015, arXiv 1512.03385, section 4.2), the smaller -8 and -14 of
+the same formula, and of bottlenecks ResNet-164 (He et al., 2016, arXiv 1603.05027, its original units).
+`resnet_cifar_preact`: that paper's pre-activation units. `wide_resnet`: Zagoruyko and Komodakis, 2016,
+arXiv 1605.07146. `resnext_cifar`: ResNeXt-29 (Xie et al., 2016, arXiv 1611.05431, section 5.2).
 """
 
 from functools import partial
