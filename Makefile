@@ -53,7 +53,7 @@ test-engines: $(VENV)/.engines ## the same study on joblib, submitit, a real Slu
 	tests/packages.sh slurmctld slurm-wlm munge
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m engines -rs tests/engines
 
-test-hydra14: setup ## the quick tests on Hydra 1.4 and OmegaConf 2.4, at most 10 minutes on 2 cores
+test-hydra14: setup ## the quick tests and all about Hydra on its 1.4, at most 10 minutes on 2 cores
 	tests/hydra14.sh
 
 bench-gpu: setup ## every figure that needs a GPU, in 10 minutes, to benchmarks/gpu.json

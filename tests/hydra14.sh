@@ -2,7 +2,7 @@
 # Hydra 1.4 with OmegaConf 2.4 and the launchers that are out for them, in .venv-hydra14, which shares everything
 # else with .venv.
 #
-#   hydra14.sh [ARGUMENTS]   runs the quick tests there, those of `make test`, or what pytest's arguments say
+#   hydra14.sh [ARGUMENTS]   runs there the quick tests and the slow ones about Hydra, or what pytest's arguments say
 #   hydra14.sh make          makes it and no more
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,4 +17,5 @@ if ! [ -d "$site/hydra_ray_launcher-1.4.0rc3.dist-info" ]; then
 fi
 "$own/bin/python" -c 'import hydra; assert hydra.__version__.startswith("1.4"), hydra.__version__'
 [ "${1:-}" = make ] && exit
+[ $# -gt 0 ] || set -- -m '(not slow or hydra) and not engines and not cuda'
 exec "$own/bin/python" -m pytest -n "${JOBS:-2}" --dist worksteal "$@"

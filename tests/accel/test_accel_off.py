@@ -25,16 +25,16 @@ needs_compiler = pytest.mark.skipif(library() is None, reason="no C compiler her
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-4, torch.bfloat16: 0.1}
 """Of the norm of the difference over that of the plain network's, which float64 computes."""
 BLOCK = ["data=synthetic", "reduction=2", "placement=block"]
-SMALL = ["backbone=resnet_cifar", "depth=20", "model.width=4", *BLOCK]
+SMALL = ["backbone=resnet_cifar", "depth=14", "model.width=4", *BLOCK]
 NETWORKS = [
-    *(["backbone=resnet_cifar", "depth=20", f"placement={place}"] for place in ("none", "both", "stage")),
+    *(["backbone=resnet_cifar", "depth=14", f"placement={place}"] for place in ("none", "both", "stage")),
     ["backbone=resnet", "depth=18"],
-    ["backbone=resnet", "depth=50"],
+    pytest.param(["backbone=resnet", "depth=50"], marks=pytest.mark.slow),
     ["backbone=resnet_preact", "depth=18"],
-    ["backbone=resnet_preact", "depth=50"],
+    pytest.param(["backbone=resnet_preact", "depth=50"], marks=pytest.mark.slow),
     ["backbone=mobilenet", "depth=28", "model.width=8"],
     ["backbone=vgg", "depth=11"],
-    ["backbone=residual_attention", "depth=56"],
+    pytest.param(["backbone=residual_attention", "depth=56"], marks=pytest.mark.slow),
     *([*SMALL, f"model.attention.kind={name}"] for name in ATTENTIONS if name != "timm"),
     *([*SMALL, f"model.attention.order={order}"] for order in ORDERS),
     [*SMALL, "model.attention.residual=block"],

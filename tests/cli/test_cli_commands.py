@@ -8,7 +8,14 @@ from cbam_ablate.cli import run
 from cbam_ablate.report import export
 from cbam_ablate.runs import RunStore
 
-SMALL = ["data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "model.width=4", "reduction=4"]
+SMALL = [
+    "data=synthetic",
+    "data.train_size=128",
+    "backbone=resnet_cifar",
+    "depth=8",
+    "model.width=4",
+    "reduction=4",
+]
 SMALL += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
 SMALL += ["hydra.launcher.jobs=0"]
 

@@ -149,6 +149,7 @@ QUICK = ("hydra.run.dir=x", "hydra/sweeper=basic")
 OF_A_SWEEP = [pytest.param("-m", word, marks=[] if word in QUICK else pytest.mark.slow) for word in UNUSED]
 
 
+@pytest.mark.hydra
 @pytest.mark.parametrize(("flag", "word"), [*(("", word) for word in UNUSED), *OF_A_SWEEP])
 def test_a_setting_of_hydra_without_effect_is_refused_by_name(tmp_path, capsys, word, flag):
     assert run("train", [*filter(None, [flag]), word, f"store={tmp_path / 'store'}"]) == 1
@@ -235,6 +236,7 @@ def test_callbacks_and_environment_of_a_single_run(heard, tmp_path, tiny):
 
 
 @pytest.mark.slow
+@pytest.mark.hydra
 @pytest.mark.parametrize("launcher", ["local", "basic", "joblib", "fused"])
 def test_callbacks_and_environment_of_every_job_on_every_launcher(heard, cli, tiny, launcher):
     words = ["-m", *tiny, "train.epochs=1", "seed=0,1", *SETTINGS, f"hydra/launcher={launcher}"]

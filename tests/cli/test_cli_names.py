@@ -9,7 +9,14 @@ import pytest
 from cbam_ablate.cli import run
 from cbam_ablate.config import load_config
 
-SMALL = ["data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "model.width=4", "reduction=4"]
+SMALL = [
+    "data=synthetic",
+    "data.train_size=128",
+    "backbone=resnet_cifar",
+    "depth=8",
+    "model.width=4",
+    "reduction=4",
+]
 SMALL += [
     "train.batch_size=64",
     "train.precision=fp32",
@@ -17,7 +24,7 @@ SMALL += [
     "train.device=cpu",
     "train.epochs=1",
 ]
-BLOCK = "resnet_cifar20 cbam block r4 k7 seed 1"
+BLOCK = "resnet_cifar8 cbam block r4 k7 seed 1"
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +47,11 @@ def top1(store):
     [
         (
             [],
-            {"the odd one", BLOCK, BLOCK.replace("1", "0"), *(f"resnet_cifar20 none seed {s}" for s in "01")},
+            {"the odd one", BLOCK, BLOCK.replace("1", "0"), *(f"resnet_cifar8 none seed {s}" for s in "01")},
         ),
         (["placement=block", "seed=1,7"], {BLOCK}),
         (["kernel=7"], {BLOCK, BLOCK.replace("seed 1", "seed 0")}),
-        (["study=mine", "model.attention.placement=none"], {f"resnet_cifar20 none seed {s}" for s in "01"}),
+        (["study=mine", "model.attention.placement=none"], {f"resnet_cifar8 none seed {s}" for s in "01"}),
         (["seed=7", "state=finished"], {"the odd one"}),
     ],
 )

@@ -130,7 +130,20 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("word", BAD)
+QUICK = (
+    "depth=26", "reduction=6", "model.attention.pool[0]=avg", "depth=18,34", "epochs=3", "train.epochs=1.5",
+    "train.epochs=0", "train=3", "placement=blok", "placement=", "attention=foo", "kernel=4",
+    "model.attention.pool=[avg,foo]", "model.dropout=0.5", "model.pretrained=imagenet", "data.val_size=50000",
+    "train.ema=1", "train.resume_from=nothing.pt", "optimizer.lr=nan", "schedule.milestones=[0.7,0.5]",
+    "augment.flip=maybe", "sweep.mode=again", "logger=[csv,foo]", "nonsense", "a=[1", "~seed", "+foo=1",
+)  # fmt: skip
+"""One of each rule and of each way to say it; the others are slow together."""
+
+
+@pytest.mark.hydra
+@pytest.mark.parametrize(
+    "word", [pytest.param(word, marks=[] if word in QUICK else pytest.mark.slow) for word in BAD]
+)
 def test_bad_input_is_refused_naming_the_value_the_rule_and_the_alternatives(word):
     with pytest.raises(ConfigError) as error:
         load_config([word])

@@ -26,7 +26,14 @@ from tests.composed import composed
 def store(tmp_path_factory):
     """A run without attention and one with CBAM in each block."""
     root = tmp_path_factory.mktemp("explained")
-    words = ["data=synthetic", "data.train_size=128", "backbone=resnet_cifar", "model.width=4", "reduction=4"]
+    words = [
+        "data=synthetic",
+        "data.train_size=128",
+        "backbone=resnet_cifar",
+        "depth=8",
+        "model.width=4",
+        "reduction=4",
+    ]
     words += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
     words += ["train.epochs=1", "placement=none,block", f"store={root}", "hydra.launcher.jobs=0"]
     assert run("train", ["-m", *words]) == 0
@@ -126,7 +133,14 @@ def test_runs_on_different_data_are_not_compared(store, keys, tmp_path, capsys):
 def two_sets(tmp_path):
     """Runs on two files of images, which differ in content alone."""
     draw = np.random.default_rng(0)
-    words = ["data=npz", "data.size=16", "data.classes=[cat,dog]", "backbone=resnet_cifar", "model.width=4"]
+    words = [
+        "data=npz",
+        "data.size=16",
+        "data.classes=[cat,dog]",
+        "backbone=resnet_cifar",
+        "depth=8",
+        "model.width=4",
+    ]
     words += ["train.epochs=1", "train.batch_size=8", "train.threads=1", "train.device=cpu"]
     for name in ("one", "two"):
         path = tmp_path / f"{name}.npz"

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
 CODE = """
 import hashlib, sys
 if sys.argv[1] == "without":

@@ -21,7 +21,7 @@ def test_a_run_arrives_whole(store, wandb_server):
     assert (sent["group"], sent["project"], sent["state"]) == ("gates", "cbam-ablate", "finished")
     assert {name: sent["config"][name] for name in canonical(cfg)} == canonical(cfg)
     short = {name: sent["config"][name] for name in ("placement", "depth", "reduction", "kernel", "seed")}
-    assert short == {"placement": "block", "depth": 20, "reduction": 4, "kernel": 7, "seed": 0}
+    assert short == {"placement": "block", "depth": 8, "reduction": 4, "kernel": 7, "seed": 0}
     rows = wandb_server.rows(run.key)
     assert [(row["_step"], row["epoch"]) for row in rows] == [(epoch, epoch) for epoch in EPOCHS]
     assert [row["val_top1"] for row in rows] == [record["val_top1"] for record in run.history()]

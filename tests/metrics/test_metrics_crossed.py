@@ -28,8 +28,10 @@ def crossed(rng, seeds, images, by_seed, by_image=0.3, own=0.25):
     return seed + rng.normal(0, by_image, (1, images)) + rng.normal(0, own, (seeds, images))
 
 
-@pytest.mark.parametrize("seeds", [BOTH_FROM, 10])
-@pytest.mark.parametrize("by_seed", [0.01, 0.02, 0.1])
+@pytest.mark.parametrize("seeds", [BOTH_FROM, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "by_seed", [0.01, *(pytest.param(spread, marks=pytest.mark.slow) for spread in (0.02, 0.1))]
+)
 def test_an_interval_over_both_covers_95_percent(seeds, by_seed):
     rng = np.random.default_rng(seeds)
     hits = []

@@ -26,7 +26,8 @@ def trained(tmp_path_factory):
     words = [
         "data=synthetic", "data.train_size=160", "backbone=resnet_cifar", "model.width=4", "train.epochs=3",
         "train.batch_size=32", "train.precision=fp32", "train.device=cpu", "train.threads=1",
-        "optimizer.lr=0.2", "schedule=constant", "schedule.warmup_epochs=2", "train.select=val_loss", "seed=1",
+        "optimizer.lr=0.2", "schedule=constant", "schedule.warmup_epochs=2", "train.select=val_loss",
+        "seed=1",
     ]  # fmt: skip
     run_one(composed([*words, f"store={store}"]))
     (run,) = RunStore(store).runs()

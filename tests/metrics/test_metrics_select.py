@@ -12,9 +12,9 @@ from cbam_ablate.sweep.job import run_one
 from tests.composed import composed
 
 TINY = [
-    "data=synthetic", "data.train_size=96", "data.val_size=40", "backbone=resnet_cifar", "model.width=4",
-    "train.epochs=4", "train.batch_size=32", "train.precision=fp32", "train.device=cpu", "train.threads=1",
-    "optimizer.lr=0.2", "schedule=constant", "seed=3",
+    "data=synthetic", "data.train_size=96", "data.val_size=40", "backbone=resnet_cifar", "depth=8",
+    "model.width=4", "train.epochs=4", "train.batch_size=32", "train.precision=fp32", "train.device=cpu",
+    "train.threads=1", "optimizer.lr=0.2", "schedule=constant", "seed=3",
 ]  # fmt: skip
 
 

@@ -17,6 +17,8 @@ EVERY_DEPTH = [
     for name in OURS
     for depth in BACKBONES[name].depths
 ]
+DEAR = ("residual_attention", "residual_attention_imagenet", "resnext", "resnext_cifar")
+EACH = [pytest.param(name, marks=pytest.mark.slow if name in DEAR else []) for name in OURS]
 NARROW = {"resnet": 4, "resnet_preact": 4, "resnet_cifar": 4, "resnet_cifar_preact": 4, "resnet_imagenet": 8,
           "resnext": 64, "vgg": 4, "mobilenet": 8, "residual_attention": 16, "residual_attention_imagenet": 4,
           "wide_resnet": 16, "resnext_cifar": 16}  # fmt: skip
@@ -31,14 +33,14 @@ def test_every_depth_builds_on_meta_with_attention_everywhere(configure, backbon
     assert logits.shape == (2, 100)
 
 
-@pytest.mark.parametrize("backbone", OURS)
+@pytest.mark.parametrize("backbone", EACH)
 def test_any_image_size_goes_through(configure, backbone):
     with torch.device("meta"):
         logits = build_model(configure(backbone, placement="both"))(torch.empty(2, 3, 45, 37))
     assert logits.shape == (2, 10)
 
 
-@pytest.mark.parametrize("backbone", OURS)
+@pytest.mark.parametrize("backbone", EACH)
 def test_grey_images_of_28_pixels_go_through(configure, backbone):
     with torch.device("meta"):
         network = build_model(configure(backbone, placement="both", data="fashion_mnist"))
@@ -46,15 +48,17 @@ def test_grey_images_of_28_pixels_go_through(configure, backbone):
     assert logits.shape == (2, 10)
 
 
-@pytest.mark.parametrize("backbone", OURS)
-@pytest.mark.parametrize("placement", ["none", "both", pytest.param("stage", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backbone", EACH)
+@pytest.mark.parametrize(
+    "placement", ["both", *(pytest.param(p, marks=pytest.mark.slow) for p in ("none", "stage"))]
+)
 def test_every_parameter_learns(configure, backbone, placement):
     network = build_model(configure(backbone, None, placement, width=NARROW[backbone], reduction=2))
     network(torch.randn(2, 3, 32, 32)).square().sum().backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
 
 
-@pytest.mark.parametrize("backbone", OURS)
+@pytest.mark.parametrize("backbone", EACH)
 def test_stage_widths_are_those_the_table_tells(configure, backbone):
     facts = BACKBONES[backbone]
     with torch.device("meta"):

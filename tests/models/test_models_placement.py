@@ -60,7 +60,16 @@ FOUND = {  # library, name, place: how many, the first, the last
 }
 
 
-@pytest.mark.parametrize("case", FOUND, ids="-".join)
+QUICK = ("resnet18", "vgg16_bn", "mobilenet_v2", "regnety_004", "mobilenetv3_small_100")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[] if case[1] in QUICK else pytest.mark.slow, id="-".join(case))
+        for case in FOUND
+    ],
+)
 def test_places_are_found(case):
     library, name, where = case
     places = gated(attach(on_meta(library, name), CBAM, where))

@@ -18,7 +18,9 @@ def test_a_zeroed_mask_leaves_the_trunk_times_the_mode_s_factor(mode, factor):
     torch.testing.assert_close(module.masked(x), factor * module.trunk(x))
 
 
-@pytest.mark.parametrize("depth", [56, 92, 128, 164, 236])
+@pytest.mark.parametrize(
+    "depth", [56, 92, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (128, 164, 236))]
+)
 def test_depth_is_the_layers_of_the_trunk(configure, depth):
     """Convolutions outside masks and shortcuts, and the classifier: 36m + 20."""
     with torch.device("meta"):

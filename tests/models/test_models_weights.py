@@ -57,7 +57,14 @@ def test_the_attention_that_starts_fresh_is_told_by_its_number(configure, weight
 @pytest.fixture
 def narrow(tiny, tmp_path):
     """A run of a narrow network that starts from a file, and the file."""
-    words = [*tiny, "backbone=resnet_imagenet", "model.width=8", "train.epochs=1", f"store={tmp_path}"]
+    words = [
+        *tiny,
+        "backbone=resnet_imagenet",
+        "depth=18",
+        "model.width=8",
+        "train.epochs=1",
+        f"store={tmp_path}",
+    ]
     path = tmp_path / "narrow.pt"
     torch.save(build_model(composed(words)).state_dict(), path)
     return composed([*words, "placement=class", "attention=se", f"model.pretrained={path}"]), path
@@ -96,9 +103,9 @@ def test_a_run_whose_weights_file_is_gone_cant_be_named(narrow):
 
 
 def test_our_own_checkpoint_is_read_too(configure, tmp_path):
-    trained = build_model(configure("resnet_imagenet", 18, "block"))
+    trained = build_model(configure("resnet_imagenet", 18, "block", width=32))
     torch.save({"model": trained.state_dict(), "epoch": 3}, tmp_path / "best.pt")
-    cfg = configure("resnet_imagenet", 18, "block", pretrained=str(tmp_path / "best.pt"))
+    cfg = configure("resnet_imagenet", 18, "block", width=32, pretrained=str(tmp_path / "best.pt"))
     ours = build_model(cfg).state_dict()
     assert all(torch.equal(ours[name], value) for name, value in trained.state_dict().items())
 
@@ -107,10 +114,12 @@ def test_our_own_checkpoint_is_read_too(configure, tmp_path):
     "other", [{"reduction": 4}, {"kernel": 3}, {"kind": "se"}, {"residual": "block"}, {"placement": "both"}]
 )
 def test_attention_other_than_the_files_starts_fresh(configure, tmp_path, other):
-    trained = build_model(configure("resnet_imagenet", 18, "block"))
+    trained = build_model(configure("resnet_imagenet", 18, "block", width=32))
     torch.save(trained.state_dict(), tmp_path / "best.pt")
     words = {"placement": "block", **other}
-    cfg = configure("resnet_imagenet", 18, words.pop("placement"), pretrained=str(tmp_path / "best.pt"))
+    cfg = configure(
+        "resnet_imagenet", 18, words.pop("placement"), width=32, pretrained=str(tmp_path / "best.pt")
+    )
     for name, value in words.items():
         setattr(cfg.model.attention, name, value)
     network = build_model(cfg, pretrained=False)

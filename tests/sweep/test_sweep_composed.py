@@ -69,9 +69,11 @@ def compositions(monkeypatch):
     return found
 
 
-CASES = [pytest.param(name, marks=pytest.mark.slow if name == "data and values" else []) for name in SWEEPS]
+QUICK = ("a file that writes two sections", "an interpolation on the command line", "a list for a value")
+CASES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SWEEPS]
 
 
+@pytest.mark.hydra
 @pytest.mark.parametrize("name", CASES)
 def test_every_cell_of_a_sweep_equals_what_hydra_composes(own, name, version_base):
     tokens = parse(SWEEPS[name])

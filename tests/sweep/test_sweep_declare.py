@@ -169,7 +169,11 @@ def study(tmp_path, monkeypatch):
     return write
 
 
-@pytest.mark.parametrize("words", [["depth=34,50"], ["model.depth=34,50"], []], ids=str)
+@pytest.mark.parametrize(
+    "words",
+    [[], *(pytest.param([f"{name}=34,50"], marks=pytest.mark.slow) for name in ("depth", "model.depth"))],
+    ids=str,
+)
 def test_axes_and_groups_win_over_what_a_studys_body_sets(study, words):
     study("model: {depth: 101, attention: {kernel: 11}}\nhydra: {sweeper: {params: {depth: '34,50'}}}\n")
     cells = make_plan(["study=mine", "placement=block", *words]).cells

@@ -9,9 +9,9 @@ from cbam_ablate.report import write_table
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import make_plan
 
-LARGE = ("depths", "cbam_table1", "cbam_table2", "cbam_table4", "cbam_table5", "label_noise", "mask_types",
-         "reduction_kernel", "residual_attention", "residual_attention_tensorflow", "seed_resnet18",
-         "seed_vgg19", "vgg19")  # fmt: skip
+LARGE = ("attention_zoo", "depths", "cbam_table1", "cbam_table2", "cbam_table3", "cbam_table4",
+         "cbam_table5", "label_noise", "mask_types", "reduction_kernel", "residual_attention",
+         "residual_attention_tensorflow", "seed_resnet18", "seed_vgg19", "vgg19")  # fmt: skip
 STUDIES = [name for name in choices("study") if name != "none"]
 
 

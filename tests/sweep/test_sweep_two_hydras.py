@@ -79,7 +79,13 @@ def write_own(folder):
         path.write_text(text)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+QUICK = ("texts", "a group of one's own", "joined grids", "lists")
+
+
+@pytest.mark.hydra
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in COMMANDS]
+)
 def test_a_command_makes_what_it_makes_on_every_version(tmp_path, monkeypatch, stand_in, name):
     write_own(tmp_path)
     monkeypatch.chdir(tmp_path)
