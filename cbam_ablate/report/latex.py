@@ -13,7 +13,8 @@ from cbam_ablate.report.markup import Sentences, escape
 
 NARROW = 50
 """Characters that fit beside each other in one column of a two-column paper, in small type."""
-WIDE = 110
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+"""As it is, or scaled to the width of the column or page."""
 PREAMBLE = "% \\usepackage{booktabs,siunitx,graphicx}  (siunitx 3)"
 SETUP = (
     "input-decimal-markers={.},output-decimal-marker={%s},group-digits=integer,group-minimum-digits=4,"
@@ -34,13 +35,13 @@ Column = tuple[list[Format], str]
 
 
 def render(table: Table) -> str:
-    """A table environment; `table*` where it is wider than one column, scaled where wider than the page."""
+    """A table environment; `table*` where it is wider than one column, scaled where wider than there is room."""
     return draw(table, lay_out(table))
 
 
 def draw(table: Table, grid: Grid) -> str:
     """The table environment of a table already laid out, or with `table.fragment` the tabular alone."""
-    options, width = table.options, _width(grid)
+    options = table.options
     sentences = Sentences(table)
     comma = is_asked_for(table)
     signs = (",", "\\,") if comma else (".", ",")
@@ -60,7 +61,7 @@ def draw(table: Table, grid: Grid) -> str:
     if options.get("fragment"):
         return "\n".join([PREAMBLE, "\\begingroup", *setup, *tabular, "\\endgroup", *_runs(table)]) + "\n"
     span = options.get("span", "auto")
-    star = "*" if span == "page" or (span == "auto" and width > NARROW) else ""
+    star = "*" if span == "page" or (span == "auto" and _width(grid) > NARROW) else ""
     explained = [] if options.get("caption_only") else [one.rstrip(".") for one in legend(table, grid)]
     caption = " ".join(f"{sentences.latex(one)}." for one in [*table.caption, *explained])
     lines = [
@@ -72,8 +73,7 @@ def draw(table: Table, grid: Grid) -> str:
         f"\\label{{tab:{_label(table.study)}}}",
         "\\smallskip",
     ]
-    fits = width <= (WIDE if star else NARROW)
-    lines += tabular if fits else ["\\resizebox{\\linewidth}{!}{%", *tabular, "}"]
+    lines += [FITTED, *tabular, "}"]
     below = table.findings * options.get("findings", True) + table.notes * options.get("notes", True)
     if below:
         printed = "\\\\\n".join(sentences.latex(sentence) for sentence in below)

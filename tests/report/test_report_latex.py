@@ -184,6 +184,34 @@ PAPER = r"""\documentclass[twocolumn]{article}
 \input{table}
 \end{document}
 """
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ENGINES or not shutil.which("pdftotext"), reason="no TeX")
+@pytest.mark.parametrize("page", ["onecolumn", "twocolumn"])
+@pytest.mark.parametrize("span", ["column", "page"])
+def test_a_table_is_scaled_where_it_is_wider_than_its_page_or_column_and_only_there(
+    stand_in, tmp_path, page, span
+):
+    table = make(stand_in, span=span, caption="c", caption_only=True, findings=False, notes=False)
+    (tmp_path / "table.tex").write_text(latex.render(table))
+    (tmp_path / "paper.tex").write_text(PAPER.replace("twocolumn", page))
+    command = [ENGINES[0], "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    boxes = subprocess.run(
+        ["pdftotext", "-bbox", "paper.pdf", "-"], cwd=tmp_path, capture_output=True, text=True
+    ).stdout
+    sizes = [
+        float(bottom) - float(top)
+        for top, bottom in re.findall(r'yMin="([\d.]+)".* yMax="([\d.]+)">272,474<', boxes)
+    ]
+    assert sizes
+    small_type = pytest.approx(7.96, abs=0.05)
+    assert all(size == small_type if (span, page) == ("page", "twocolumn") else size < 7.5 for size in sizes)
+
+
 LETTERS = "α β Ł ğ é ő °"
 
 
