@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from cbam_ablate import cli
 from cbam_ablate.config.where import conf_dirs
+from cbam_ablate.fork import fork
 
 if TYPE_CHECKING:
     from cbam_ablate.sweep.asked import Outline
@@ -25,15 +26,19 @@ def while_torch_is_imported(texts: list[str], make: Callable[[list[str]], "Outli
     A fork makes it, and sends it without tokens and loader, which a single run has no use for; of `composed`
     it sends the node `hydra`, in types that need no Hydra. Where the fork fails it ends as the command does,
     with its message and exit code, and so does this process. Where the process isn't the command's alone,
-    without a second core, and where code, configs or settings of Hydra's might take part that would see two
-    processes, this process makes it.
+    where there can't be a fork, and where code, configs or settings of Hydra's might take part that would
+    see two processes, this process makes it.
     """
     if not _may_fork(texts):
         return make(texts)
     sys.stdout.flush()
     sys.stderr.flush()
     read, write = os.pipe()
-    child = os.fork()
+    child = fork()
+    if child is None:
+        os.close(read)
+        os.close(write)
+        return make(texts)
     if not child:
         os.close(read)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command tells of Ctrl-C
@@ -49,11 +54,8 @@ def while_torch_is_imported(texts: list[str], make: Callable[[list[str]], "Outli
 def _may_fork(texts: list[str]) -> bool:
     return (
         cli.alone
-        and sys.platform == "linux"
         and "torch" not in sys.modules
         and sys.gettrace() is None
-        and len(os.sched_getaffinity(0)) > 1
-        and len(os.listdir("/proc/self/task")) == 1
         and len(conf_dirs()) == 1
         and not any(":" in text or text.lstrip("+~").startswith("hydra") for text in texts)
     )

@@ -6,12 +6,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+from cbam_ablate.fork import fork
+
 
 @contextlib.contextmanager
 def beside(write: Callable[[], None]) -> Iterator[None]:
     """Has files written while the block runs, and ends when both have ended.
 
-    A fork writes them where there are two cores and no other threads, else this process does after the block.
+    A fork writes them, or where there can't be one this process does, after the block.
     After a fork that ended badly this process writes them too, so that what is in the way is raised as it is.
     When the block raises, the fork is ended first.
     """
@@ -43,15 +45,8 @@ def _uninterrupted() -> Iterator[None]:
 
 def _fork(write: Callable[[], None]) -> int | None:
     """The process id of a fork that writes and ends; None where there is none."""
-    if sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2:
-        return None
-    try:
-        if len(os.listdir("/proc/self/task")) > 1:  # a fork would wait for what another thread holds
-            return None
-        child = os.fork()
-    except OSError:
-        return None
-    if child:
+    child = fork()
+    if child != 0:
         return child
     code = 1
     try:

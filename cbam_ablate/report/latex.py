@@ -35,7 +35,7 @@ Column = tuple[list[Format], str]
 
 
 def render(table: Table) -> str:
-    """A table environment; `table*` where it is wider than one column, scaled where wider than there is room."""
+    """A table environment; `table*` where it is wider than one column, scaled where there is less room."""
     return draw(table, lay_out(table))
 
 

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "explain": {"models", "data", "runs", "config", "training"},
 }
 FOUNDATION = (
-    "console", "errors", "lazy", "lazy_compiler", "lazy_docs", "on_import", "own", "part", "registry",
+    "console", "errors", "fork", "lazy", "lazy_compiler", "lazy_docs", "on_import", "own", "part", "registry",
     "source", "torchvision_shim",
 )  # fmt: skip
 """What every room may import, and what imports none."""
