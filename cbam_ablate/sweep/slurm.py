@@ -5,7 +5,10 @@ import re
 import subprocess
 from collections.abc import Iterable
 
-OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY"}
+OVER = {
+    "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY",
+    "PREEMPTED",
+}  # fmt: skip
 """States of jobs that squeue may still list for a while although they have ended."""
 ARRAY = 1000
 """Tasks in one array where Slurm doesn't say how many it takes; its own default allows one more."""

@@ -11,6 +11,7 @@ from cbam_ablate.sweep.estimate import Guess
 from cbam_ablate.sweep.ledger import Ledger
 from cbam_ablate.sweep.manifest import freeze
 from cbam_ablate.sweep.plan import make_plan
+from cbam_ablate.sweep.submit import ENDINGS
 
 
 @pytest.fixture
@@ -95,3 +96,9 @@ def test_a_plan_reckons_with_as_many_runs_at_a_time_as_the_launcher_allows(launc
 def test_a_partitions_time_limit_is_read_in_minutes(text, minutes, monkeypatch):
     monkeypatch.setattr(slurm, "_ask", lambda *words: f"main* {text}\nother 1:00\n")
     assert slurm.most_minutes(None) == minutes
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_job_that_ended_in_whatever_way_is_over_though_the_queue_lists_it_still(ending, monkeypatch):
+    monkeypatch.setattr(slurm, "_ask", lambda *_: f"12_0 {ending}\n12_1 RUNNING\n")
+    assert slurm.states(["12_0", "12_1"]) == {"12_1": "RUNNING"}
