@@ -137,7 +137,7 @@ QUICK = (
     "train.ema=1", "train.resume_from=nothing.pt", "optimizer.lr=nan", "schedule.milestones=[0.7,0.5]",
     "augment.flip=maybe", "sweep.mode=again", "logger=[csv,foo]", "nonsense", "a=[1", "~seed", "+foo=1",
 )  # fmt: skip
-"""One of each rule and of each way to say it; the others are slow together."""
+"""Those of `make test`; the others are slow."""
 
 
 @pytest.mark.hydra
