@@ -17,6 +17,7 @@ import hydra
 import pytest
 
 from tests.stand_in import StandIn
+from tests.tiny import TINY
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: processes with two threads each would wait for each other's.
@@ -45,20 +46,6 @@ def stand_in(tmp_path):
     return StandIn(tmp_path / "store")
 
 
-TINY = [
-    "data=synthetic",
-    "data.train_size=128",
-    "backbone=resnet_cifar",
-    "depth=8",
-    "model.width=4",
-    "reduction=4",
-    "train.epochs=2",
-    "train.batch_size=64",
-    "train.precision=fp32",
-    "train.device=cpu",
-    "train.threads=1",
-]
-"""A run of two epochs, in a third of a second."""
 TIMES = ("seconds", "images_per_second", "train_seconds", "peak_memory_mib")
 
 

@@ -7,17 +7,9 @@ import pytest
 from cbam_ablate.cli import run
 from cbam_ablate.report import export
 from cbam_ablate.runs import RunStore
+from tests.tiny import SMALL
 
-SMALL = [
-    "data=synthetic",
-    "data.train_size=128",
-    "backbone=resnet_cifar",
-    "depth=8",
-    "model.width=4",
-    "reduction=4",
-]
-SMALL += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
-SMALL += ["hydra.launcher.jobs=0"]
+HERE = [*SMALL, "hydra.launcher.jobs=0"]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +17,7 @@ def swept(tmp_path_factory):
     """A store with a sweep of placement none and block by two seeds, and the study's name."""
     store = tmp_path_factory.mktemp("swept")
     words = ["placement=none,block", "seed=0,1", "train.epochs=1", f"store={store}"]
-    assert run("train", ["-m", *SMALL, *words]) == 0
+    assert run("train", ["-m", *HERE, *words]) == 0
     return store, next((store / "studies").iterdir()).name
 
 
@@ -61,7 +53,7 @@ def test_reproduce_trains_a_row_again_to_the_same_result(swept, capsys):
 
 @pytest.mark.slow
 def test_reproduce_sends_nothing_to_the_runs_own_loggers(tmp_path):
-    words = ["-m", *SMALL, "train.epochs=1", "seed=0,1", f"store={tmp_path}", "logger=csv"]
+    words = ["-m", *HERE, "train.epochs=1", "seed=0,1", f"store={tmp_path}", "logger=csv"]
     assert run("train", words) == 0
     study = next((tmp_path / "studies").iterdir()).name
     assert run("reproduce", [f"study={study}", "row=seed=0", f"store={tmp_path}"]) == 0
@@ -89,10 +81,10 @@ def test_reproduce_notices_a_result_that_does_not_hold(swept, capsys):
 @pytest.mark.slow
 def test_reproduce_finds_a_run_that_went_on_from_another_and_the_seed_of_all(tmp_path, capsys):
     store = f"store={tmp_path}"
-    single = [word for word in SMALL if not word.startswith("hydra.")]
+    single = SMALL
     assert run("train", [*single, "train.epochs=1", store]) == 0
     (parent,) = results(tmp_path)
-    words = ["-m", *SMALL, "train.epochs=2", f"train.resume_from={parent}", "optimizer.lr=0.01,0.02", store]
+    words = ["-m", *HERE, "train.epochs=2", f"train.resume_from={parent}", "optimizer.lr=0.01,0.02", store]
     assert run("train", words) == 0
     (study,) = (path.name for path in (tmp_path / "studies").iterdir())
     row = [f"study={study}", "row=optimizer.lr=0.02", "tolerance=0", store]
@@ -131,7 +123,7 @@ def test_an_exports_finished_runs_are_planned_and_trained_as_done(
     kept = tmp_path / "kept"
     assert run("export", [f"study={swept[1]}", f"store={swept[0]}", f"to={kept}"]) == 0
     assert (kept / "runs" / "results.jsonl").exists() == (folders == 1)
-    words = ["-m", *SMALL, "placement=none,block", "train.epochs=1", f"store={kept}"]
+    words = ["-m", *HERE, "placement=none,block", "train.epochs=1", f"store={kept}"]
     assert run("plan", [*words, "seed=0,1,2"]) == 0
     assert "6 distinct, 4 done, 2 to run, about" in capsys.readouterr().out
     assert run("runs", [f"store={kept}", "placement=block"]) == 0
@@ -156,7 +148,7 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(tmp_path, capsys):
 
 def test_plan_says_what_is_done(swept, capsys):
     store, _ = swept
-    words = ["-m", *SMALL, "train.epochs=1", "placement=none,block", "seed=0,1,2"]
+    words = ["-m", *HERE, "train.epochs=1", "placement=none,block", "seed=0,1,2"]
     assert run("plan", [*words, f"store={store}"]) == 0
     out = capsys.readouterr().out
     assert "6 cells -> 6 distinct, 4 done, 2 to run, about" in out

@@ -8,22 +8,9 @@ import pytest
 
 from cbam_ablate.cli import run
 from cbam_ablate.config import load_config
+from tests.tiny import SMALL
 
-SMALL = [
-    "data=synthetic",
-    "data.train_size=128",
-    "backbone=resnet_cifar",
-    "depth=8",
-    "model.width=4",
-    "reduction=4",
-]
-SMALL += [
-    "train.batch_size=64",
-    "train.precision=fp32",
-    "train.threads=1",
-    "train.device=cpu",
-    "train.epochs=1",
-]
+ONE = [*SMALL, "train.epochs=1"]
 BLOCK = "resnet_cifar8 cbam block r4 k7 seed 1"
 
 
@@ -32,8 +19,8 @@ def store(tmp_path_factory):
     """A store with the sweep `mine`, of placement by two seeds, and a single run called `the odd one`."""
     store = tmp_path_factory.mktemp("named")
     words = ["placement=none,block", "seed=0,1", "name=mine", "hydra.launcher.jobs=0", f"store={store}"]
-    assert run("train", ["-m", *SMALL, *words]) == 0
-    assert run("train", [*SMALL, "seed=7", "name=the odd one", f"store={store}"]) == 0
+    assert run("train", ["-m", *ONE, *words]) == 0
+    assert run("train", [*ONE, "seed=7", "name=the odd one", f"store={store}"]) == 0
     return store
 
 

@@ -7,16 +7,8 @@ import pytest
 
 from cbam_ablate.cli import run
 from cbam_ablate.runs.files import unwritable
+from tests.tiny import SMALL
 
-SMALL = [
-    "data=synthetic",
-    "data.train_size=128",
-    "backbone=resnet_cifar",
-    "depth=8",
-    "model.width=4",
-    "reduction=4",
-]
-SMALL += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
 SWEEP = [*SMALL, "train.epochs=1", "placement=none,block", "seed=0,1", "hydra.launcher.jobs=0"]
 STUDY = "study=theirs"
 

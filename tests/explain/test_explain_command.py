@@ -20,22 +20,14 @@ from cbam_ablate.models import build_model
 from cbam_ablate.runs import RunStore
 from cbam_ablate.training import checkpoint
 from tests.composed import composed
+from tests.tiny import SMALL
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A run without attention and one with CBAM in each block."""
     root = tmp_path_factory.mktemp("explained")
-    words = [
-        "data=synthetic",
-        "data.train_size=128",
-        "backbone=resnet_cifar",
-        "depth=8",
-        "model.width=4",
-        "reduction=4",
-    ]
-    words += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
-    words += ["train.epochs=1", "placement=none,block", f"store={root}", "hydra.launcher.jobs=0"]
+    words = [*SMALL, "train.epochs=1", "placement=none,block", f"store={root}", "hydra.launcher.jobs=0"]
     assert run("train", ["-m", *words]) == 0
     return root
 

@@ -13,16 +13,8 @@ from cbam_ablate.cli import run
 from cbam_ablate.runs import RunStore, claim
 from cbam_ablate.runs.claim import acquire
 from cbam_ablate.runs.files import write_json
+from tests.tiny import SMALL
 
-SMALL = [
-    "data=synthetic",
-    "data.train_size=128",
-    "backbone=resnet_cifar",
-    "depth=8",
-    "model.width=4",
-    "reduction=4",
-]
-SMALL += ["train.batch_size=64", "train.precision=fp32", "train.threads=1", "train.device=cpu"]
 SWEEP = ["-m", *SMALL, "train.epochs=1", "placement=none,block", "name=ours", "hydra.launcher.jobs=0"]
 
 
