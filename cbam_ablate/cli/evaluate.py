@@ -99,12 +99,13 @@ def _scores(
     from cbam_ablate.training import checkpoint
     from cbam_ablate.training.device import pick_device, pick_precision
     from cbam_ablate.training.evaluate import autocast, evaluate
+    from cbam_ablate.training.layout import lay_out
 
     cfg = apply(from_dict(config), values)
     state = checkpoint.load(path, key if is_run_key(key) else None)
     device = pick_device(cfg.train.device)
     precision = pick_precision(cfg.train.precision, device)
-    model = build_model(cfg, pretrained=False).to(device)
+    model = lay_out(cfg, build_model(cfg, pretrained=False), device)
     if allowed(cfg.train.accel):
         accelerate(model, device)
     checkpoint.load_weights(model, checkpoint.evaluated_weights(state), str(path))

@@ -37,6 +37,7 @@ def _scores(cfg: RunConfig, part: str) -> dict[str, object]:
     from cbam_ablate.models.weights import GATE, load_pretrained
     from cbam_ablate.training.device import pick_device, pick_precision
     from cbam_ablate.training.evaluate import autocast, evaluate
+    from cbam_ablate.training.layout import lay_out
 
     network = build_model(cfg, pretrained=False)
     try:
@@ -56,7 +57,7 @@ def _scores(cfg: RunConfig, part: str) -> dict[str, object]:
         )
     device = pick_device(cfg.train.device)
     precision = pick_precision(cfg.train.precision, device)
-    network = network.to(device)
+    network = lay_out(cfg, network, device)
     if allowed(cfg.train.accel):
         accelerate(network, device)
     feed = make_feed(cfg, device, precision)

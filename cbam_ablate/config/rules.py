@@ -124,7 +124,7 @@ def _model(model: ModelConfig) -> list[str]:
             if value is not None and name not in backbone.uses
         ]
     elif model.depth not in backbone.depths:
-        legal = ", ".join(map(str, backbone.depths))
+        legal = ", ".join(map(str, sorted(backbone.depths)))
         found.append(f"model.depth={model.depth}: {model.backbone} comes in depths {legal}")
     found += [
         f"model.{name}=null: backbone={model.backbone} needs it"

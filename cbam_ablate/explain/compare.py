@@ -20,6 +20,7 @@ from cbam_ablate.registry import Dataset, facts, find
 from cbam_ablate.runs import Run
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.device import pick_device
+from cbam_ablate.training.layout import lay_out
 
 BATCH = 50
 
@@ -83,7 +84,7 @@ def _chosen(numbers: Sequence[int], count: int, data: str) -> Tensor:
 def _explain(
     cfg: RunConfig, run: Run, splits: Splits, shown: Tensor, measured: Tensor, device: torch.device
 ) -> Explained:
-    model = build_model(cfg, pretrained=False).to(device)
+    model = lay_out(cfg, build_model(cfg, pretrained=False), device)
     state = checkpoint.load(run.best, run.key)
     checkpoint.load_weights(model, checkpoint.evaluated_weights(state), str(run.best))
     maps = explain(model, next(_batches(splits, shown, len(shown))))

@@ -64,6 +64,8 @@ class Look(NamedTuple):
 
 
 _counted: dict[tuple[str, str], Look] = {}
+_tried: set[tuple[str, ...]] = set()
+"""Backbones and attention of one's own that ran on a CPU."""
 
 
 class _Unfilled(TorchFunctionMode):
@@ -78,16 +80,17 @@ class _Unfilled(TorchFunctionMode):
 class _Multiplied(TorchDispatchMode):
     """Counts the FLOPs of everything that multiplies matrices, by PyTorch's own formulas.
 
-    `pooled` is the size of the map that was averaged to a pixel last.
+    `pooled` is the size of the map that was averaged to a pixel last. Without `values` shapes are enough.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, values: bool) -> None:
         super().__init__()
+        self.values = values
         self.flops = 0
         self.pooled: Size | None = None
 
     def __torch_dispatch__(self, func: Any, types: Iterable[Any], args: Any = (), kwargs: Any = None) -> Any:
-        out = shaped(func, args, kwargs)
+        out = None if self.values else shaped(func, args, kwargs)
         out = func(*args, **(kwargs or {})) if out is None else out
         operator = func.overloadpacket
         if operator in MULTIPLYING:
@@ -131,15 +134,25 @@ def _look(cfg: RunConfig) -> Look:
 def _count(cfg: RunConfig) -> Look:
     attention, own = cfg.model.attention, own_target(Backbone, cfg.model.backbone)
     try:
-        network, out, flops, images, size, places = _run(cfg, "meta")
+        ran = _run(cfg, "meta")
     except _Failed as failed:
         if not (own or own_target(Attention, attention.kind)):
             raise failed.told(cfg) from failed.error
-        # What looks at values can't run on the meta device.
-        try:
-            network, out, flops, images, size, places = _run(cfg, "cpu")
-        except _Failed as again:
-            raise again.told(cfg) from again.error
+        ran = _run_on_cpu(cfg)  # what looks at values can't run on the meta device
+    else:
+        part = (
+            cfg.model.backbone,
+            attention.kind,
+            str(attention.options),
+            str(cfg.model.options),
+            str(cfg.code),
+        )
+        if part not in _tried and (
+            own or (own_target(Attention, attention.kind) and attention.placement != "none")
+        ):
+            _run_on_cpu(cfg)  # which sees mistakes that the meta device lets through
+            _tried.add(part)
+    network, out, flops, images, size, places = ran
     if own and (not isinstance(out, Tensor) or out.shape != (images, facts(cfg.data).classes)):
         given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ConfigError(
@@ -196,13 +209,20 @@ def _run(cfg: RunConfig, device: str) -> tuple[nn.Module, Any, int, int, Size | 
     if isinstance(network, Network):
         network.stages.register_forward_hook(lambda _, __, x: stages.append((x.shape[2], x.shape[3])))
     try:
-        with torch.no_grad(), _Multiplied() as counter:
+        with torch.no_grad(), _Multiplied(values=device != "meta") as counter:
             out = network(image)
     except UserError:
         raise
     except Exception as error:  # timm's, torchvision's and one's own code raise errors of many kinds
         raise _Failed(network, image, error) from error
     return network, out, counter.flops, images, stages[-1] if stages else counter.pooled, places
+
+
+def _run_on_cpu(cfg: RunConfig) -> tuple[nn.Module, Any, int, int, Size | None, list[Attends]]:
+    try:
+        return _run(cfg, "cpu")
+    except _Failed as failed:
+        raise failed.told(cfg) from failed.error
 
 
 def _note(places: list[Attends], name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -87,6 +87,6 @@ def depth_and_width(model: ModelConfig) -> tuple[int, int]:
     depth = backbone.default_depth if model.depth is None else model.depth
     width = backbone.width if model.width is None else model.width
     if depth is None or width is None or depth not in backbone.depths:
-        legal = ", ".join(map(str, backbone.depths))
+        legal = ", ".join(map(str, sorted(backbone.depths)))
         raise ConfigError(f"model.depth={depth}: backbone {model.backbone} has depths {legal}")
     return depth, width

@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 def shaped(operator: Any, args: Sequence[Any], options: Mapping[str, Any] | None = None) -> Any:
-    """What the operator gives, of the right shape and type and without values, or none.
+    """What the operator gives, of the right shape, strides and type and without values, or none.
 
     `options` are its keyword arguments, with any of which it isn't known here.
     """
@@ -27,6 +27,8 @@ def shaped(operator: Any, args: Sequence[Any], options: Mapping[str, Any] | None
     ]
     first = tensors[0]
     if not first.is_floating_point() or any(given.dtype != first.dtype for given in tensors):
+        return None
+    if operator not in CONTIGUOUS and not all(given.is_contiguous() for given in tensors):
         return None
     shape = find(*args)
     if shape is None:
@@ -173,5 +175,7 @@ SHAPES: dict[Any, Callable[..., Sequence[int] | None]] = {
     aten.max_pool2d_with_indices.default: _pooled,
     aten.upsample_bilinear2d.default: _enlarged,
 }
+CONTIGUOUS = (aten.addmm.default, aten.bmm.default)
+"""What gives contiguous tensors of all; what else is known here does of such alone."""
 WITH_PLACES = (aten.max.dim, aten.max_pool2d_with_indices.default)
 """What gives the largest values and where they are."""

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import torch
-
 from cbam_ablate.config.canonical import from_dict
 from cbam_ablate.config.schema import RunConfig
 from cbam_ablate.data import make_feed
@@ -17,6 +15,7 @@ from cbam_ablate.sweep.keep import packed
 from cbam_ablate.training import checkpoint
 from cbam_ablate.training.device import pick_device, pick_precision
 from cbam_ablate.training.evaluate import autocast, evaluate
+from cbam_ablate.training.layout import lay_out
 from cbam_ablate.training.outputs import Outputs
 
 
@@ -86,7 +85,7 @@ def evaluated(key: str, run: Run, cfg: RunConfig, result: dict[str, Any]) -> byt
     for which, parts in wanted:
         same = selection.get("epoch") == selection.get("epochs") and not run.best.exists()
         path = run.last if which == "last" or same else run.best
-        model = build_model(cfg, pretrained=False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = lay_out(cfg, build_model(cfg, pretrained=False), device)
         checkpoint.load_weights(model, checkpoint.evaluated_weights(checkpoint.load(path, key)), str(path))
         for part in parts:
             outputs[part] = Outputs(kept)

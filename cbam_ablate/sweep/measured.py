@@ -16,6 +16,7 @@ from cbam_ablate.runs import Run
 from cbam_ablate.runs.provenance import provenance
 from cbam_ablate.training.device import device_name, pick_device, pick_precision, use
 from cbam_ablate.training.inference import Inference, measure
+from cbam_ablate.training.layout import lay_out
 
 Alike = tuple[RunConfig, list[Run]]
 """A network's config, and the runs that have it."""
@@ -76,7 +77,7 @@ def _graphs_for(networks: int) -> AbstractContextManager[None]:
 
 
 def _network(cfg: RunConfig, device: torch.device, compiled: bool) -> nn.Module:
-    network = build_model(cfg, pretrained=False).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    network = lay_out(cfg, build_model(cfg, pretrained=False), device).eval()
     if compiled:
         return torch.compile(network, dynamic=False)  # type: ignore[return-value]
     return network

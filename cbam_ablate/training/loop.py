@@ -19,6 +19,7 @@ from cbam_ablate.training.average import ema_update, paired
 from cbam_ablate.training.choice import Choice
 from cbam_ablate.training.device import peak_memory_mib, random_state, set_random_state
 from cbam_ablate.training.evaluate import Scores, Totals, autocast, evaluate
+from cbam_ablate.training.layout import lay_out
 from cbam_ablate.training.loss import build_loss
 from cbam_ablate.training.optimizer import (
     build_optimizer,
@@ -88,8 +89,7 @@ class Trainer:
     ) -> None:
         self.cfg, self.feed, self.log, self.device, self.stop = cfg, feed, log, device, stop
         self.precision = precision
-        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.steps = make_steps(cfg, model, device, precision, log.line)
+        self.steps = make_steps(cfg, lay_out(cfg, model, device), device, precision, log.line)
         self.model = self.steps.model
         self.optimizer = build_optimizer(cfg.optimizer, self.model)
         self.lr = build_schedule(cfg.schedule, cfg.optimizer.lr, cfg.train.epochs, feed.steps)
