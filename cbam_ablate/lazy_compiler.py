@@ -58,6 +58,7 @@ def _unless_compiling(plain: Callable[..., Any], guarded: Callable[..., Any]) ->
 
 
 CHANGED: Changes = {
+    "torch": ("Tensor", lambda torch: None),  # imported as it is, but by way of `change`: no Ctrl-C is lost
     "torch._compile": ("_disable_dynamo", _disable),
     "torch.optim.optimizer": ("_use_grad_for_differentiable", _optimizer_step),
 }

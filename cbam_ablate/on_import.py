@@ -1,15 +1,21 @@
 """Modules of others that are changed as they are imported, or imported when they are first used."""
 
+import contextlib
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import LazyLoader
-from types import ModuleType
+from types import FrameType, ModuleType
 
 Changes = Mapping[str, tuple[str, Callable[[ModuleType], None]]]
-"""By a module's name: an attribute of it, and what changes the module; where it lacks that, nothing is."""
+"""By a module's name: an attribute of it, and what changes the module; where it lacks that, nothing is.
+
+No Ctrl-C is lost while such a module is imported.
+"""
 
 
 def change(changes: Changes, lazily: Sequence[str] = ()) -> None:
@@ -44,6 +50,34 @@ class _Loader(SourceFileLoader):
         self._attribute, self._change = attribute, made
 
     def exec_module(self, module: ModuleType) -> None:
-        super().exec_module(module)
+        with _interruptible():
+            super().exec_module(module)
         if hasattr(module, self._attribute):
             self._change(module)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raises the `KeyboardInterrupt` of a Ctrl-C at the block's end, if what the block imports swallowed it.
+
+    PyTorch does while it imports NumPy, and elsewhere. Where Ctrl-C is ignored it stays so.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or before is not signal.default_int_handler:
+        yield
+        return
+    came = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt

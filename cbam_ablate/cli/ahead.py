@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from omegaconf import OmegaConf
@@ -45,8 +44,8 @@ def while_torch_is_imported(texts: list[str], make: Callable[[list[str]], "Outli
         _send(make(texts), write)
     os.close(write)
     with _ending_with(child), open(read, "rb") as pipe:
-        with _interruptible():
-            import torch  # noqa: F401
+        import torch  # noqa: F401
+
         sent = pipe.read()
     return pickle.loads(sent) if sent else make(texts)
 
@@ -93,32 +92,6 @@ def _ending_with(child: int) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGCHLD, before)
         _exit_code(child, 0)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raises the `KeyboardInterrupt` of a Ctrl-C at the block's end, if what the block imports swallowed it.
-
-    PyTorch does while it imports NumPy. Where Ctrl-C is ignored it stays so.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield
-        return
-    came = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        signal.default_int_handler(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
 
 
 def _exit_code(child: int, how: int) -> int:

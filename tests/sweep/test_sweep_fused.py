@@ -83,7 +83,7 @@ def test_the_same_command_goes_on_after_a_kill(cli, words, launcher):
 
 @pytest.mark.slow
 def test_a_run_that_fits_no_other_is_trained_alone(cli, words):
-    grid = ["seed=0,1", "model.depth=20,32", "hydra.sweeper.exclude=[{seed: 1, model.depth: 32}]"]
+    grid = ["seed=0,1", "depth=8,14", "hydra.sweeper.exclude=[{seed: 1, model.depth: 14}]"]
     done = cli(*words, *grid, FUSED, "train.epochs=1")
     assert done.returncode == 0, done.stderr
     fused = {key: cli.result(key)["provenance"].get("fused") for key in cli.runs()}
