@@ -60,7 +60,7 @@ class _Loader(SourceFileLoader):
 def _interruptible() -> Iterator[None]:
     """Raises the `KeyboardInterrupt` of a Ctrl-C at the block's end, if what the block imports swallowed it.
 
-    PyTorch does while it imports NumPy, and elsewhere. Where Ctrl-C is ignored it stays so.
+    PyTorch does while it imports NumPy. Where Ctrl-C is ignored it stays so.
     """
     before = signal.getsignal(signal.SIGINT)
     ours = threading.current_thread() is threading.main_thread()

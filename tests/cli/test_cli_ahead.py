@@ -42,6 +42,8 @@ def begin(tmp_path, tiny):
             text=True,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
+            # What a shell starts in the background ignores Ctrl-C, and so would this.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return start
