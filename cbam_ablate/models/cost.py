@@ -64,8 +64,8 @@ class Look(NamedTuple):
 
 
 _counted: dict[tuple[str, str], Look] = {}
-_tried: set[tuple[str, ...]] = set()
-"""Backbones and attention of one's own that ran on a CPU."""
+_tried: set[str] = set()
+"""Backbones and attention of one's own, their options and placements, that ran on a CPU."""
 
 
 class _Unfilled(TorchFunctionMode):
@@ -132,26 +132,22 @@ def _look(cfg: RunConfig) -> Look:
 
 
 def _count(cfg: RunConfig) -> Look:
-    attention, own = cfg.model.attention, own_target(Backbone, cfg.model.backbone)
+    model, attention = cfg.model, cfg.model.attention
+    own = own_target(Backbone, model.backbone)
+    has_own = own or own_target(Attention, attention.kind)
+    parts = str(
+        (model.backbone, model.options, attention.kind, attention.options, attention.placement, cfg.code)
+    )
     try:
         ran = _run(cfg, "meta")
     except _Failed as failed:
-        if not (own or own_target(Attention, attention.kind)):
+        if not has_own:
             raise failed.told(cfg) from failed.error
         ran = _run_on_cpu(cfg)  # what looks at values can't run on the meta device
     else:
-        part = (
-            cfg.model.backbone,
-            attention.kind,
-            str(attention.options),
-            str(cfg.model.options),
-            str(cfg.code),
-        )
-        if part not in _tried and (
-            own or (own_target(Attention, attention.kind) and attention.placement != "none")
-        ):
+        if has_own and parts not in _tried:
             _run_on_cpu(cfg)  # which sees mistakes that the meta device lets through
-            _tried.add(part)
+            _tried.add(parts)
     network, out, flops, images, size, places = ran
     if own and (not isinstance(out, Tensor) or out.shape != (images, facts(cfg.data).classes)):
         given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
