@@ -91,16 +91,17 @@ def test_however_many_networks_a_process_compiles_the_last_runs_compiled(tiny, m
     def backend(graph, _):
         return lambda *given: ran.append(len(given)) or graph.forward(*given)
 
-    monkeypatch.setattr("torch._dynamo.config.recompile_limit", 2)
     monkeypatch.setattr("torch.compile", partial(torch.compile, backend=backend))
-    for width in (4, 8, 12, 16):
-        cfg = composed([*tiny, f"model.width={width}"])
-        eager = build_model(cfg)
-        cast = torch.autocast("cpu", enabled=False)
-        network = compiled_or_eager(eager, cfg, CPU, cast, torch.float32, lines.append)
-        ran.clear()
-        network(torch.zeros(cfg.train.batch_size, 3, 32, 32).contiguous(memory_format=torch.channels_last))
-        assert ran, f"width {width} of {lines}"
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for width in (4, 8, 12, 16):
+            cfg = composed([*tiny, f"model.width={width}"])
+            eager = build_model(cfg)
+            cast = torch.autocast("cpu", enabled=False)
+            network = compiled_or_eager(eager, cfg, CPU, cast, torch.float32, lines.append)
+            ran.clear()
+            images = torch.zeros(cfg.train.batch_size, 3, 32, 32)
+            network(images.contiguous(memory_format=torch.channels_last))
+            assert ran, f"width {width} of {lines}"
     torch._dynamo.reset()
 
 

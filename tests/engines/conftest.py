@@ -89,9 +89,12 @@ class Study:
                 found += [] if claim.get("released") else [claim["pid"]]
         return found
 
-    def stop_one_half_way(self) -> int:
-        """Stops a worker by SIGSTOP in the middle of a run, which can't end then; gives its process."""
-        wait_for(lambda: self.done() >= 2, "a third of the study")
+    def stop_one_half_way(self, after=2) -> int:
+        """Stops a worker by SIGSTOP in the middle of a run, which can't end then, once `after` runs are done.
+
+        Gives its process.
+        """
+        wait_for(lambda: self.done() >= after, f"{after} runs")
         while True:
             wait_for(self.at_work, "a run at work")
             for process in self.at_work():

@@ -85,11 +85,12 @@ def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, unt
     assert slurm.table() == reference
 
 
-def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, until, end):
-    words = ["-m", *tiny, "train.epochs=150", "train.batch_size=16", "seed=0", *SLURM]
+def test_the_time_limit_saves_a_run_and_queues_it_again(study, until, end):
+    """The run is stopped until Slurm, which looks at limits once a minute, continues and warns it."""
     limit = ["hydra.launcher.timeout_min=9", "hydra.launcher.signal_delay_s=115"]
-    process = cli.start("train", *words, *limit)
-    until(lambda: any((f / "checkpoints/last.pt").exists() for f in cli.runs().values()), "an epoch")
+    slurm = study(*SLURM, *limit, epochs=60, cells=["seed=0"])
+    process = slurm.start()
+    slurm.stop_one_half_way(after=0)
     job, run_time = squeue("%i %M").split()
     less_than_115_s_from_now = int(run_time.split(":")[-2]) + 2
     scontrol("update", f"JobId={job}", f"TimeLimit={less_than_115_s_from_now}")
@@ -97,22 +98,23 @@ def test_the_time_limit_saves_a_run_and_queues_it_again(cli, tiny, until, end):
     scontrol("update", f"JobId={job}", "TimeLimit=60")
     done = end(process)
     assert done.returncode == 0, done.stderr
-    (folder,) = cli.runs().values()
+    (folder,) = slurm.cli.runs().values()
     assert re.search(MIDWAY, (folder / "train.log").read_text())
-    assert len(submissions(cli)) == 1
+    assert len(submissions(slurm.cli)) == 1
 
 
-def test_preemption_saves_a_run_and_queues_it_again(cli, tiny, until, end):
-    words = ["-m", *tiny, "train.epochs=60", "train.batch_size=16", "seed=0", *SLURM]
-    process = cli.start("train", *words)
-    until(lambda: any((f / "checkpoints/last.pt").exists() for f in cli.runs().values()), "an epoch")
+def test_preemption_saves_a_run_and_queues_it_again(study, end):
+    """The run is stopped until Slurm, which continues what it warns, preempts it."""
+    slurm = study(*SLURM, epochs=60, cells=["seed=0"])
+    process = slurm.start()
+    slurm.stop_one_half_way(after=0)
     urgent = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
     subprocess.run(urgent, check=True, capture_output=True)
     done = end(process)
     assert done.returncode == 0, done.stderr
-    (folder,) = cli.runs().values()
+    (folder,) = slurm.cli.runs().values()
     assert re.search(MIDWAY, (folder / "train.log").read_text())
-    assert len(submissions(cli)) == 1
+    assert len(submissions(slurm.cli)) == 1
 
 
 def test_a_partition_that_is_not_there_is_refused_in_one_line(cli, tiny):
