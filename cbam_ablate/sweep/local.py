@@ -79,7 +79,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        one.leave(signal.SIG_DFL)
 
 
 def run_here(manifest_path: Path, keys: Sequence[Sequence[str]]) -> None:

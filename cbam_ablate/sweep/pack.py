@@ -13,9 +13,9 @@ from types import FrameType
 from typing import Any
 
 from cbam_ablate.console import set_up
+from cbam_ablate.lazy_compiler import leave_out_compiler
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep import slurm
-from cbam_ablate.sweep.job import run_cell
 from cbam_ablate.sweep.manifest import read
 
 
@@ -44,6 +44,9 @@ class Pack:
         if os.environ.get("SUBMITIT_EXECUTOR") == "local":
             os.setpgrp()  # Ctrl-C in the terminal is for the command, which tells its jobs.
         set_up()
+        leave_out_compiler()
+        from cbam_ablate.sweep.job import run_cell
+
         before = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGUSR2, signal.SIGTERM)
         }

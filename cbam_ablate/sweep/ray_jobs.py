@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import ray
 
 from cbam_ablate.errors import ConfigError, ServiceError
+from cbam_ablate.lazy_compiler import leave_out_compiler
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.writer import mark_ended
 from cbam_ablate.sweep.ledger import BEAT, Ledger
 from cbam_ablate.sweep.manifest import read
-from cbam_ablate.sweep.submit import CPUS_BESIDE_A_GPU
 
 log = logging.getLogger(__name__)
 NAMESPACE = "cbam_ablate"
@@ -65,6 +65,8 @@ def share(device: str, num_cpus: float | None, num_gpus: float | None, memory_gb
 
     Raises `ConfigError` where no node has so much.
     """
+    from cbam_ablate.sweep.submit import CPUS_BESIDE_A_GPU
+
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if num_gpus is None:
         there = any(node.get("GPU", 0) >= 1 for node in nodes)
@@ -136,6 +138,8 @@ class _Keeper:
 
 def _run(manifest: str, key: str, folder: str, device: str | None, threads: int) -> None:
     from cbam_ablate.console import set_up
+
+    leave_out_compiler()
     from cbam_ablate.sweep.job import run_cell
 
     set_up()

@@ -24,6 +24,20 @@ class OneSignal:
         before, self._last = self._last, time.monotonic()
         return number == signal.SIGTERM and self._last - before < self.WITHIN
 
+    def leave(self, handler: Any) -> None:
+        """Gives SIGTERM back to its handler, by which it would end a process that has heard it and is ending.
+
+        There, what comes again at once is still the same request.
+        """
+
+        def left(number: int, frame: FrameType | None) -> None:
+            if not self.again(number):
+                signal.signal(number, handler)
+                signal.raise_signal(number)
+
+        heard = self._last > float("-inf")
+        signal.signal(signal.SIGTERM, left if heard and handler == signal.SIG_DFL else handler)
+
 
 class Stop:
     """Turns the first SIGINT or SIGTERM of a training run into a request to save and end; the second ends it.
@@ -57,7 +71,10 @@ class Stop:
         if signal.SIGALRM in self._old:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._old.items():
-            signal.signal(number, handler)
+            if number == signal.SIGTERM:
+                self._signal.leave(handler)
+            else:
+                signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._signal.again(number):

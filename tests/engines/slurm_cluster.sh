@@ -7,7 +7,7 @@
 #   slurm_cluster.sh stop FOLDER    ends them
 #
 # The node offers CPUS processors, by default 2. No accounting, no cgroups: what a container allows. Jobs of the
-# partition `urgent` preempt those of `main`, which are requeued after GRACE seconds. An array has at most 4 tasks.
+# partition `urgent` preempt those of `main`, which are requeued after GRACE seconds. An array has at most 3 tasks.
 set -euo pipefail
 command=${1:?start, lose, join or stop} folder=$(realpath -m "${2:?a folder}")
 cpus=${CPUS:-2} grace=${GRACE:-20} port=${PORT:-16817}
@@ -48,7 +48,7 @@ KillWait=5
 MinJobAge=300
 InactiveLimit=0
 SlurmdTimeout=20
-MaxArraySize=5
+MaxArraySize=4
 NodeName=localhost NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
 PartitionName=main Nodes=localhost Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=$grace
 PartitionName=urgent Nodes=localhost MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=off

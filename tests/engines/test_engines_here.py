@@ -36,8 +36,8 @@ def test_processes_of_submitit_local_go_on_when_left(study, reference, until):
     pytest.importorskip("submitit")
     local = study("hydra/launcher=submitit_local")
     assert local.run("detach=true").returncode == 0
-    assert local.waiting() == 6
-    until(lambda: local.done() == 6, "the whole study")
+    assert local.waiting() == 4
+    until(lambda: local.done() == 4, "the whole study")
     assert local.run().returncode == 0
     assert local.table() == reference
 

@@ -24,7 +24,7 @@ def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference,
 def test_a_node_that_is_lost_changes_nothing_in_the_table(study, reference, ray, ray_node, end, until):
     tasks = study(*ray)
     process = tasks.start()
-    until(lambda: tasks.done() >= 2 and tasks.at_work(), "a run at work")
+    until(lambda: tasks.done() and tasks.at_work(), "a run at work")
     ray_node("lose")
     try:
         done = end(process)
@@ -44,7 +44,7 @@ def test_runs_share_a_gpu_by_fractions(study, reference, ray, end, until):
 
 
 def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, ray):
-    tasks = study(*ray, epochs=60, cells=["placement=none,block", "seed=0,1"])
+    tasks = study(*ray, epochs=60)
     left = tasks.run("detach=true")
     assert left.returncode == 0, left.stderr
     worker = tasks.stop_one_half_way(after=0)
@@ -61,7 +61,7 @@ def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, ray):
 def test_the_same_command_goes_on_after_its_parent_was_killed(study, reference, ray, until):
     tasks = study(*ray)
     process = tasks.start()
-    until(lambda: tasks.done() >= 2, "two runs")
+    until(tasks.done, "a run")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=300)
     assert tasks.run().returncode == 0

@@ -28,7 +28,7 @@ def trained(monkeypatch):
         keys.append(key)
         return RunStore(manifest.parents[2]).run(key).state()
 
-    monkeypatch.setattr(pack, "run_cell", run_cell)
+    monkeypatch.setattr("cbam_ablate.sweep.job.run_cell", run_cell)
     return keys
 
 

@@ -45,6 +45,24 @@ def test_outside_training_a_signal_ends_the_run(stop):
         signal.raise_signal(signal.SIGTERM)
 
 
+STOPPED = """import signal, sys, time
+from cbam_ablate.sweep.stop import Stop
+
+with Stop() as stop:
+    stop.armed = True
+    signal.raise_signal(signal.SIGTERM)
+time.sleep(float(sys.argv[1]))
+signal.raise_signal(signal.SIGTERM)
+print("saved")
+"""
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(0, 0), (1.05, -signal.SIGTERM)])
+def test_sigterm_again_after_the_run_has_saved_ends_the_process_if_it_is_another_request(seconds, code):
+    done = subprocess.run([sys.executable, "-c", STOPPED, str(seconds)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 SLEEPS = """import time
 from torch.nn.functional import cross_entropy
 
