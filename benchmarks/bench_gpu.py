@@ -38,15 +38,19 @@ def fused(width: int, batches: list[int], runs: int, steps: int, rounds: int) ->
 def parts(small: bool) -> dict[str, list[str]]:
     """The commands by name, most wanted first."""
     if small:
+        shallow = "backbone=resnet_cifar depth=8"
         less = ["model.width=4", "reduction=4", "train.batch_size=16", "data=synthetic", "data.val_size=100"]
         return {
-            "networks": steps([CIFAR + CBAM], ARMS, 160, 1, *less),
+            "networks": steps([shallow + CBAM], ARMS, 160, 1, *less),
             "fused": fused(4, [4], 2, 2, 1),
             "fused, eager": [*fused(4, [4], 2, 5, 1), "--compile", "off"],
-            "sweep": ["bench_sweep.py", *less, "train.epochs=1", "--runs", "2", "--sample", "1"],
-            "start-up": ["bench_startup.py", *less, "data.train_size=200", "--runs", "2"],
+            "sweep": [
+                *("bench_sweep.py", *shallow.split(), *less, "train.epochs=1"),
+                *("--runs", "2", "--sample", "1"),
+            ],
+            "start-up": ["bench_startup.py", *shallow.split(), *less, "data.train_size=200", "--runs", "2"],
             "accuracy": [
-                *steps([CIFAR], ["plain"], 160, 1, *less, "optimizer.lr=0.05"),
+                *steps([shallow], ["plain"], 160, 1, *less, "optimizer.lr=0.05"),
                 *("--accuracy", "--epochs", "1"),
             ],
         }
