@@ -104,6 +104,15 @@ class Study:
                         return process
                     os.kill(process, signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def one_held(self):
+        """In `with`, a run is at work that can't end, however fast the machine."""
+        worker = self.stop_one_half_way(after=0)
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
     def kill_one_half_way(self) -> None:
         """Kills a worker by SIGKILL, in the middle of a run."""
         os.kill(self.stop_one_half_way(), signal.SIGKILL)

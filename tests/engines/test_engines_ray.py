@@ -1,6 +1,5 @@
 """A real Ray cluster of two nodes: a killed worker, a lost node, leaving, shares of a GPU."""
 
-import os
 import signal
 
 import pytest
@@ -47,12 +46,11 @@ def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, ray):
     tasks = study(*ray, epochs=60)
     left = tasks.run("detach=true")
     assert left.returncode == 0, left.stderr
-    worker = tasks.stop_one_half_way(after=0)
-    assert "queued" in tasks.plan()
-    again = tasks.run("detach=true")
+    with tasks.one_held():
+        assert "queued" in tasks.plan()
+        again = tasks.run("detach=true")
     assert again.returncode == 0, again.stderr
     assert "in the queue already" in again.stderr
-    os.kill(worker, signal.SIGCONT)
     waited = tasks.run()
     assert waited.returncode == 0, waited.stderr
     assert tasks.done() == 4

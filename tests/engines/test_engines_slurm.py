@@ -57,14 +57,14 @@ def test_a_node_that_is_lost_changes_nothing_in_the_table(study, reference, slur
 def test_jobs_go_on_without_their_parent_and_the_same_command_queues_nothing_twice(study, reference, until):
     slurm = study(*SLURM, "hydra.launcher.pack=2", "hydra.launcher.array_parallelism=2")
     process = slurm.start()
-    until(slurm.done, "a run")
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=300)
-    before = slurm.done()
-    until(lambda: slurm.done() > before, "a run without a parent")
-    again = slurm.run()
+    with slurm.one_held():
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=300)
+        until(lambda: slurm.done() >= 2, "runs without a parent")
+        again = slurm.run("detach=true")
     assert again.returncode == 0, again.stderr
     assert "in the queue already" in again.stderr
+    assert slurm.run().returncode == 0
     (one,) = submissions(slurm.cli)
     assert sorted(map(len, one["jobs"].values())) == [2, 2]
     assert slurm.table() == reference
@@ -75,7 +75,8 @@ def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, unt
     left = slurm.run("detach=true")
     assert left.returncode == 0, left.stderr
     assert "Handed over" in left.stdout
-    planned = slurm.plan()
+    with slurm.one_held():
+        planned = slurm.plan()
     assert "queued" in planned
     assert "slurm:" in planned
     until(lambda: slurm.done() == 4, "the whole study")
