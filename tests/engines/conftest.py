@@ -45,6 +45,7 @@ class Study:
         self.cli, self.launcher = cli, launcher
         self.words = ["-m", *words]
         self._without_times = without_times
+        self._held: set[int] = set()
 
     def start(self, *more):
         return self.cli.start("train", *self.words, *self.launcher, *more)
@@ -89,29 +90,35 @@ class Study:
                 found += [] if claim.get("released") else [claim["pid"]]
         return found
 
-    def stop_one_half_way(self, after=1) -> int:
+    def stop_one_half_way(self, after=1, saved=True) -> int:
         """Stops a worker by SIGSTOP in the middle of a run, which can't end then, once `after` runs are done.
 
         Gives its process.
         """
         wait_for(lambda: self.done() >= after, f"{after} runs")
         while True:
-            wait_for(self.at_work, "a run at work")
-            for process in self.at_work():
+            wait_for(lambda: self._going(saved), "a run at work")
+            for process in self._going(saved):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGSTOP)
-                    if process in self.at_work():
+                    if process in self.at_work(saved):
                         return process
                     os.kill(process, signal.SIGCONT)
 
+    def _going(self, saved) -> set[int]:
+        return set(self.at_work(saved)) - self._held
+
     @contextlib.contextmanager
-    def one_held(self):
-        """In `with`, a run is at work that can't end, however fast the machine."""
-        worker = self.stop_one_half_way(after=0)
+    def one_held(self, saved=True):
+        """In `with`, one run more is at work that can't end, however fast the machine."""
+        worker = self.stop_one_half_way(after=0, saved=saved)
+        self._held.add(worker)
         try:
             yield
         finally:
-            os.kill(worker, signal.SIGCONT)
+            self._held.remove(worker)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGCONT)
 
     def kill_one_half_way(self) -> None:
         """Kills a worker by SIGKILL, in the middle of a run."""

@@ -1,5 +1,6 @@
 """A real Ray cluster of two nodes: a killed worker, a lost node, leaving, shares of a GPU."""
 
+import contextlib
 import signal
 
 import pytest
@@ -23,8 +24,9 @@ def test_a_worker_killed_half_way_changes_nothing_in_the_table(study, reference,
 def test_a_node_that_is_lost_changes_nothing_in_the_table(study, reference, ray, ray_node, end, until):
     tasks = study(*ray)
     process = tasks.start()
-    until(lambda: tasks.done() and tasks.at_work(), "a run at work")
-    ray_node("lose")
+    until(tasks.done, "a run")
+    with tasks.one_held():
+        ray_node("lose")
     try:
         done = end(process)
     finally:
@@ -33,10 +35,13 @@ def test_a_node_that_is_lost_changes_nothing_in_the_table(study, reference, ray,
     assert tasks.table() == reference
 
 
-def test_runs_share_a_gpu_by_fractions(study, reference, ray, end, until):
+def test_runs_share_a_gpu_by_fractions(study, reference, ray, end):
+    """Three at a time on two GPUs."""
     tasks = study(*ray, "hydra.launcher.num_gpus=0.5", "hydra.launcher.num_cpus=0.5")
     process = tasks.start()
-    until(lambda: len(tasks.at_work(saved=False)) >= 3, "three runs at a time on two GPUs")
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(tasks.one_held(saved=False))
     done = end(process)
     assert done.returncode == 0, done.stderr
     assert tasks.table() == reference
