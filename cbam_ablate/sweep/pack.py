@@ -44,13 +44,13 @@ class Pack:
         if os.environ.get("SUBMITIT_EXECUTOR") == "local":
             os.setpgrp()  # Ctrl-C in the terminal is for the command, which tells its jobs.
         set_up()
-        leave_out_compiler()
-        from cbam_ablate.sweep.job import run_cell
-
         before = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGUSR2, signal.SIGTERM)
         }
+        leave_out_compiler()
         try:
+            from cbam_ablate.sweep.job import run_cell
+
             for key in self.keys:
                 if self._told:
                     break

@@ -18,25 +18,21 @@ class OneSignal:
     """Seconds within which several are one."""
 
     def __init__(self) -> None:
-        self._last = float("-inf")
+        self._last = self._told = float("-inf")
 
     def again(self, number: int) -> bool:
         before, self._last = self._last, time.monotonic()
-        return number == signal.SIGTERM and self._last - before < self.WITHIN
+        if number == signal.SIGTERM and self._last - before < self.WITHIN:
+            return True
+        if number == signal.SIGTERM:
+            self._told = self._last
+        return False
 
     def leave(self, handler: Any) -> None:
-        """Gives SIGTERM back to its handler, by which it would end a process that has heard it and is ending.
-
-        There, what comes again at once is still the same request.
-        """
-
-        def left(number: int, frame: FrameType | None) -> None:
-            if not self.again(number):
-                signal.signal(number, handler)
-                signal.raise_signal(number)
-
-        heard = self._last > float("-inf")
-        signal.signal(signal.SIGTERM, left if heard and handler == signal.SIG_DFL else handler)
+        """Gives SIGTERM back to its handler, to one that ends the process when the second is over."""
+        if handler == signal.SIG_DFL:
+            time.sleep(max(0.0, self._told + self.WITHIN - time.monotonic()))
+        signal.signal(signal.SIGTERM, handler)
 
 
 class Stop:

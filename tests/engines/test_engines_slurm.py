@@ -71,7 +71,7 @@ def test_jobs_go_on_without_their_parent_and_the_same_command_queues_nothing_twi
 
 
 def test_a_sweep_can_be_left_and_its_plan_shows_what_waits(study, reference, until):
-    slurm = study(*SLURM, "hydra.launcher.pack=3")
+    slurm = study(*SLURM, "hydra.launcher.pack=4")
     left = slurm.run("detach=true")
     assert left.returncode == 0, left.stderr
     assert "Handed over" in left.stdout
