@@ -22,8 +22,6 @@ from tests.tiny import TINY
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: processes with two threads each would wait for each other's.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Kernels without vector instructions are compiled in two thirds of the time.
-os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")
 
 
 def pytest_collection_finish():
