@@ -13,9 +13,9 @@ from types import FrameType
 from typing import Any
 
 from cbam_ablate.console import set_up
-from cbam_ablate.lazy_compiler import leave_out_compiler
 from cbam_ablate.runs import RunStore
 from cbam_ablate.sweep import slurm
+from cbam_ablate.sweep.engine_job import train_cell
 from cbam_ablate.sweep.manifest import read
 
 
@@ -47,16 +47,13 @@ class Pack:
         before = {
             number: signal.signal(number, self._on_signal) for number in (signal.SIGUSR2, signal.SIGTERM)
         }
-        leave_out_compiler()
         try:
-            from cbam_ablate.sweep.job import run_cell
-
             for key in self.keys:
                 if self._told:
                     break
                 if self._passed_over(key):
                     continue
-                state = run_cell(self.manifest, key, self.device, self.threads)
+                state = train_cell(self.manifest, key, self.device, self.threads)
                 self._told |= state.name == "interrupted"
         except KeyboardInterrupt:
             self._told = True

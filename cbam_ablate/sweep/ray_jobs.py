@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import ray
 
 from cbam_ablate.errors import ConfigError, ServiceError
-from cbam_ablate.lazy_compiler import leave_out_compiler
 from cbam_ablate.runs import RunStore
 from cbam_ablate.runs.writer import mark_ended
+from cbam_ablate.sweep.engine_job import train_cell
 from cbam_ablate.sweep.ledger import BEAT, Ledger
 from cbam_ablate.sweep.manifest import read
 
@@ -139,12 +139,9 @@ class _Keeper:
 def _run(manifest: str, key: str, folder: str, device: str | None, threads: int) -> None:
     from cbam_ablate.console import set_up
 
-    leave_out_compiler()
-    from cbam_ablate.sweep.job import run_cell
-
     set_up()
     os.chdir(folder)
-    run_cell(Path(manifest), key, device, threads)
+    train_cell(Path(manifest), key, device, threads)
 
 
 def _note_end(ref: Any, store: RunStore, key: str) -> None:

@@ -24,11 +24,11 @@ def trained(monkeypatch):
     """The keys that a pack hands to training, which here does nothing."""
     keys = []
 
-    def run_cell(manifest, key, *_, **__):
+    def train_cell(manifest, key, *_, **__):
         keys.append(key)
         return RunStore(manifest.parents[2]).run(key).state()
 
-    monkeypatch.setattr("cbam_ablate.sweep.job.run_cell", run_cell)
+    monkeypatch.setattr(pack, "train_cell", train_cell)
     return keys
 
 

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, flag_override
 
 from cbam_ablate.config.compose import compose, hydras_own
 from cbam_ablate.config.where import JOB
-from cbam_ablate.lazy_compiler import leave_out_compiler
 from cbam_ablate.sweep.asked import Outline
+from cbam_ablate.sweep.engine_job import train_cell
 from cbam_ablate.sweep.launchers.base import RunLauncher
 
 
@@ -38,7 +38,4 @@ class ForeignLauncher(RunLauncher):
 
 def train_job(cfg: DictConfig) -> None:
     """One job of a sweep, wherever a Hydra launcher runs it."""
-    leave_out_compiler()
-    from cbam_ablate.sweep.job import run_cell
-
-    run_cell(Path(cfg.manifest), cfg.key, tell=False)
+    train_cell(Path(cfg.manifest), cfg.key, tell=False)
