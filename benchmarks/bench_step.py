@@ -31,6 +31,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,31 +101,33 @@ class Ours:
         return {
             "rate": rate,
             "data": share,
-            "of matmul": self.flop * rate / self.matmul_rate(),
+            "of matmul": self.flop * rate / matmul_rate(self.device, self.trainer.precision),
             "recorded": float(is_recorded(self.trainer.steps)),
             "compiled": float(self.trainer.steps.network is not self.trainer.model),
         }
 
-    def matmul_rate(self) -> float:
-        """FLOP a second of matrix multiplication, the best of five of each size that doesn't take long."""
-        import torch
-
-        dtype = torch.bfloat16 if self.trainer.precision == "bf16" else torch.float32
-        most, size, best = 8192 if self.device.type == "cuda" else 2048, 256, 0.0
-        while size <= most:
-            a, b = (torch.randn(size, size, device=self.device, dtype=dtype) for _ in range(2))
-            for _ in range(5):
-                wait(self.device)
-                began = time.perf_counter()
-                a @ b
-                wait(self.device)
-                took = time.perf_counter() - began
-                best = max(best, 2 * size**3 / took)
-            size = 2 * size if took < PATIENCE else most + 1
-        return best
-
     def accuracy(self) -> float:
         return self.trainer.run().metrics["last_test_top1"]
+
+
+@cache
+def matmul_rate(device: Any, precision: str) -> float:
+    """FLOP a second of matrix multiplication, the best of five of each size that doesn't take long."""
+    import torch
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    most, size, best = 8192 if device.type == "cuda" else 2048, 256, 0.0
+    while size <= most:
+        a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+        for _ in range(5):
+            wait(device)
+            began = time.perf_counter()
+            a @ b
+            wait(device)
+            took = time.perf_counter() - began
+            best = max(best, 2 * size**3 / took)
+        size = 2 * size if took < PATIENCE else most + 1
+    return best
 
 
 def is_recorded(steps: Any) -> bool:

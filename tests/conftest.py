@@ -19,9 +19,17 @@ import pytest
 from tests.stand_in import StandIn
 from tests.tiny import TINY
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Before torch is imported: processes with two threads each would wait for each other's.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+SERVER = "WARM_SERVER"
+"""The environment variable that tells pytest's workers where the server that they share listens."""
+
+
+def pytest_configure(config):
+    """What all workers of a pytest have in common."""
+    if getattr(config.option, "numprocesses", None) and SERVER not in os.environ:
+        # Before torch is imported: processes with two threads each would wait for each other's.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        if hasattr(os, "pidfd_open"):
+            os.environ[SERVER] = warm.Server().open()
 
 
 def pytest_collection_finish():
@@ -72,7 +80,7 @@ class CommandLine:
     where a test is about that, or looks for processes by their command line; those of another `python` too.
     """
 
-    server, tiny = warm.Server(), TINY
+    server, tiny = warm.Server(os.environ.get(SERVER)), TINY
 
     def __init__(self, store: Path, cold: bool = False) -> None:
         self.store, self.cold, self.python = store, cold, sys.executable

@@ -5,10 +5,11 @@ its own, that any signal ends, in that environment and this folder. The server b
 
     python warm.py FD
 
-At the socket FD, each message is a command's words, environment and folder as JSON, with the file
-descriptors of its report, stdin, stdout and stderr. The report gets the line "PID" at once and the line
-"CODE" at its end. The server ends when nobody holds the other end of its socket. A sweep's own server, which
-its jobs are forked from, is a fork of the sweep here.
+At the socket FD it listens for pytest's workers, which share it. Each message of theirs is a command's words,
+environment and folder as JSON, with the file descriptors of its report, stdin, stdout and stderr. The report
+gets the line "PID" at once and the line "CODE" at its end. The server imports when the first worker asks, and
+ends when nobody holds the other end of its stdin. A sweep's own server, which its jobs are forked from, is a
+fork of the sweep here.
 """
 
 import atexit
@@ -81,20 +82,29 @@ class Process:
 
 
 class Server:
-    """The process that commands are forked from, started when the first is asked for."""
+    """The process that commands are forked from: one of our own, or one that listens at an address."""
 
-    def __init__(self) -> None:
-        self._socket = None
+    def __init__(self, address: str | None = None) -> None:
+        self.address, self._socket = address, None
+
+    def open(self) -> str:
+        """Starts the process; returns the address at which it listens."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+            listening.bind("")  # Linux finds a free name, which begins with a zero byte and is no file.
+            listening.listen()
+            self.address = listening.getsockname()[1:].decode()
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(listening.fileno())],
+                pass_fds=[listening.fileno()],
+                stdin=subprocess.PIPE,
+            )
+        atexit.register(self.close)
+        return self.address
 
     def start(self, words: list[str], env: dict[str, str]) -> Process:
         if self._socket is None:
-            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                command = [sys.executable, __file__, str(theirs.fileno())]
-                self._process = subprocess.Popen(
-                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-                )
-            atexit.register(self.close)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._socket.connect(f"\0{self.address or self.open()}")
         ours, theirs = zip(*(os.pipe() for _ in range(3)), strict=True)
         stdin = os.open(os.devnull, os.O_RDONLY)
         message = json.dumps({"words": words, "env": env, "folder": os.getcwd()}).encode()
@@ -104,41 +114,60 @@ class Server:
         return Process(["cbam_ablate", *words], *ours)
 
     def close(self) -> None:
-        self._socket.close()
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
 
-def serve(control: socket.socket) -> dict:
+def serve(listening: socket.socket) -> dict:
     """The command that this process, forked from the server, is to be."""
     waiting = selectors.DefaultSelector()
-    waiting.register(control, selectors.EVENT_READ)
+    waiting.register(listening, selectors.EVENT_READ)
+    waiting.register(sys.stdin, selectors.EVENT_READ)
     while True:
         for key, _ in waiting.select():
-            if key.fileobj is not control:
-                pid, report = key.data
-                waiting.unregister(key.fileobj)
-                tell(report, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-                os.close(report)
-                os.close(key.fileobj)
-                continue
-            message, descriptors, _, _ = socket.recv_fds(control, LARGEST, 4)
-            if not message:
+            if key.fileobj is sys.stdin:
                 os._exit(0)
-            report, *standard = descriptors
-            pid = os.fork()
-            if pid == 0:
-                waiting.close()
-                control.detach()
-                keep_only(standard)
-                for number, descriptor in enumerate(standard):
-                    os.dup2(descriptor, number)
-                    os.close(descriptor)
-                return json.loads(message)
-            for descriptor in standard:
-                os.close(descriptor)
-            tell(report, pid)
-            waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, report))
+            elif key.fileobj is listening:
+                waiting.register(listening.accept()[0], selectors.EVENT_READ)
+            elif key.data:
+                waiting.unregister(key.fileobj)
+                ended(key.fileobj, *key.data)
+            elif command := asked(waiting, key.fileobj):
+                return command
+
+
+def asked(waiting: selectors.BaseSelector, control: socket.socket) -> dict | None:
+    """In a fork of its own, the command that a worker asks for."""
+    message, descriptors, _, _ = socket.recv_fds(control, LARGEST, 4)
+    if not message:
+        waiting.unregister(control)
+        control.close()
+        return None
+    report, *standard = descriptors
+    pid = os.fork()
+    if pid == 0:
+        opened = [key.fileobj for key in waiting.get_map().values()]
+        waiting.close()
+        for one in opened:
+            if isinstance(one, socket.socket):
+                one.detach()
+        keep_only(standard)
+        for number, descriptor in enumerate(standard):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        return json.loads(message)
+    for descriptor in standard:
+        os.close(descriptor)
+    tell(report, pid)
+    waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, report))
+    return None
+
+
+def ended(handle: int, pid: int, report: int) -> None:
+    """Tells of a fork's end and closes what was open for it."""
+    tell(report, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    os.close(report)
+    os.close(handle)
 
 
 def tell(report: int, number: int) -> None:
@@ -199,6 +228,9 @@ def forking(plain):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listening = socket.socket(fileno=int(sys.argv[1]))
+    if sys.stdin in select.select([listening, sys.stdin], [], [])[0]:
+        sys.exit()
     from cbam_ablate import cli
     from cbam_ablate.sweep.warm import MODULES
     from cbam_ablate.torchvision_shim import import_torchvision
@@ -209,5 +241,5 @@ if __name__ == "__main__":
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    become(serve(socket.socket(fileno=int(sys.argv[1]))))
+    become(serve(listening))
     runpy.run_module("cbam_ablate", run_name="__main__", alter_sys=True)
