@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 
 from cbam_ablate.accel.cuda.blocks import CompiledBasicBlock, prepare
 from cbam_ablate.accel.cuda.compiled import as_in_eager_mode, shelve, shelved
@@ -29,9 +31,6 @@ def forget_graphs():
 @pytest.fixture
 def kept_backward():
     """A compiler that leaves graphs as they are and keeps the nodes of that of the backward pass."""
-    from functorch.compile import make_boxed_func
-    from torch._dynamo.backends.common import aot_autograd
-
     kept = SimpleNamespace(nodes=[])
 
     def compiler(graph, _):
