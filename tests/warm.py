@@ -24,6 +24,7 @@ import select
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -128,12 +129,20 @@ def serve(listening: socket.socket) -> dict:
             if key.fileobj is sys.stdin:
                 os._exit(0)
             elif key.fileobj is listening:
-                waiting.register(listening.accept()[0], selectors.EVENT_READ)
+                control, _ = listening.accept()
+                if user_of(control) == os.getuid():  # Anybody may connect to such an address.
+                    waiting.register(control, selectors.EVENT_READ)
             elif key.data:
                 waiting.unregister(key.fileobj)
                 ended(key.fileobj, *key.data)
             elif command := asked(waiting, key.fileobj):
                 return command
+
+
+def user_of(control: socket.socket) -> int:
+    """Who is at the other end."""
+    _, user, _ = struct.unpack("3i", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return user
 
 
 def asked(waiting: selectors.BaseSelector, control: socket.socket) -> dict | None:

@@ -14,6 +14,9 @@ real = time.time
 time.time = lambda: real() + ahead
 import cbam_ablate.runs.claim as claim
 claim.SILENCE = float(os.environ["SILENCE"])
+import cbam_ablate.runs.writer as writer
+plain = writer.write_views
+writer.write_views = lambda *given: time.sleep(float(os.environ["PAUSE"])) or plain(*given)
 """
 NO_LINKS = """
 #include <errno.h>
@@ -33,15 +36,16 @@ def pytest_collection_modifyitems(items):
 def host(tmp_path):
     """The environment of a process on a machine of that name, its clock so many seconds ahead.
 
-    `silence` is how long it watches a holder that is silent before it takes it for dead.
+    `silence` is how long it watches a holder that is silent before it takes it for dead; `pause` is how long
+    it waits after each epoch, in seconds.
     """
     folder = tmp_path / "hosts"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(ELSEWHERE)
     paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
 
-    def environment(name, ahead=0.0, silence=120.0):
-        values = {"HOST_NAME": name, "CLOCK_AHEAD": str(ahead), "SILENCE": str(silence)}
+    def environment(name, ahead=0.0, silence=120.0, pause=0.0):
+        values = {"HOST_NAME": name, "CLOCK_AHEAD": str(ahead), "SILENCE": str(silence), "PAUSE": str(pause)}
         return {"PYTHONPATH": paths, **values}
 
     return environment

@@ -57,7 +57,7 @@ def test_who_was_stopped_until_another_took_the_run_over_ends_without_touching_i
 
 @pytest.mark.parametrize("ahead", [200.0, -200.0])
 def test_a_clock_that_is_wrong_takes_no_live_run_over(cli, words, host, until, ahead):
-    first = cli.start(*words, env=host("one"))
+    first = cli.start(*words, env=host("one", pause=0.1))
     until(lambda: lines(cli) >= 1)
     second = cli(*words, env=host("two", ahead))
     assert second.returncode == 1
