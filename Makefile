@@ -45,7 +45,7 @@ engines: $(VENV)/.engines ## joblib, submitit, Slurm, Ray and Hydra 1.4, which t
 	tests/packages.sh slurmctld slurm-wlm munge
 
 $(VENV)/.engines: $(VENV)/.ready tests/hydra14.sh
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,ray]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[joblib,slurm,ray]'
 	tests/hydra14.sh make
 	@touch $@
 
@@ -63,7 +63,7 @@ results-gpu: setup ## the studies of results/ that want a GPU, for HOURS, going 
 	$(BIN)/python results/gpu.py --hours $(HOURS) $(ARGS)
 
 docs: setup ## the documentation, to site/
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 pictures: setup ## the README's pictures, by Chromium
