@@ -132,6 +132,8 @@ def serve(listening: socket.socket) -> dict:
                 control, _ = listening.accept()
                 if user_of(control) == os.getuid():  # Anybody may connect to such an address.
                     waiting.register(control, selectors.EVENT_READ)
+                else:
+                    control.close()
             elif key.data:
                 waiting.unregister(key.fileobj)
                 ended(key.fileobj, *key.data)
