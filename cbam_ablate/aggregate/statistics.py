@@ -157,10 +157,11 @@ def pairwise(results: NDArray[np.float64], level: float = LEVEL) -> Pairs:
     """Paired t-tests of every pair of rows of (settings, seeds); none where the difference doesn't vary."""
     count = len(results)
     there = (~np.isnan(results)).astype(float)
+    whole = there.all()
     # Differences between rows don't change when every seed's column is shifted to be near zero.
     known = there.any(axis=0)
     shifts = np.zeros(results.shape[1])
-    middle = np.median if there.all() else np.nanmedian  # which takes ten times as long
+    middle = np.median if whole else np.nanmedian  # The latter takes ten times as long.
     shifts[known] = middle(results[:, known], axis=0)
     values = np.where(there, results - shifts, 0.0)
     limits_of_rows = FLAT * np.abs(np.where(there, [results, values], 0.0)).max(axis=(0, 2), initial=0.0)
@@ -170,7 +171,7 @@ def pairwise(results: NDArray[np.float64], level: float = LEVEL) -> Pairs:
         # Rows and those from the first of them on: the others were met before.
         ours, rest = slice(start, start + ROWS_AT_ONCE), slice(start, None)
         # Where nothing is missing one row tells of all, and broadcasting does the rest.
-        mine, theirs = (there[:1], there[:1]) if there.all() else (there[ours], there[rest])
+        mine, theirs = (there[:1], there[:1]) if whole else (there[ours], there[rest])
         n = _products(mine, theirs)
         total = _products(values[ours], theirs) - _products(mine, values[rest])
         squares = _products(values[ours] ** 2, theirs) + _products(mine, values[rest] ** 2)
