@@ -85,7 +85,7 @@ def main() -> NoReturn:
     if twice := given_twice(arguments[1:]):
         sys.exit(fail(twice))
     if arguments[0] in (*READING, *COMPOSING):
-        gc.disable()
+        gc.disable()  # An eighth of a start would be looking for cycles among what is imported.
     if arguments[0] in READING:
         leave_out_docs()
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # idle threads of NumPy's would spin for a while

@@ -6,8 +6,8 @@ from typing import Any
 
 from cbam_ablate.config import load_config
 from cbam_ablate.config.canonical import from_dict, is_run_key, run_key
+from cbam_ablate.config.command_line import literal, words_of
 from cbam_ablate.config.schema import RunConfig
-from cbam_ablate.config.words import literal, words_of
 from cbam_ablate.errors import ConfigError, StoreError, UserError
 from cbam_ablate.runs import Run, RunStore
 from cbam_ablate.runs.provenance import is_foreign, provenance

@@ -4,8 +4,8 @@ import pytest
 
 from cbam_ablate import load_config
 from cbam_ablate.config.canonical import run_key
+from cbam_ablate.config.command_line import literal, words_of
 from cbam_ablate.config.overrides import parse
-from cbam_ablate.config.words import literal, words_of
 from tests.composed import composed
 
 ODD = [
